@@ -1,0 +1,44 @@
+# make run    a whole hookd on this machine: Postgres, a receiver, events flowing (ARGS=--exit to stop by itself)
+# make test   every test, in parallel
+# make check  format, lint, types, imports, README, units
+# make bench  the benchmarks that README quotes
+# make lock   requirements.lock anew, from pyproject.toml
+# make clean  remove what these made
+#
+# All but `lock` and `clean` need only Python 3.11 to 3.13, and make .venv first (PYTHON=… picks the interpreter).
+
+BIN := .venv/bin
+
+.PHONY: help setup run test check bench lock clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup:
+	@tools/setup.sh
+
+run: setup
+	@exec $(BIN)/hookd dev $(ARGS)
+
+# `logical`: a machine with one core and two threads runs two at once. Each worker has its own databases.
+test: setup
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal $(ARGS)
+
+check: setup
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.check_readme README.md
+	tools/check_units.sh
+	$(BIN)/python -m tools.check_plpgsql
+
+bench: setup
+	@$(BIN)/python -m bench $(ARGS)
+
+lock:
+	@tools/lock.sh
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,106 @@
+"""HTTP/1.1 on one connection, and the answers that it gives without a handler."""
+
+import re
+from email.utils import formatdate
+
+import h11
+from hypercorn.events import Closed, RawData
+from hypercorn.protocol.events import Event, Response
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import H11SendableEvent
+
+from api.problems import CONTENT_TYPE, http_problem
+from api.request_ids import request_id
+
+_VERSIONS = (b"1.0", b"1.1")
+_ABSOLUTE = re.compile(rb"^https?://[^/?#]+", re.IGNORECASE)  # RFC 9112 section 3.2.2
+
+
+class Http1(H11Protocol):
+    """Hypercorn's HTTP/1.1 without ways out of it (HTTP/2, WebSocket), and with problem documents."""
+
+    _head = b""
+
+    @property
+    def input_left(self) -> bool:
+        """Tell whether the client has not sent all of the request that it has been answered."""
+        unread = self.connection.their_state in {h11.SEND_BODY, h11.ERROR}
+        return unread or bool(self.connection.trailing_data[0])
+
+    async def too_slow(self) -> None:
+        """Answer 408 to a request whose header is late; a late body is its reader's to answer."""
+        if self.connection.our_state is h11.IDLE:
+            await self._send_error_response(408)
+
+    async def stream_send(self, event: Event) -> None:
+        """Send a part of an answer, and say so if it is the connection's last (RFC 9112 section 9.6)."""
+        if isinstance(event, Response):
+            last = self.context.terminated.is_set() or self.connection.their_state is h11.SEND_BODY
+            if last:
+                headers = [*event.headers, (b"connection", b"close")]
+                event = Response(event.stream_id, headers, event.status_code)
+        await super().stream_send(event)
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        try:
+            data = self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return  # the client broke the protocol and has been told
+        if isinstance(event, h11.Response):
+            self._head = data  # goes with the first of the body: one segment, one system call
+            return
+        head, self._head = self._head, b""
+        await self.send(RawData(head + data))
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        pass  # an Upgrade may be ignored (RFC 9110 section 7.8), and here all are
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        status = self._refusal(request)
+        if status is not None:
+            await self._send_error_response(status)
+            await self.send(Closed())
+            return
+        headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
+        target = _ABSOLUTE.sub(b"", request.target)
+        if len(headers) < len(request.headers) or target != request.target:
+            target = target if target.startswith((b"/", b"*")) else b"/" + target
+            version, method = request.http_version, request.method
+            request = h11.Request(method=method, headers=headers, target=target, http_version=version)
+        await super()._create_stream(request)
+
+    def _refusal(self, request: h11.Request) -> int | None:
+        """Return the status for a request that no handler shall see."""
+        if request.http_version not in _VERSIONS:
+            return 505
+        # h11 checks the size of what is incomplete only: a header that comes in one piece passes it.
+        fields = sum(len(name) + len(value) for name, value in request.headers)
+        if len(request.target) + fields > self.config.h11_max_incomplete_size:
+            return 431
+        if not request.target.startswith((b"/", b"*")) and not _ABSOLUTE.match(request.target):
+            return 400
+        return None
+
+    async def _send_error_response(self, status_code: int) -> None:
+        status, headers, body = error_response(status_code)
+        await self._send_h11_event(h11.Response(status_code=status, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
+
+
+def error_response(status: int) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return the status, header fields and body of an answer that no handler has a part in."""
+    identifier = request_id(None)
+    body = http_problem(status).body(identifier)
+    headers = [
+        (b"content-type", CONTENT_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", identifier.encode()),
+        (b"date", formatdate(usegmt=True).encode()),
+        (b"connection", b"close"),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    return status, headers, body

@@ -1,0 +1,84 @@
+"""Errors as the API tells them: `application/problem+json` (RFC 9457)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+CONTENT_TYPE = "application/problem+json"
+_TYPE = "urn:hookd:problem:"
+
+#: How an error that the HTTP layer found is called and what to do about it, by status (RFC 9110 section 15).
+_HTTP: Mapping[int, tuple[str, str]] = {
+    400: ("bad-request", "The request is not valid HTTP/1.1; correct it and send it again."),
+    404: ("not-found", "Nothing is at this path; /openapi.json lists the paths."),
+    405: ("method-not-allowed", "This path does not know the method; the Allow header lists those it knows."),
+    408: ("request-timeout", "The request did not arrive complete in time; send it again, without pauses."),
+    413: ("content-too-large", "The request is too large; send less at a time."),
+    415: ("unsupported-media-type", "Send JSON with Content-Type: application/json and no Content-Encoding."),
+    431: ("header-fields-too-large", "The target or header fields are too long; send fewer or shorter ones."),
+    500: (
+        "internal-error",
+        "This is a fault of the server; send the request again later, and report the request_id if it stays.",
+    ),
+    501: ("not-implemented", "Send the body with Content-Length or with Transfer-Encoding: chunked."),
+    503: ("busy", "The server has no room; send the request again after the seconds in Retry-After."),
+    505: ("http-version-not-supported", "Use HTTP/1.1."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one value of the request: its JSON Pointer (RFC 6901) and what to do about it."""
+
+    pointer: str
+    detail: str
+
+
+@dataclass(eq=False)
+class Problem(Exception):
+    """An error for the client. `kind` ends the `type` URI; every `detail` says what to do next."""
+
+    status: int
+    kind: str
+    detail: str
+    errors: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self, request_id: str) -> dict[str, Any]:
+        """Return the members of the problem document (RFC 9457 section 3.1)."""
+        document: dict[str, Any] = {
+            "type": _TYPE + self.kind,
+            "title": self.kind.replace("-", " ").capitalize(),
+            "status": self.status,
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        if self.errors:
+            document["errors"] = [{"pointer": error.pointer, "detail": error.detail} for error in self.errors]
+        return document
+
+    def body(self, request_id: str) -> bytes:
+        """Return the document as JSON text."""
+        return json.dumps(self.document(request_id), separators=(",", ":")).encode()
+
+
+def http_problem(status: int, headers: Mapping[str, str] | None = None) -> Problem:
+    """Return the problem for a status that the HTTP layer, not a handler, decided on."""
+    kind, detail = _HTTP.get(status, ("http-error", "Correct the request and send it again."))
+    return Problem(status, kind, detail, headers=headers or {})
+
+
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    """Return the 422 for well-formed JSON with values that do not do."""
+    return Problem(422, "invalid-fields", "Correct what `errors` names and send the request again.", errors)
+
+
+def not_found(what: str) -> Problem:
+    """Return the 404 for a thing that does not exist or is another organisation's: the two look the same."""
+    return Problem(404, "not-found", f"Your organisation has no such {what}; list them to see their ids.")
+
+
+def unavailable(detail: str, retry_after: int = 5) -> Problem:
+    """Return the 503 for what should work again in `retry_after` seconds."""
+    return Problem(503, "unavailable", detail, headers={"Retry-After": str(retry_after)})

@@ -1,0 +1,1 @@
+"""Configuration: its keys, their limits, and where a value came from."""

@@ -1,0 +1,303 @@
+"""The configuration's keys, their defaults and limits. Durations are seconds here, sizes bytes.
+
+An attribute's path is its key in config.toml: `config.delivery.timeout` is `timeout` in `[delivery]`.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from daemon.config import checks
+from daemon.config.host_patterns import check_pattern
+from daemon.config.kinds import Choice, Duration, Number, Size, Switch, Text, Whole
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "human", "json"]
+
+_EVENT_TYPES = (
+    "placement.created",
+    "placement.updated",
+    "attestation.issued",
+    "attestation.revoked",
+    "match.proposed",
+    "match.accepted",
+    "match.declined",
+)
+_MINUTE, _HOUR, _DAY, _KIB, _MIB = 60.0, 3_600.0, 86_400.0, 1024, 1024**2
+_RETRY_SCHEDULE = (5.0, 5 * _MINUTE, 30 * _MINUTE, *(hours * _HOUR for hours in (2, 5, 10, 14, 20, 24)))
+
+_SOME = AfterValidator(checks.some)
+_Algorithm = Annotated[
+    Literal["HS256", "RS256", "ES256", "EdDSA"], Choice("HS256", "RS256", "ES256", "EdDSA")
+]
+_EventType = Annotated[str, Text(checks.event_type)]
+_Network = Annotated[str, Text(checks.network)]
+_Path = Annotated[str, Text()]
+_Wait = Annotated[float, Duration("1ms", "30d")]
+
+
+class Misfit(ValueError):
+    """Settings that are good by themselves but not together; `key` is the one to look at first."""
+
+    def __init__(self, key: str, complaint: str) -> None:
+        super().__init__(complaint)
+        self.key = key
+
+
+def _refuse_repeated(key: str, values: Iterable[str]) -> None:
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise Misfit(key, f'names "{value}" {count} times: keep one')
+
+
+class Section(BaseModel):
+    """Base of all sections: cannot be changed, and knows no other keys than its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ApiConfig(Section):
+    """`[api]`: the REST API's server."""
+
+    bind: Annotated[str, Text(checks.bind_address)] = "127.0.0.1:8080"
+    """Address to listen on: "host:port" (0: any free port), "[v6]:port" or "unix:/path"."""
+    max_connections: Annotated[int, Whole(1, 100_000)] = 1000
+    """Connections at once; further ones wait to be accepted."""
+    max_body: Annotated[int, Size("1KiB", "1GiB")] = 8 * _MIB
+    """Bytes of one request's body."""
+    max_batch: Annotated[int, Whole(1, 100_000)] = 1000
+    """Events in one request."""
+    idle_timeout: Annotated[float, Duration("10ms", "1h")] = _MINUTE
+    """Seconds that a connection may stay open between requests."""
+    read_timeout: Annotated[float, Duration("10ms", "1h")] = 30.0
+    """Seconds within which a request must be complete."""
+    write_timeout: Annotated[float, Duration("10ms", "1h")] = 30.0
+    """Seconds within which a client must take a response."""
+    subscriptions_per_organisation: Annotated[int, Whole(1, 1_000_000)] = 10_000
+    """Subscriptions that one organisation may have."""
+    drain_timeout: Annotated[float, Duration("0s", "1h")] = 10.0
+    """Seconds that requests under way get at stop, within daemon.stop_timeout."""
+
+
+class AuthConfig(Section):
+    """`[auth]`: bearer tokens."""
+
+    algorithms: Annotated[tuple[_Algorithm, ...], _SOME] = ("HS256",)
+    """Signature algorithms that are accepted."""
+    secret_file: _Path = ""
+    """File with the HS256 secret; "": made on first start in the state directory."""
+    public_key_file: _Path = ""
+    """PEM file with the public key of whoever issues tokens."""
+    jwks_url: Annotated[str, Text(checks.jwks_url)] = ""
+    """URL of the issuer's key set (RFC 7517)."""
+    issuer: Annotated[str, Text()] = ""
+    """Required `iss`; "": not checked."""
+    audience: Annotated[str, Text()] = ""
+    """Required `aud`; "": not checked."""
+    org_claim: Annotated[str, Text(checks.not_empty)] = "org_id"
+    """Claim with the organisation's UUID."""
+    roles_claim: Annotated[str, Text(checks.not_empty)] = "roles"
+    """Claim with the list of roles."""
+    leeway: Annotated[float, Duration("0s", "10m")] = 30.0
+    """Seconds that clocks may differ when `exp`, `nbf` and `iat` are checked."""
+
+    @model_validator(mode="after")
+    def _keys_fit_algorithms(self) -> Self:
+        given = [key for key in ("secret_file", "public_key_file", "jwks_url") if getattr(self, key)]
+        if len(given) > 1:
+            raise Misfit(given[1], f"cannot be set beside auth.{given[0]}: keep one and empty the other")
+        _refuse_repeated("algorithms", self.algorithms)
+        # A public key accepted as an HS256 secret lets anybody sign (RFC 8725 section 2.1).
+        if "HS256" in self.algorithms and given in (["public_key_file"], ["jwks_url"]):
+            raise Misfit("algorithms", f'cannot have "HS256" with auth.{given[0]}: leave it out')
+        asymmetric = [name for name in self.algorithms if name != "HS256"]
+        if asymmetric and given in ([], ["secret_file"]):
+            raise Misfit(
+                "algorithms",
+                f'cannot have "{asymmetric[0]}" without the issuer\'s keys: '
+                "set auth.public_key_file or auth.jwks_url instead of a secret",
+            )
+        return self
+
+
+with warnings.catch_warnings():
+    # BaseModel has a deprecated method `schema`; the key's name is worth more.
+    warnings.filterwarnings("ignore", message='Field name "schema"', category=UserWarning)
+
+    class DatabaseConfig(Section):
+        """`[database]`: Postgres."""
+
+        url: Annotated[str, Text(checks.database_url)] = ""
+        """postgresql:// URL; "": the embedded server."""
+        schema: Annotated[str, Text(checks.schema_name)] = "hookd"  # type: ignore[assignment]
+        """Schema that holds everything; one server can hold several."""
+        pool_size: Annotated[int, Whole(1, 1000)] = 10
+        """Connections to the server."""
+        command_timeout: Annotated[float, Duration("100ms", "1h")] = 30.0
+        """Seconds after which a statement is given up."""
+
+
+class EventsConfig(Section):
+    """`[events]`: what may be published."""
+
+    types: Annotated[tuple[_EventType, ...], _SOME] = _EVENT_TYPES
+    """Types that may be published and subscribed to."""
+    schemas: dict[_EventType, Annotated[str, Text(checks.not_empty)]] = Field(default_factory=dict)
+    """For an event type, a file with the JSON Schema of its data."""
+    max_bytes: Annotated[int, Size("16", "64MiB")] = _MIB
+    """Bytes of one event's canonical body."""
+    max_depth: Annotated[int, Whole(1, 500)] = 64
+    """Levels of nesting in one event's data."""
+
+    @model_validator(mode="after")
+    def _types_fit(self) -> Self:
+        _refuse_repeated("types", self.types)
+        for unknown in self.schemas.keys() - set(self.types):
+            raise Misfit("schemas", f'names "{unknown}", which is not in events.types: add it there')
+        return self
+
+
+class DeliveryConfig(Section):
+    """`[delivery]`: sending, retrying and giving up."""
+
+    concurrency: Annotated[int, Whole(1, 100_000)] = 256
+    """Requests under way at once in one daemon."""
+    timeout: Annotated[float, Duration("10ms", "10m")] = 15.0
+    """Seconds for one attempt, from looking up the name to the end of the response."""
+    retry_schedule: Annotated[tuple[_Wait, ...], Field(max_length=100), _SOME] = _RETRY_SCHEDULE
+    """Seconds to wait after each failed attempt; after the last, the delivery is given up."""
+    retry_jitter: Annotated[float, Number(0, 1)] = 0.2
+    """Part of each wait by which it is lengthened or shortened at random."""
+    disable_after: Annotated[float, Duration("1s", "365d")] = 5 * _DAY
+    """Seconds of nothing but failures after which a subscription is disabled."""
+    response_excerpt: Annotated[int, Size("0", "1MiB")] = 4 * _KIB
+    """Bytes of each response that are kept."""
+    max_response: Annotated[int, Size("1", "64MiB")] = 64 * _KIB
+    """Bytes of a response that are read before it counts as too large."""
+    retry_after_max: Annotated[float, Duration("0s", "30d")] = 24 * _HOUR
+    """Longest `Retry-After` that is honoured, in seconds."""
+    unanswered_share: Annotated[float, Number(0.01, 1)] = 0.25
+    """Part of `concurrency` that receivers which do not answer in time may hold together."""
+
+
+class DaemonConfig(Section):
+    """`[daemon]`: the process."""
+
+    stop_timeout: Annotated[float, Duration("100ms", "1h")] = 25.0
+    """Seconds that a stop may take in all; systemd's TimeoutStopSec must be longer."""
+
+
+class HostOverride(Section):
+    """`[[hosts.override]]`: limits of some hosts; what is not given falls back to `[hosts]`."""
+
+    match: Annotated[str, Text(check_pattern)]
+    """Hosts that are meant: "api.example.com", "*.example.com", either with ":port"."""
+    rate: Annotated[float, Number(0.001, 1_000_000)] | None = None
+    """As in `[hosts]`."""
+    burst: Annotated[float, Number(1, 1_000_000)] | None = None
+    """As in `[hosts]`."""
+    in_flight: Annotated[int, Whole(1, 100_000)] | None = None
+    """As in `[hosts]`."""
+
+
+class HostsConfig(Section):
+    """`[hosts]`: limits of each receiver's host, across all daemons on the database."""
+
+    rate: Annotated[float, Number(0.001, 1_000_000)] = 1000.0
+    """Requests a second."""
+    burst: Annotated[float, Number(1, 1_000_000)] = 1000.0
+    """Requests at once after a quiet time."""
+    in_flight: Annotated[int, Whole(1, 100_000)] = 64
+    """Requests under way at once."""
+    override: tuple[HostOverride, ...] = ()
+    """Exceptions; the first one that matches a host counts."""
+
+    @model_validator(mode="after")
+    def _each_override_counts(self) -> Self:
+        _refuse_repeated("override", (override.match for override in self.override))
+        return self
+
+
+class EgressConfig(Section):
+    """`[egress]`: where requests may go."""
+
+    https_only: Annotated[bool, Switch()] = True
+    """Whether http:// URLs are refused."""
+    allow_networks: tuple[_Network, ...] = ()
+    """Networks that are allowed although they are private or special, such as "10.1.0.0/16"."""
+    deny_networks: tuple[_Network, ...] = ()
+    """Networks that are refused besides the private and special ones."""
+    ports: tuple[Annotated[int, Whole(1, 65535)], ...] = ()
+    """Ports that are allowed; empty: any."""
+    ca_file: _Path = ""
+    """PEM bundle of trusted authorities; "": the system's."""
+    resolver: Annotated[str, Text(checks.resolver)] = "system"
+    """"system", or the address of a name server."""
+
+
+class SigningConfig(Section):
+    """`[signing]`: headers and secrets."""
+
+    header_prefix: Annotated[str, Text(checks.header_prefix)] = "X-Alter-"
+    """Beginning of the platform's own headers."""
+    secret_overlap: Annotated[float, Duration("0s", "30d")] = 24 * _HOUR
+    """Seconds for which a rotated secret still signs beside the new one."""
+    master_key_file: _Path = ""
+    """File with the key that encrypts subscriptions' secrets; "": made in the state directory."""
+
+
+class RetentionConfig(Section):
+    """`[retention]`: how long things are kept."""
+
+    events: Annotated[float, Duration("1s", "3650d")] = 30 * _DAY
+    """Seconds that an event is kept; what is still owed of it then is given up."""
+    attempts: Annotated[float, Duration("1s", "3650d")] = 30 * _DAY
+    """Seconds that the history of attempts is kept."""
+
+
+class MetricsConfig(Section):
+    """`[metrics]`."""
+
+    bind: Annotated[str, Text(checks.optional_bind_address)] = ""
+    """Address for /metrics and /health, as api.bind; "": the API's."""
+
+
+class LoggingConfig(Section):
+    """`[logging]`."""
+
+    level: Annotated[LogLevel, Choice("debug", "info", "warning", "error")] = "info"
+    """The least important messages that are logged."""
+    format: Annotated[LogFormat, Choice("auto", "human", "json")] = "auto"
+    """"human" or "json" lines; "auto": human on a terminal."""
+
+
+class StateConfig(Section):
+    """`[state]`."""
+
+    directory: _Path = ""
+    """Directory for secrets and the embedded server; "": see `daemon.config.state`."""
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    api: ApiConfig = ApiConfig()
+    auth: AuthConfig = AuthConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    events: EventsConfig = EventsConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
+    daemon: DaemonConfig = DaemonConfig()
+    hosts: HostsConfig = HostsConfig()
+    egress: EgressConfig = EgressConfig()
+    signing: SigningConfig = SigningConfig()
+    retention: RetentionConfig = RetentionConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    logging: LoggingConfig = LoggingConfig()
+    state: StateConfig = StateConfig()
+
+
+SECTIONS: dict[str, type[Section]] = {name: type(getattr(Config(), name)) for name in Config.model_fields}
+"""Each section's model."""

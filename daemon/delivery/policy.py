@@ -1,0 +1,172 @@
+"""What the outcome of an attempt means for the delivery, its lane and its host. Pure: no clock, no I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+# Failures before a request could be sent at all: the host's fault, whichever subscription met them.
+HOST_ERRORS = frozenset(
+    {
+        "dns_failed",
+        "dns_timeout",
+        "connect_refused",
+        "connect_timeout",
+        "connect_failed",
+        "tls_failed",
+        "tls_timeout",
+    }
+)
+# The request was, or may have been, sent, and no answer came.
+UNANSWERED_ERRORS = frozenset({"timeout", "connection_lost"})
+# Something came in time, but not an answer that can be used.
+BAD_ANSWER_ERRORS = frozenset({"protocol_error", "response_too_large"})
+# Nothing was sent, by our own rules: nobody's fault beyond the failed attempt.
+REFUSED_ERRORS = frozenset({"address_forbidden", "port_forbidden", "scheme_forbidden", "url_invalid"})
+
+_GONE = 410
+_TOO_MANY_REQUESTS = 429
+_UNAVAILABLE = 503
+# Beyond this many doublings every circuit is at its maximum, and 2.0**n would overflow in the end.
+_MOST_DOUBLINGS = 64
+
+
+class Outcome(StrEnum):
+    """What becomes of the delivery."""
+
+    SUCCEEDED = "succeeded"
+    RETRY = "retry"
+    GIVEN_UP = "given_up"
+
+
+class Reason(StrEnum):
+    """Why a delivery is given up after an attempt. `GONE` also disables the subscription."""
+
+    EXHAUSTED = "exhausted"
+    GONE = "gone"
+
+
+class LaneEffect(StrEnum):
+    """What the attempt says about the lane.
+
+    An answer in time proves the lane. It widens its room if it is a good one (or blames only the request, as
+    404 does), and narrows the room to one request at a time if it says that the receiver is failing or
+    overloaded. No answer narrows the room and makes the lane unproven. Neutral: the lane was never reached,
+    nothing changes.
+    """
+
+    ANSWERED_WELL = "answered_well"
+    ANSWERED_BADLY = "answered_badly"
+    UNANSWERED = "unanswered"
+    NEUTRAL = "neutral"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The meaning of one attempt.
+
+    `next_delay` is in seconds from now and set only for a retry; `hold` is how many seconds the whole lane
+    must rest; `error` is the stable code for the history, None for a success. `host_failed` counts towards
+    the host's circuit; a host that was reached (`host_reached`) closes it, and after neither it stays as it
+    was.
+    """
+
+    outcome: Outcome
+    reason: Reason | None
+    next_delay: float | None
+    hold: float | None
+    host_failed: bool
+    lane: LaneEffect
+    error: str | None
+
+    @property
+    def host_reached(self) -> bool:
+        """Whether a connection to the host stood, so that its circuit closes."""
+        return self.lane is not LaneEffect.NEUTRAL
+
+
+def classify(
+    status: int | None,
+    error_code: str | None,
+    retry_after: float | None,
+    *,
+    failed_before: int,
+    schedule: Sequence[float],
+    jitter: float,
+    retry_after_max: float,
+    random: float,
+) -> Verdict:
+    """Judge an attempt by its answer's `status`, or by the `error_code` of the exchange, which goes first.
+
+    `retry_after` is what the answer asks for in seconds, heard with 429 (RFC 6585 section 4) and 503 (RFC
+    9110 section 15.6.4) and bounded by `retry_after_max`. `failed_before` counts the delivery's failed
+    attempts before this one; `schedule`, `jitter` and `random` are as in `retry_delay`. Raises `ValueError`
+    without status and error.
+    """
+    if status is None and error_code is None:
+        raise ValueError("an attempt ends with a status or an error code; pass one of them")
+    if error_code is None and status is not None and 200 <= status < 300:
+        return Verdict(Outcome.SUCCEEDED, None, None, None, False, LaneEffect.ANSWERED_WELL, None)
+    error = error_code or _status_error(status or 0)
+    answered = status if error_code is None else None
+    hold = None
+    if answered in (_TOO_MANY_REQUESTS, _UNAVAILABLE) and retry_after is not None and retry_after > 0:
+        hold = min(retry_after, retry_after_max)
+    lane = _lane_effect(answered, error)
+    host_failed = error in HOST_ERRORS
+    if answered == _GONE:
+        return Verdict(Outcome.GIVEN_UP, Reason.GONE, None, None, False, lane, error)
+    delay = retry_delay(schedule, jitter, failed_before + 1, random)
+    if delay is None:
+        return Verdict(Outcome.GIVEN_UP, Reason.EXHAUSTED, None, hold, host_failed, lane, error)
+    # While the lane is held this delivery cannot go either, so the time that is told is the later one.
+    return Verdict(Outcome.RETRY, None, max(delay, hold or 0.0), hold, host_failed, lane, error)
+
+
+def retry_delay(schedule: Sequence[float], jitter: float, failures: int, random: float) -> float | None:
+    """Return the seconds to wait after the `failures`-th failed attempt (from 1), or None to give up.
+
+    `random` is uniform in [0, 1) and spreads the delay evenly over `jitter` (a share, 0.2 is 20 %) to both
+    sides.
+    """
+    if failures > len(schedule):
+        return None
+    return _spread(schedule[failures - 1], jitter, random)
+
+
+def circuit_block(
+    failures: int,
+    random: float,
+    *,
+    threshold: int = 5,
+    base: float = 5.0,
+    maximum: float = 300.0,
+    jitter: float = 0.2,
+) -> float | None:
+    """Return for how many seconds a host is left alone after `failures` in a row; None below `threshold`.
+
+    `base` seconds at the threshold, doubled by each further failure, spread as in `retry_delay`, never above
+    `maximum`.
+    """
+    if failures < threshold:
+        return None
+    return min(_spread(base * 2.0 ** min(failures - threshold, _MOST_DOUBLINGS), jitter, random), maximum)
+
+
+def _spread(seconds: float, jitter: float, random: float) -> float:
+    return seconds * (1.0 + jitter * (2.0 * random - 1.0))
+
+
+def _status_error(status: int) -> str:
+    # A final answer is 2xx to 5xx (RFC 9110 section 15); other numbers are not HTTP.
+    return f"status_{status // 100}xx" if 300 <= status < 600 else "protocol_error"
+
+
+def _lane_effect(answered: int | None, error: str) -> LaneEffect:
+    if answered is not None:
+        well = 300 <= answered < 500 and answered != _TOO_MANY_REQUESTS
+        return LaneEffect.ANSWERED_WELL if well else LaneEffect.ANSWERED_BADLY
+    if error in UNANSWERED_ERRORS:
+        return LaneEffect.UNANSWERED
+    if error in BAD_ANSWER_ERRORS:
+        return LaneEffect.ANSWERED_BADLY
+    return LaneEffect.NEUTRAL

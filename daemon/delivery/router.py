@@ -1,0 +1,60 @@
+"""Routing: takes events from the inbox and makes the deliveries they owe, as fast as they come."""
+
+import logging
+import random
+from collections.abc import Callable
+from uuid import UUID
+
+import trio
+
+from daemon.delivery.doorbell import Doorbell
+from daemon.model import uuid7_time
+from daemon.signing.canonical import Unrepresentable, event_body, parse
+from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.queue import route
+
+logger = logging.getLogger("hookd.router")
+
+FULL = 250
+"""A round that routed so many is followed by the next at once."""
+QUICKEST, SLOWEST = 0.005, 0.25
+"""Seconds between polls: doubling while there is nothing to do."""
+OUTAGE_PAUSE = 0.5
+
+
+async def serve_router(
+    database: Database,
+    *,
+    doorbell: Doorbell,
+    routed: Callable[[], None],
+    stopping: trio.Event,
+    max_depth: int,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Route until `stopping`; ring `doorbell` after publishing. `routed` is called after each round."""
+
+    def canonicalise(event_id: UUID, event_type: str, text: str) -> tuple[str | None, str | None]:
+        try:
+            data = parse(text, max_depth=max_depth)
+            return event_body(event_id, event_type, uuid7_time(event_id), data), None
+        except Unrepresentable as error:
+            logger.warning("event %s cannot be delivered: %s", event_id, error.reason)
+            return None, error.reason
+
+    task_status.started()
+    pause = QUICKEST
+    while not stopping.is_set():
+        try:
+            count = await route(database, canonicalise)
+        except RetryTransaction:
+            continue
+        except DatabaseUnavailable as error:
+            logger.debug("routing waits for Postgres: %s", error)
+            await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
+            continue
+        if count:
+            routed()
+            pause = QUICKEST
+        if count < FULL:
+            rang = await doorbell.wait(pause)
+            pause = QUICKEST if rang else min(SLOWEST, pause * 2)

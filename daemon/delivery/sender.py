@@ -1,0 +1,179 @@
+"""Sending: one claimed delivery becomes one signed request and one result."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import trio
+
+from daemon.delivery.policy import Outcome, classify
+from daemon.delivery.retry_after import parse_retry_after
+from daemon.delivery.targets import Target, Targets
+from daemon.egress.errors import EgressError, Phases
+from daemon.egress.response import Answer
+from daemon.egress.url import Url
+from daemon.signing.standard import signature_headers
+from daemon.store.queue import Claimed, Result
+
+logger = logging.getLogger("hookd.delivery")
+
+
+class Post(Protocol):
+    """Posts a body to a URL within `timeout` seconds, or raises `EgressError`."""
+
+    async def __call__(
+        self, url: Url, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, timeout: float
+    ) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How deliveries are sent and failures judged. Times in seconds."""
+
+    timeout: float
+    retry_schedule: Sequence[float]
+    retry_jitter: float
+    retry_after_max: float
+    header_prefix: str
+    user_agent: str
+
+
+class Sender:
+    """Sends deliveries; holds nothing between them."""
+
+    def __init__(self, *, post: Post, targets: Targets, rules: Callable[[], Rules]) -> None:
+        self._post = post
+        self._targets = targets
+        self._rules = rules
+
+    async def send(self, claimed: Claimed) -> Result:
+        """Make one attempt and return its result. It fails only by being cancelled."""
+        target = self._targets.get(claimed.subscription_id)
+        if target is None:
+            return unsent(claimed)  # deleted meanwhile: nothing is owed any more
+        now = time.time()
+        began = trio.current_time()
+        status, code, retry_after, excerpt = None, None, None, None
+        rules = self._rules()
+        try:
+            answer = await self._attempt(claimed, target, rules, int(now))
+        except EgressError as error:
+            code, phases = error.code, error.phases
+            excerpt = error.detail
+        else:
+            status, phases = answer.status, answer.phases
+            excerpt = answer.excerpt.decode("utf-8", "replace").replace("\0", "\ufffd")
+            if status >= 400 and (value := answer.header(b"retry-after")) is not None:
+                retry_after = parse_retry_after(
+                    value, now=datetime.now(UTC), maximum=rules.retry_after_max
+                )
+        verdict = classify(
+            status,
+            code,
+            retry_after,
+            failed_before=claimed.failures,
+            schedule=rules.retry_schedule,
+            jitter=rules.retry_jitter,
+            retry_after_max=rules.retry_after_max,
+            random=random.random(),
+        )
+        duration = (trio.current_time() - began) * 1000
+        result = Result(
+            token=claimed.token,
+            delivery_id=claimed.delivery_id,
+            subscription_id=claimed.subscription_id,
+            host_id=claimed.host_id,
+            event_id=claimed.event_id,
+            event_type=claimed.event_type,
+            attempt=claimed.attempt,
+            outcome=verdict.outcome.value,
+            reason=None if verdict.reason is None else verdict.reason.value,
+            status=status,
+            error=verdict.error,
+            delay=verdict.next_delay,
+            hold=verdict.hold,
+            lane=verdict.lane.value,
+            host_failed=True if verdict.host_failed else False if verdict.host_reached else None,
+            started=datetime.fromtimestamp(now, UTC),
+            duration=duration,
+            phases=_milliseconds(phases),
+            excerpt=excerpt,
+        )
+        if verdict.outcome is not Outcome.SUCCEEDED or logger.isEnabledFor(logging.DEBUG):
+            log_attempt(result)
+        return result
+
+    async def _attempt(self, claimed: Claimed, target: Target, rules: Rules, timestamp: int) -> Answer:
+        if target.url is None:
+            refused = target.refused
+            raise EgressError("url_invalid" if refused is None else refused.code, str(refused))
+        if not target.keys:
+            raise EgressError("key_missing", "No secret could be opened to sign with; rotate the secret.")
+        body = claimed.body.encode()
+        headers = signature_headers(
+            target.keys,
+            event_id=claimed.event_id,
+            delivery_id=claimed.delivery_id,
+            event_type=claimed.event_type,
+            timestamp=timestamp,
+            body=body,
+            prefix=rules.header_prefix,
+            user_agent=rules.user_agent,
+        )
+        return await self._post(target.url, headers, body, timeout=rules.timeout)
+
+
+def unsent(claimed: Claimed) -> Result:
+    """Return the result that gives a delivery back as if it had not been claimed."""
+    return _given_back(claimed, "unsent")
+
+
+def interrupted(claimed: Claimed) -> Result:
+    """Return the result of a request that was cut off by our own stop: it may have arrived."""
+    return _given_back(claimed, "interrupted", error="interrupted", started=datetime.now(UTC))
+
+
+def _given_back(
+    claimed: Claimed, outcome: str, *, error: str | None = None, started: datetime | None = None
+) -> Result:
+    return Result(
+        token=claimed.token,
+        delivery_id=claimed.delivery_id,
+        subscription_id=claimed.subscription_id,
+        host_id=claimed.host_id,
+        event_id=claimed.event_id,
+        event_type=claimed.event_type,
+        attempt=claimed.attempt,
+        outcome=outcome,
+        error=error,
+        started=started,
+    )
+
+
+def log_attempt(result: Result) -> None:
+    """Log a failed attempt for operators (a good one at level debug), without URL or payload."""
+    logger.log(
+        logging.DEBUG if result.outcome == "succeeded" else logging.INFO,
+        "attempt %s of delivery %s: %s",
+        result.attempt,
+        result.delivery_id,
+        result.outcome if result.error is None else f"{result.error}, {result.outcome}",
+        extra={
+            "subscription_id": str(result.subscription_id),
+            "event_id": str(result.event_id),
+            "event_type": result.event_type,
+            "response_status": result.status,
+            "duration_ms": None if result.duration is None else round(result.duration, 1),
+            "retry_in": None if result.delay is None else round(result.delay, 1),
+        },
+    )
+
+
+def _milliseconds(phases: Phases) -> str:
+    """Return the phases as the literal of a Postgres array: dns, connect, tls, first byte."""
+    times = (phases.dns, phases.connect, phases.tls, phases.first_byte)
+    return "{" + ",".join("NULL" if one is None else f"{one * 1000:.2f}" for one in times) + "}"

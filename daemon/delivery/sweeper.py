@@ -1,0 +1,84 @@
+"""Sweeping: gives back what dead daemons held, and looks slowly over the whole queue for faults."""
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import trio
+
+from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.queue import expired, recording, repair
+
+logger = logging.getLogger("hookd.sweeper")
+
+PERIOD = 2.0
+"""Seconds between looks for leases that have ended."""
+LEASES = 20
+REPAIR_EVERY = 30
+"""Rounds between two looks at all hosts."""
+
+
+async def serve_sweeper(
+    database: Database,
+    *,
+    disable_after: Callable[[], float],
+    grace: float,
+    swept: Callable[[], None],
+    stopping: trio.Event,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Sweep until `stopping`; `swept` is called when something became due.
+
+    After an outage of Postgres it waits `grace` seconds, so that daemons that live on can record first what
+    they sent meanwhile.
+    """
+    task_status.started()
+    rounds = 0
+    while not stopping.is_set():
+        try:
+            if await reap(database, disable_after()):
+                swept()
+            if rounds % REPAIR_EVERY == 0 and await look_over(database):
+                swept()
+            rounds += 1
+            pause = PERIOD
+        except RetryTransaction:
+            continue
+        except DatabaseUnavailable as error:
+            logger.debug("sweeping waits for Postgres: %s", error)
+            pause = grace
+        with trio.move_on_after(pause * random.uniform(0.8, 1.2)):
+            await stopping.wait()
+
+
+async def reap(database: Database, disable_after: float) -> int:
+    """Make due again what leases past their end still hold, with an attempt `interrupted` in the history."""
+    held, tokens = await expired(database, LEASES)
+    if not tokens:
+        return 0
+    now = datetime.now(UTC)
+    results = [one.result("interrupted", "interrupted", now) for one in held]
+    await database.run(recording(database, results, tokens, disable_after))
+    if results:
+        logger.warning(
+            "%d deliveries of %d leases are due again: who claimed them did not record an outcome",
+            len(results),
+            len(tokens),
+        )
+    return len(results)
+
+
+async def look_over(database: Database) -> bool:
+    """Look at every host without trusting floors and counters; tell whether something was off."""
+    after, off = 0, False
+    while (found := await repair(database, after)) is not None:
+        after = found.last_host
+        if found.drifted or found.asleep:
+            off = True
+            logger.warning(
+                "the safety net corrected %d counters and woke %d hosts; report this with the log around it",
+                found.drifted,
+                found.asleep,
+            )
+    return off

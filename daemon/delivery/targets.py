@@ -1,0 +1,75 @@
+"""Where deliveries go and with which keys they are signed, kept in memory by subscription and revision."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from daemon.egress.url import Url, UrlRefused
+from daemon.signing.secrets import SigningKey, parse_secret
+from daemon.signing.vault import VaultError
+from daemon.store.queue import TargetRow
+
+logger = logging.getLogger("hookd.delivery")
+
+MOST = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A subscription's endpoint. `refused` says why its URL may not be sent to; then `url` is None."""
+
+    revision: int
+    url: Url | None
+    refused: UrlRefused | None
+    keys: tuple[SigningKey, ...]
+    until: datetime | None
+
+
+class Targets:
+    """The least recently used beyond `most` are forgotten; so is one whose overlapping secret has expired."""
+
+    def __init__(
+        self,
+        *,
+        parse_url: Callable[[str], Url],
+        unseal: Callable[[bytes, UUID], str],
+        most: int = MOST,
+    ) -> None:
+        self._parse_url = parse_url
+        self._unseal = unseal
+        self._most = most
+        self._kept: OrderedDict[UUID, Target] = OrderedDict()
+
+    def known(self, subscription_id: UUID, revision: int) -> bool:
+        """Tell whether the target of this revision is at hand."""
+        target = self._kept.get(subscription_id)
+        return (
+            target is not None
+            and target.revision == revision
+            and (target.until is None or target.until > datetime.now(UTC))
+        )
+
+    def learn(self, rows: Iterable[TargetRow]) -> None:
+        """Keep what was read from the store. Where no master key opens a secret, the target has no keys."""
+        for row in rows:
+            url, refused = None, None
+            try:
+                url = self._parse_url(row.url)
+            except UrlRefused as error:
+                refused = error
+            keys: tuple[SigningKey, ...] = ()
+            try:
+                keys = tuple(parse_secret(self._unseal(one, row.subscription_id)) for one in row.secrets)
+            except VaultError as error:
+                logger.error("subscription %s cannot be signed for: %s", row.subscription_id, error)
+            self._kept[row.subscription_id] = Target(row.revision, url, refused, keys, row.secrets_until)
+            self._kept.move_to_end(row.subscription_id)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def get(self, subscription_id: UUID) -> Target | None:
+        """Return the target, or None if the subscription is gone."""
+        return self._kept.get(subscription_id)

@@ -1,0 +1,47 @@
+"""Upkeep: partitions far ahead, and publishers' keys forgotten after a day."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import trio
+
+from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.upkeep import Partitions, forget_keys, make_partitions
+
+logger = logging.getLogger("hookd.upkeep")
+
+PERIOD = 3600.0
+AGAIN = 30.0
+ALARM = timedelta(weeks=3)
+
+
+async def serve_partitions(
+    database: Database,
+    *,
+    stopping: trio.Event,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Keep eight weeks of partitions ahead; an error line says so if fewer than three are left."""
+
+    async def unit(connection: Connection) -> Partitions:
+        return await make_partitions(connection, database)
+
+    task_status.started()
+    while not stopping.is_set():
+        pause = PERIOD
+        try:
+            partitions = await database.run(unit)
+            for name in partitions.made:
+                logger.info("made the partition %s", name)
+            await forget_keys(database)
+            if partitions.until - datetime.now(UTC) < ALARM:
+                logger.error(
+                    "partitions reach only to %s: publishing fails after that; the log of Postgres says why none"
+                    " can be made",
+                    partitions.until.date(),
+                )
+        except (DatabaseUnavailable, RetryTransaction) as error:
+            logger.debug("upkeep waits for Postgres: %s", error)
+            pause = AGAIN
+        with trio.move_on_after(pause):
+            await stopping.wait()

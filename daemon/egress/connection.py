@@ -1,0 +1,97 @@
+"""One HTTP/1.1 request and its response on a connection."""
+
+import re
+import ssl
+from collections.abc import Sequence
+
+import trio
+
+from daemon.egress.errors import EgressError, Phases
+from daemon.egress.response import ResponseReader
+from daemon.egress.url import Url
+from daemon.egress.wire import Wire, tls_error
+
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+_RECEIVE_SIZE = 16 * 1024  # one TLS record
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[^\x00\r\n]*")
+# These decide where a request ends and how the answer looks: they are written here and nowhere else.
+OWN_HEADERS = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"connection",
+        b"accept-encoding",
+        b"expect",
+        b"upgrade",
+        b"te",
+    }
+)
+
+
+def encode_request(method: str, url: Url, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """Return the request as it goes over the wire (RFC 9112 section 2.1).
+
+    Host, Content-Length and Accept-Encoding are added. Raises EgressError (header_invalid) for a header that
+    is one of these, that has no proper name, or that could end its line, and ValueError for another method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method {method!r} is not supported; use one of {', '.join(sorted(METHODS))}")
+    parts = [
+        b"%s %s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity\r\n"
+        % (method.encode("ascii"), url.target, url.authority)
+    ]
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or name.lower() in OWN_HEADERS:
+            raise EgressError(
+                "header_invalid", f"The request header {name[:64]!r} may not be set; choose another name."
+            )
+        if not _VALUE.fullmatch(value):
+            raise EgressError(
+                "header_invalid",
+                f"The request header {name[:64]!r} has a line break or NUL in its value; remove it.",
+            )
+        parts.append(b"%s: %s\r\n" % (name, value))
+    if body or method not in ("GET", "DELETE"):
+        parts.append(b"Content-Length: %d\r\n" % len(body))
+    parts.append(b"\r\n")
+    parts.append(body)
+    return b"".join(parts)
+
+
+async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: Phases) -> None:
+    """Send `request` and read until `reader` is done; note in `phases` when the first byte came.
+
+    The caller sets the deadline, and closes `wire` unless this returns with `reader.reusable`.
+    Raises EgressError: connection_lost, protocol_error, response_too_large, or tls_failed.
+    """
+    start = trio.current_time()
+    sent = True
+    try:
+        await wire.send(request)
+    except ssl.SSLError as error:
+        raise tls_error(error) from error
+    except OSError:
+        # A receiver may answer (413, 401) and close before it has read everything: its answer still counts.
+        sent = False
+    while not reader.done:
+        try:
+            data = await wire.receive(min(_RECEIVE_SIZE, reader.room))
+        except ssl.SSLError as error:
+            # With TLS 1.3 the host's complaint about our handshake comes only now.
+            raise _lost() if reader.received else tls_error(error) from error
+        except OSError as error:
+            raise _lost() from error
+        if not data:
+            reader.end()
+            return
+        if phases.first_byte is None:
+            phases.first_byte = trio.current_time() - start
+        reader.feed(data)
+    if not sent:
+        reader.reusable = False
+
+
+def _lost() -> EgressError:
+    return EgressError("connection_lost", "The connection was reset before the answer was complete.")

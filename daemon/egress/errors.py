@@ -1,0 +1,80 @@
+"""How an outgoing request can fail: a stable code, a sentence, and the phases it went through."""
+
+from dataclasses import dataclass
+
+import httpx
+
+DETAIL_LIMIT = 300
+
+# Whatever was asked of this host would have failed the same way: the host's circuit counts these.
+HOST_CODES = frozenset(
+    {
+        "dns_failed",
+        "dns_timeout",
+        "connect_refused",
+        "connect_timeout",
+        "connect_failed",
+        "tls_failed",
+        "tls_timeout",
+    }
+)
+# One endpoint, or its URL, is to blame, or our own rules refused it: the host's circuit stays as it is.
+LANE_CODES = frozenset(
+    {
+        "address_forbidden",
+        "port_forbidden",
+        "scheme_forbidden",
+        "url_invalid",
+        "header_invalid",
+        "timeout",
+        "connection_lost",
+        "protocol_error",
+        "response_too_large",
+    }
+)
+
+
+@dataclass(slots=True)
+class Phases:
+    """How long each phase of one request took, in seconds; None where a phase did not happen.
+
+    `dns`, `connect` and `tls` are None on a reused connection. `first_byte` runs from the start of the
+    writing to the first byte of the answer; `total` is everything. `reached` is the last phase entered:
+    "dns", "connect", "tls" or "request".
+    """
+
+    dns: float | None = None
+    connect: float | None = None
+    tls: float | None = None
+    first_byte: float | None = None
+    total: float | None = None
+    reused: bool = False
+    reached: str = "dns"
+
+
+class EgressError(httpx.TransportError):
+    """A request that got no usable answer.
+
+    `code` is one of `HOST_CODES` or `LANE_CODES` and never changes its meaning. `detail` is one printable
+    sentence of at most `DETAIL_LIMIT` characters; it names no resolved address, because the owner of a
+    subscription may read it and could map an internal network with it. `rule` names the rule that refused
+    an address or URL. `phases` tells how far the request came.
+    """
+
+    def __init__(self, code: str, detail: str, *, rule: str | None = None) -> None:
+        self.code = code
+        self.detail = printable(detail)
+        self.rule = rule
+        self.phases = Phases()
+        super().__init__(f"{code}: {self.detail}")
+
+
+def is_host_fault(code: str) -> bool:
+    """Tell whether a failure code counts against the whole host (name, connect, TLS) rather than one lane."""
+    return code in HOST_CODES
+
+
+def printable(text: str) -> str:
+    """Return `text` as one printable line of at most `DETAIL_LIMIT` characters."""
+    line = "".join(character if character.isprintable() else " " for character in text[:DETAIL_LIMIT])
+    return line if len(text) <= DETAIL_LIMIT else line[:-1] + "…"

@@ -1,0 +1,164 @@
+"""Sending one request and getting one answer: guarded, pooled, and under a single deadline."""
+
+import ssl
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import trio
+
+from daemon.egress.connection import converse, encode_request
+from daemon.egress.errors import EgressError, Phases
+from daemon.egress.guard import Guard
+from daemon.egress.pool import Origin, Pool
+from daemon.egress.response import Answer, ResponseReader
+from daemon.egress.url import Url
+from daemon.egress.wire import Wire, connect, start_tls
+
+_MAX_ADDRESSES = 4
+_MAX_SESSIONS = 1024
+_TIMEOUTS = {
+    "dns": ("dns_timeout", "The host's name was not resolved in time; check its DNS servers."),
+    "connect": ("connect_timeout", "The host did not accept a connection in time; check its firewall."),
+    "tls": ("tls_timeout", "The host did not complete the TLS handshake in time; check its TLS settings."),
+    "request": ("timeout", "The receiver did not answer in time; answer first and do the work afterwards."),
+}
+
+
+class Exchange:
+    """Sends requests over guarded, pooled connections.
+
+    It follows no redirect, keeps no cookie and uses no proxy. Rules and certificates are fixed for its life:
+    after a change of configuration make another one with another pool, and close the old pool.
+    `connect_timeout` bounds each connection attempt and the TLS handshake, in seconds; `max_response` is the
+    number of raw bytes read of a response, `excerpt` the number of body bytes kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        ssl_context: ssl.SSLContext,
+        pool: Pool,
+        connect_timeout: float = 5.0,
+        max_response: int = 64 * 1024,
+        excerpt: int = 4 * 1024,
+    ) -> None:
+        self._guard = guard
+        self._ssl_context = ssl_context
+        self._pool = pool
+        self._connect_timeout = connect_timeout
+        self._max_response = max_response
+        self._excerpt = excerpt
+        self._sessions: OrderedDict[Origin, ssl.SSLSession] = OrderedDict()
+
+    async def post(
+        self, url: Url, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, timeout: float
+    ) -> Answer:
+        """POST `body`; see `request`."""
+        return await self.request("POST", url, headers, body, timeout=timeout)
+
+    async def request(
+        self,
+        method: str,
+        url: Url,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        timeout: float,
+        excerpt: int | None = None,
+    ) -> Answer:
+        """Return the answer, whatever its status, or raise EgressError within `timeout` seconds.
+
+        The one deadline covers everything from the name's resolution to the end of the body, so a receiver
+        cannot stretch it by sending a byte now and then. `excerpt` overrides the number of body bytes kept.
+        """
+        phases = Phases()
+        start = trio.current_time()
+        try:
+            data = encode_request(method, url, headers, body)
+            with trio.move_on_after(max(0.0, timeout)):
+                return await self._attempt(
+                    url, data, phases, start, self._excerpt if excerpt is None else excerpt
+                )
+            raise EgressError(*_TIMEOUTS[phases.reached])
+        except EgressError as error:
+            phases.total = trio.current_time() - start
+            error.phases = phases
+            raise
+
+    async def _attempt(self, url: Url, data: bytes, phases: Phases, start: float, excerpt: int) -> Answer:
+        origin = Origin(url.scheme, url.host, url.port)
+        wire = self._pool.take(origin)
+        phases.reused = wire is not None
+        while True:
+            if wire is None:
+                wire = await self._open(origin, phases)
+            phases.reached = "request"
+            reader = ResponseReader(max_response=self._max_response, excerpt=excerpt)
+            try:
+                await converse(wire, data, reader, phases)
+            except EgressError as error:
+                wire.close()
+                # A kept connection that ends without one byte of answer was most likely closed by the
+                # receiver while the request was on its way. Sending again may deliver twice, which receivers
+                # expect and detect by the webhook-id. On a fresh connection it is an answer, of a kind.
+                if not (phases.reused and error.code == "connection_lost" and not reader.received):
+                    raise
+                wire = None
+                phases.reused = False
+                continue
+            except BaseException:
+                wire.close()
+                raise
+            if not phases.reused:
+                self._remember(origin, wire.new_session())
+            if reader.reusable:
+                self._pool.give(origin, wire)
+            else:
+                wire.close()
+            phases.total = trio.current_time() - start
+            return Answer(reader.status, reader.headers, reader.excerpt, reader.truncated, phases)
+
+    async def _open(self, origin: Origin, phases: Phases) -> Wire:
+        phases.reached = "dns"
+        start = trio.current_time()
+        addresses = await self._guard.addresses(origin.host, origin.port)
+        resolved = trio.current_time()
+        phases.dns = resolved - start
+        phases.reached = "connect"
+        deadline = trio.current_effective_deadline()
+        addresses = addresses[:_MAX_ADDRESSES]
+        for left in range(len(addresses), 0, -1):
+            # A dead first address must leave time for the others.
+            share = (deadline - trio.current_time()) / left
+            try:
+                sock = await connect(
+                    addresses[-left], origin.port, timeout=max(0.0, min(self._connect_timeout, share))
+                )
+                break
+            except EgressError:
+                if left == 1:
+                    raise
+        connected = trio.current_time()
+        phases.connect = connected - resolved
+        if origin.scheme == "https":
+            phases.reached = "tls"
+            sock = await start_tls(
+                sock,
+                self._ssl_context,
+                origin.host,
+                session=self._sessions.get(origin),
+                timeout=self._connect_timeout,
+            )
+            phases.tls = trio.current_time() - connected
+        return Wire(sock)
+
+    def _remember(self, origin: Origin, session: ssl.SSLSession | None) -> None:
+        # A resumed handshake skips the certificate, so it is for the same host, port and trust only. It saves
+        # about a quarter of the cost of a connection.
+        if session is None:
+            return
+        self._sessions[origin] = session
+        self._sessions.move_to_end(origin)
+        if len(self._sessions) > _MAX_SESSIONS:
+            self._sessions.popitem(last=False)

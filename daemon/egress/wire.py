@@ -1,0 +1,174 @@
+"""A non-blocking socket, plain or TLS, awaited through Trio.
+
+The stdlib's sockets are used directly rather than `trio.SocketStream` and `trio.SSLStream`, for three
+reasons: closing needs no await, so that no cancellation can leak a socket; OpenSSL reads one record at a
+time, so that nothing a receiver sent can hide in a buffer between two requests; and it is faster.
+"""
+
+import errno
+import os
+import select
+import socket
+import ssl
+from ipaddress import IPv6Address
+
+import trio
+
+from daemon.egress.addresses import Address
+from daemon.egress.errors import EgressError
+
+
+class Wire:
+    """One connected socket. One task uses it at a time; whoever holds it closes it or hands it on."""
+
+    __slots__ = ("_fileno", "_sock", "idle_since", "opened")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._fileno = sock.fileno()
+        self.opened = trio.current_time()
+        self.idle_since = self.opened
+
+    def new_session(self) -> ssl.SSLSession | None:
+        """Return the TLS session, to resume later with the same host; None if this is itself a resumed one.
+
+        Call it after the first answer, with which the peer's tickets have come. It copies: 0.15 ms.
+        """
+        sock = self._sock
+        return sock.session if isinstance(sock, ssl.SSLSocket) and not sock.session_reused else None
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`; raise OSError (also ssl.SSLError) if the peer is gone."""
+        sock = self._sock
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                sent = sock.send(rest)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                await trio.lowlevel.wait_writable(self._fileno)
+                continue
+            except ssl.SSLWantReadError:
+                await trio.lowlevel.wait_readable(self._fileno)
+                continue
+            if sent == len(rest):
+                return
+            rest = memoryview(rest)[sent:]
+
+    async def receive(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end; raise OSError (ssl.SSLError) if the peer is gone."""
+        sock = self._sock
+        # Waiting first: an answer is hardly ever there already, and each read is thus a checkpoint.
+        if not self._pending():
+            await trio.lowlevel.wait_readable(self._fileno)
+        while True:
+            try:
+                return sock.recv(size)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                await trio.lowlevel.wait_readable(self._fileno)
+            except ssl.SSLWantWriteError:
+                await trio.lowlevel.wait_writable(self._fileno)
+
+    def is_quiet(self) -> bool:
+        """Tell whether the peer has sent nothing more and has not closed, so that another request may go."""
+        poll = select.poll()
+        poll.register(self._fileno, select.POLLIN)
+        return not self._pending() and not poll.poll(0)
+
+    def close(self) -> None:
+        """Close the socket at once; may be called again."""
+        self._sock.close()
+
+    def _pending(self) -> int:
+        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+
+
+async def connect(address: Address, port: int, *, timeout: float) -> socket.socket:
+    """Return a non-blocking socket connected to `address` and `port` within `timeout` seconds.
+
+    Raises EgressError: connect_refused, connect_timeout, or connect_failed for anything else.
+    """
+    family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise _connect_error(error.errno or 0) from error
+    try:
+        with trio.move_on_after(timeout):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = sock.connect_ex((str(address), port))
+            if code == errno.EINPROGRESS:
+                await trio.lowlevel.wait_writable(sock)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise _connect_error(code)
+            return sock
+        raise EgressError(
+            "connect_timeout", "The host did not accept a connection in time; check its firewall."
+        )
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _connect_error(code: int) -> EgressError:
+    if code == errno.ECONNREFUSED:
+        return EgressError(
+            "connect_refused", "The host refused the connection; check that its server is running."
+        )
+    if code == errno.ETIMEDOUT:
+        return EgressError(
+            "connect_timeout", "The host did not accept a connection in time; check its firewall."
+        )
+    if code in (errno.EMFILE, errno.ENFILE):
+        return EgressError("connect_failed", "This daemon has no file descriptor left; raise its limit.")
+    return EgressError("connect_failed", f"The host could not be connected to ({os.strerror(code)}).")
+
+
+async def start_tls(
+    sock: socket.socket,
+    context: ssl.SSLContext,
+    host: str,
+    *,
+    session: ssl.SSLSession | None,
+    timeout: float,
+) -> ssl.SSLSocket:
+    """Return `sock` with TLS on it and its certificate checked against `host`, within `timeout` seconds.
+
+    `session`, of an earlier connection to the same host, shortens the handshake. Raises EgressError
+    (tls_failed, tls_timeout) with the socket closed.
+    """
+    try:
+        sock = tls = context.wrap_socket(
+            sock, server_hostname=host, do_handshake_on_connect=False, session=session
+        )
+        with trio.move_on_after(timeout):
+            while True:
+                try:
+                    tls.do_handshake()
+                    return tls
+                except ssl.SSLWantReadError:
+                    await trio.lowlevel.wait_readable(tls)
+                except ssl.SSLWantWriteError:
+                    await trio.lowlevel.wait_writable(tls)
+        raise EgressError(
+            "tls_timeout", "The host did not complete the TLS handshake in time; check its TLS settings."
+        )
+    except (OSError, ValueError) as error:
+        sock.close()
+        raise tls_error(error) from error
+    except BaseException:
+        sock.close()
+        raise
+
+
+def tls_error(error: Exception) -> EgressError:
+    """Return the tls_failed error for what OpenSSL, or the connection below it, complained of."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = error.verify_message
+        advice = "install a certificate for this name from a trusted authority, with its whole chain"
+    elif isinstance(error, ssl.SSLError):
+        reason = (error.reason or "protocol error").replace("_", " ").lower()
+        advice = "check that the port speaks TLS 1.2 or later"
+    else:
+        reason, advice = "connection lost", "check that the port speaks TLS 1.2 or later"
+    return EgressError("tls_failed", f"TLS failed ({reason}); {advice}.")

@@ -1,0 +1,52 @@
+"""Logs on standard error: one line each, for people at a terminal or as JSON for machines."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def configure(level: str, format: str) -> None:
+    """Send the logs of all of hookd to standard error. `format`: human, json, or auto (human on a terminal)."""
+    handler = logging.StreamHandler(sys.stderr)
+    human = format == "human" or format == "auto" and sys.stderr.isatty()
+    handler.setFormatter(HumanFormatter() if human else JsonFormatter())
+    root = logging.getLogger("hookd")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(level.upper())
+
+
+class HumanFormatter(logging.Formatter):
+    """Time, level, message, then what else the record tells as key=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, followed by the traceback if there is one."""
+        time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
+        extra = "".join(f" {key}={value}" for key, value in extras(record).items() if value is not None)
+        line = f"{time} {record.levelname.lower():<7} {record.getMessage()}{extra}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object: time (UTC), level, logger, message, what else the record tells, error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object as one line."""
+        entry: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **extras(record),
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+def extras(record: logging.LogRecord) -> dict[str, object]:
+    """Return what the caller passed as `extra`."""
+    return {key: value for key, value in vars(record).items() if key not in STANDARD}

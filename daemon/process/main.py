@@ -1,0 +1,251 @@
+"""The tree of tasks: who owns whom, the order in which they start, and the order in which they stop."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+import trio_asyncio
+
+from api.listeners import CannotListen, Listeners, inherited_listeners, open_listeners
+from api.server import serve_api
+from daemon.delivery.claimer import Senders, serve_claimer
+from daemon.delivery.recorder import Leases, serve_recorder
+from daemon.delivery.router import serve_router
+from daemon.delivery.sweeper import serve_sweeper
+from daemon.delivery.upkeep import serve_partitions
+from daemon.process.parts import RECORDING_TIME, Parts, check_master_key
+from daemon.process.prepare import Prepared, StartError
+from daemon.process.systemd import notify, watchdog_period
+from daemon.signing.vault import VaultError
+from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction, open_database
+from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, migrate
+from daemon.store.queue import Result
+from daemon.store.upkeep import apply_rules, make_partitions
+
+logger = logging.getLogger("hookd")
+
+FLUSH_SHARE = 0.2
+"""The part of the stop's time that is kept for writing down what the senders were at."""
+ENDED_AT_ONCE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A daemon that is ready; `addresses` are where its API listens."""
+
+    addresses: list[str]
+
+
+async def run_daemon(
+    prepared: Prepared,
+    *,
+    ready: Callable[[Running], None],
+    stop: trio.Event | None = None,
+    signals: bool = True,
+) -> None:
+    """Run until SIGTERM or SIGINT (with `signals`) or until `stop` is set, and stop in order.
+
+    `ready` is called once everything works. A second signal ends the process at once, with exit status 1.
+    Errors: `StartError` before `ready`; what goes wrong unexpectedly later comes out as it is.
+    """
+    stop = trio.Event() if stop is None else stop
+    try:
+        async with trio_asyncio.open_loop(), trio.open_nursery() as outer:
+            if signals:
+                await outer.start(serve_signals, stop)
+            await outer.start(serve_watchdog)
+            await _start(prepared, ready, stop)
+            outer.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        start_error = _lone_start_error(group)
+        if start_error is None:
+            raise
+        raise start_error from start_error.__cause__
+
+
+async def serve_signals(
+    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Set `stop` at the first SIGTERM or SIGINT; end the process at the second."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        task_status.started()
+        async for number in received:
+            if stop.is_set():
+                logger.warning("second %s: ending at once", signal.Signals(number).name)
+                os._exit(ENDED_AT_ONCE)
+            logger.info("%s: stopping; a second signal ends at once", signal.Signals(number).name)
+            stop.set()
+
+
+async def serve_watchdog(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Tell systemd, twice as often as it wants to hear it, that the loop turns."""
+    task_status.started()
+    period = watchdog_period()
+    while period is not None:
+        notify("WATCHDOG=1")
+        await trio.sleep(period / 2)
+
+
+async def _start(prepared: Prepared, ready: Callable[[Running], None], stop: trio.Event) -> None:
+    """Bind, open the database, bring the schema up to date: each may refuse before anything else is done."""
+    config = prepared.config
+    try:
+        listeners = inherited_listeners() or await open_listeners(config.api.bind)
+    except CannotListen as error:
+        raise StartError(str(error)) from error
+    try:
+        async with open_database(
+            prepared.database_url,
+            schema=config.database.schema,
+            pool_size=config.database.pool_size,
+            command_timeout=config.database.command_timeout,
+        ) as database:
+            parts = Parts(prepared, database)
+            await _set_up(parts)
+            await _run(parts, listeners, ready, stop)
+    except (MigrationError, VaultError, DatabaseUnavailable) as error:
+        raise StartError(str(error)) from error
+    finally:
+        listeners.close()
+
+
+async def _set_up(parts: Parts) -> None:
+    """Bring schema, partitions and rules to what this code and configuration need."""
+    database, config = parts.database, parts.config
+
+    async def unit(connection: Connection) -> None:
+        report = await migrate(connection, database.statements)
+        for name in report.applied:
+            logger.info("applied the migration %s", name)
+        await make_partitions(connection, database)
+        await check_master_key(connection, database, parts.vault)
+
+    await database.run(unit, MIGRATION_TIMEOUT)
+    await apply_rules(
+        database,
+        types=config.events.types,
+        max_bytes=config.events.max_bytes,
+        max_depth=config.events.max_depth,
+        host_limits=parts.host_limits,
+    )
+
+
+async def _run(
+    parts: Parts, listeners: Listeners, ready: Callable[[Running], None], stop: trio.Event
+) -> None:
+    """Run all parts; when `stop` is set, end them in order and before the one deadline."""
+    async with trio.open_nursery() as root:
+        addresses: list[str] = await root.start(
+            lambda task_status: serve_api(
+                parts.app,
+                listeners=listeners,
+                limits=parts.server_limits(),
+                shutdown=parts.stopping,
+                task_status=task_status,
+            )
+        )
+        pool = trio.CancelScope()
+        work = trio.CancelScope()
+        root.start_soon(_serve_pool, parts, pool)
+        root.start_soon(_serve_queue, parts)
+        await root.start(_deliver, parts, work, pool)
+        notify("READY=1", f"STATUS=serving on {', '.join(addresses)}")
+        ready(Running(addresses))
+        await stop.wait()
+
+        notify("STOPPING=1", "STATUS=finishing what is under way")
+        timeout = parts.config.daemon.stop_timeout
+        now = trio.current_time()
+        root.cancel_scope.deadline = now + timeout
+        work.deadline = now + timeout * (1 - FLUSH_SHARE)
+        parts.stopping.set()
+        parts.bells.published.ring()
+        parts.bells.claimable.ring()
+    if root.cancel_scope.cancelled_caught:
+        logger.warning("not everything ended within daemon.stop_timeout; leases give back what is left")
+
+
+async def _serve_pool(parts: Parts, scope: trio.CancelScope) -> None:
+    with scope:
+        await parts.pool.serve()
+
+
+async def _serve_queue(parts: Parts) -> None:
+    """Router, sweeper and partitions: each ends by itself when the daemon stops."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            lambda: serve_router(
+                parts.database,
+                doorbell=parts.bells.published,
+                routed=parts.bells.claimable.ring,
+                stopping=parts.stopping,
+                max_depth=parts.config.events.max_depth,
+            )
+        )
+        nursery.start_soon(
+            lambda: serve_sweeper(
+                parts.database,
+                disable_after=lambda: parts.config.delivery.disable_after,
+                grace=RECORDING_TIME,
+                swept=parts.bells.claimable.ring,
+                stopping=parts.stopping,
+            )
+        )
+        nursery.start_soon(lambda: serve_partitions(parts.database, stopping=parts.stopping))
+
+
+async def _deliver(
+    parts: Parts,
+    work_scope: trio.CancelScope,
+    pool_scope: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Claimer, senders and recorder: each outlives the one before it, so that every result is written."""
+    concurrency = parts.config.delivery.concurrency
+    give, take = trio.open_memory_channel[Result](concurrency)
+    leases = Leases()
+    senders = Senders(
+        parts.sender, give.clone(), count=concurrency, share=parts.config.delivery.unanswered_share
+    )
+
+    def recorded(results: object) -> None:
+        parts.bells.claimable.ring()
+
+    async with trio.open_nursery() as recording:
+        recording.start_soon(
+            lambda: serve_recorder(
+                parts.database,
+                take,
+                leases=leases,
+                disable_after=lambda: parts.config.delivery.disable_after,
+                recorded=recorded,
+            )
+        )
+        with work_scope:
+            async with trio.open_nursery() as work:
+                await work.start(senders.serve)
+                task_status.started()
+                await serve_claimer(
+                    parts.database,
+                    senders=senders,
+                    targets=parts.targets,
+                    leases=leases,
+                    results=give,
+                    doorbell=parts.bells.claimable,
+                    lease=lambda: parts.lease,
+                    stopping=parts.stopping,
+                )
+                senders.close()
+        pool_scope.cancel()
+
+
+def _lone_start_error(group: BaseExceptionGroup[BaseException]) -> StartError | None:
+    """Return the error that the group holds if that is a `StartError` and all."""
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, StartError) else None

@@ -1,0 +1,127 @@
+"""What must stand before the daemon starts: the state directory, the secrets, a Postgres."""
+
+import hmac
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.config.load import Loaded
+from daemon.config.model import Config
+from daemon.config.secret_file import SecretFileError, read_or_make, read_secret
+from daemon.config.state import StateError, make_state_directory, state_directory
+from daemon.signing.vault import VaultError, generate_master_key, parse_master_keys
+from daemon.store.embedded import Embedded, EmbeddedError
+
+logger = logging.getLogger("hookd")
+
+
+class StartError(Exception):
+    """The daemon cannot start; the text names the fault and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a start needs. `token_key`: the HS256 secret or the PEM public key that tokens are verified with."""
+
+    loaded: Loaded
+    state: Path
+    database_url: str
+    master_keys: tuple[bytes, ...]
+    token_key: bytes
+
+    @property
+    def cursor_key(self) -> bytes:
+        """What signs the cursors of lists; the same for all daemons that share a master key."""
+        return hmac.digest(self.master_keys[0], b"hookd cursors", "sha256")
+
+    @property
+    def config(self) -> Config:
+        """The effective configuration."""
+        return self.loaded.config
+
+
+@contextmanager
+def prepared(loaded: Loaded) -> Iterator[Prepared]:
+    """Prepare a start, and stop the embedded Postgres afterwards if nobody else uses it. Error: `StartError`."""
+    config = loaded.config
+    state = prepare_state(config)
+    try:
+        master_keys = parse_master_keys(_master_key(config, state).decode())
+        token_key = read_token_key(config, state)
+    except (SecretFileError, VaultError, UnicodeDecodeError) as error:
+        raise StartError(str(error)) from error
+    with database_url(config, state) as url:
+        yield Prepared(loaded, state, url, master_keys, token_key)
+
+
+def prepare_state(config: Config) -> Path:
+    """Return the state directory, made if it was missing. Error: `StartError`."""
+    try:
+        return make_state_directory(state_directory(config.state.directory))
+    except StateError as error:
+        raise StartError(str(error)) from error
+
+
+@contextmanager
+def database_url(config: Config, state: Path) -> Iterator[str]:
+    """Give the URL of the configured Postgres, or of the embedded one for as long as the block lasts.
+
+    Error: `StartError`.
+    """
+    if config.database.url:
+        yield config.database.url
+        return
+    try:
+        server = Embedded(state)
+    except EmbeddedError as error:
+        raise StartError(str(error)) from error
+    try:
+        yield server.url
+    finally:
+        server.close()
+
+
+def token_secret(config: Config, state: Path) -> bytes:
+    """Return the secret that signs HS256 tokens. Error: `StartError` where tokens come from another issuer."""
+    if "HS256" not in config.auth.algorithms or config.auth.public_key_file or config.auth.jwks_url:
+        raise StartError(
+            "tokens are signed by another issuer here: get one from it, or set auth.algorithms to"
+            ' ["HS256"] and auth.secret_file'
+        )
+    try:
+        return read_token_key(config, state)
+    except SecretFileError as error:
+        raise StartError(str(error)) from error
+
+
+def read_token_key(config: Config, state: Path) -> bytes:
+    """Return the key that tokens are verified with: a public key in PEM form or an HS256 secret."""
+    if config.auth.public_key_file:
+        return read_secret(Path(config.auth.public_key_file))
+    if config.auth.secret_file:
+        return read_secret(Path(config.auth.secret_file))
+    return _made(state / "token.secret", _random_text, "signs and verifies HS256 tokens")
+
+
+def _master_key(config: Config, state: Path) -> bytes:
+    if config.signing.master_key_file:
+        return read_secret(Path(config.signing.master_key_file))
+    return _made(
+        state / "master.key",
+        lambda: generate_master_key().encode(),
+        "encrypts the subscriptions' secrets: keep a copy, without it they are lost",
+    )
+
+
+def _made(path: Path, make: Callable[[], bytes], purpose: str) -> bytes:
+    secret, made = read_or_make(path, make)
+    if made:
+        logger.warning("made %s on first start; it %s", path, purpose)
+    return secret
+
+
+def _random_text() -> bytes:
+    return secrets.token_urlsafe(48).encode()

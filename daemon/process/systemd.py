@@ -1,0 +1,24 @@
+"""What systemd is told: sd_notify(3) over the socket that it names, or nothing where there is none."""
+
+import os
+import socket
+from contextlib import suppress
+
+
+def notify(*assignments: str) -> None:
+    """Send `READY=1`, `STOPPING=1`, `STATUS=…` and the like; a service manager that is gone is no reason to fail."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path.startswith(("/", "@")):
+        return
+    address = "\0" + path[1:] if path[0] == "@" else path
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.setblocking(False)
+        sock.sendto("\n".join(assignments).encode(), address)
+
+
+def watchdog_period() -> float | None:
+    """Return the seconds within which systemd wants a sign of life (WatchdogSec), None if it wants none."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1_000_000 if microseconds.isdecimal() and int(microseconds) else None

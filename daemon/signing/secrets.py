@@ -1,0 +1,117 @@
+"""The signing secrets of Standard Webhooks 1.0: how they are made, read and used.
+
+`whsec_` is a shared secret (HMAC-SHA256, signature `v1`); `whsk_` and `whpk_` are the two halves of an
+Ed25519 pair (signature `v1a`), of which hookd holds the first and the receiver the second.
+"""
+
+import hmac
+import os
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_SHARED = "whsec_"
+_PRIVATE = "whsk_"
+_PUBLIC = "whpk_"
+_SHARED_FORM = re.compile(r"[\x20-\x7e]{8,256}")
+_BASE64 = re.compile(r"([A-Za-z0-9+/]+)=*")
+
+
+class BadSecretError(ValueError):
+    """A text that cannot be a signing secret. The message says what to give instead, not what was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKey:
+    """A shared secret. `given` is the secret as registered, prefix and all; `key` keys the signature."""
+
+    given: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+    def signature(self, content: bytes) -> str:
+        """Return `v1,` and the base64 of the HMAC-SHA256 of `content`."""
+        return "v1," + _base64(hmac.digest(self.key, content, "sha256"))
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """The private half of an Ed25519 pair (RFC 8032). `given` is the secret as registered, prefix and all."""
+
+    given: bytes = field(repr=False)
+    key: Ed25519PrivateKey = field(repr=False)
+
+    def signature(self, content: bytes) -> str:
+        """Return `v1a,` and the base64 of the Ed25519 signature of `content`."""
+        return "v1a," + _base64(self.key.sign(content))
+
+    @property
+    def public(self) -> str:
+        """The `whpk_` text that the receiver verifies with; it is no secret."""
+        return _PUBLIC + _base64(self.key.public_key().public_bytes_raw())
+
+
+SigningKey: TypeAlias = SharedKey | PrivateKey
+
+
+def generate_secret() -> str:
+    """Return a new shared secret of 32 random bytes (the standard asks for 24 to 64)."""
+    return _SHARED + _base64(os.urandom(32))
+
+
+def generate_private_key() -> str:
+    """Return a new Ed25519 private key as `whsk_` text; `parse_secret(...).public` is its other half."""
+    return _PRIVATE + _base64(os.urandom(32))
+
+
+def parse_secret(text: str) -> SigningKey:
+    """Return the key that a `whsec_` or `whsk_` secret stands for. Raises `BadSecretError`.
+
+    After `whsec_` any 8 to 256 printable ASCII characters will do. Characters of the standard base64 alphabet
+    alone, then `=` or none, are base64 unless their number leaves 1 when divided by 4: missing padding is
+    added, as the `standardwebhooks` package does. The bytes of anything else are the key as they stand.
+    """
+    if text.startswith(_SHARED):
+        rest = text.removeprefix(_SHARED)
+        if not _SHARED_FORM.fullmatch(rest):
+            raise BadSecretError(
+                "a secret is whsec_ and 8 to 256 printable ASCII characters after it; give one of that form,"
+                " or none to have one made"
+            )
+        decoded = _decode(rest)
+        return SharedKey(text.encode(), rest.encode() if decoded is None else decoded)
+    if text.startswith(_PRIVATE):
+        return PrivateKey(text.encode(), _private_key(text.removeprefix(_PRIVATE)))
+    if text.startswith(_PUBLIC):
+        raise BadSecretError("whpk_ is a public key, which cannot sign; give its private half, whsk_…")
+    raise BadSecretError("a secret starts with whsec_ (or whsk_ for Ed25519); put that before it")
+
+
+def _private_key(text: str) -> Ed25519PrivateKey:
+    decoded = _decode(text)
+    if decoded is None or len(decoded) not in (32, 64):
+        raise BadSecretError(
+            "a private key is whsk_ and the base64 of a 32-byte Ed25519 seed, or of the seed and its public"
+            " key (64 bytes); give one of that form"
+        )
+    key = Ed25519PrivateKey.from_private_bytes(decoded[:32])
+    if decoded[32:] not in (b"", key.public_key().public_bytes_raw()):
+        raise BadSecretError("the two halves of this whsk_ key do not belong together; export the key again")
+    return key
+
+
+def _decode(text: str) -> bytes | None:
+    match = _BASE64.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        return a2b_base64(match[1] + "==")
+    except Base64Error:  # one character over: six bits, which make no byte
+        return None
+
+
+def _base64(raw: bytes) -> str:
+    return b2a_base64(raw, newline=False).decode("ascii")

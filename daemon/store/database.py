@@ -1,0 +1,264 @@
+"""Postgres for Trio: a pool of asyncpg connections, used in units of work that each cost one hop to asyncio.
+
+A hop through trio-asyncio costs about a quarter of a millisecond, so whatever belongs together is written as
+one asyncio function that gets a connection. Taking the connection, the unit and giving the connection back
+happen in that same hop: cancelled between two hops, the connection would be lost to the pool for good.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+import trio
+import trio_asyncio
+
+from daemon.store.failure import (
+    DatabaseBusy,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    RetryTransaction,
+    translate,
+)
+from daemon.store.statements import Statements, load
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Pooled = PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = Pool = Pooled = object
+
+__all__ = [
+    "Connection",
+    "Database",
+    "DatabaseBusy",
+    "DatabaseRefused",
+    "DatabaseUnavailable",
+    "RetryTransaction",
+    "open_database",
+    "persistently",
+]
+
+T = TypeVar("T")
+Unit = Callable[[Connection], Awaitable[T]]
+
+ACQUIRE_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 5.0
+RELEASE_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 5.0
+STATEMENTS_PER_CONNECTION = 500_000
+BACKOFF = (0.1, 5.0)
+LOG_EVERY = 60.0
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+logger = logging.getLogger("hookd.store")
+
+
+class Database:
+    """The pool and the statements of one schema. Open it with `open_database`."""
+
+    def __init__(self, pool: Pool, statements: Statements, *, address: str) -> None:
+        self._pool = pool
+        self._loop = trio_asyncio.current_loop.get()
+        self.statements = statements
+        self.schema = statements.schema
+        self.address = address
+
+    def sql(self, name: str) -> str:
+        """Return the named statement for this schema. Error: `UnknownStatement`."""
+        return self.statements[name]
+
+    async def run(self, unit: Unit[T], timeout: float | None = None) -> T:
+        """Run the asyncio function `unit` with a connection, from Trio, and return its result.
+
+        Each statement of the unit ends after `command_timeout`, the whole unit after `timeout` seconds,
+        waiting for a connection after `ACQUIRE_TIMEOUT`. A cancelled unit may still be committed, and so may
+        one that ends with `DatabaseUnavailable`. `RetryTransaction` says that it was rolled back. Other
+        errors are the unit's own.
+        """
+        result: T = await trio_asyncio.aio_as_trio(self._hop, loop=self._loop)(unit, timeout)
+        return result
+
+    async def _hop(self, unit: Unit[T], timeout: float | None) -> T:
+        connection: Pooled | None = None
+        closed = False
+        try:
+            connection = await self._acquire()
+            try:
+                async with asyncio.timeout(timeout):
+                    return await unit(connection)
+            finally:
+                closed = connection.is_closed()
+                await self._release(connection)
+        except Exception as error:
+            closed = closed or self._pool.is_closing()
+            failure = translate(error, connected=connection is not None, closed=closed)
+            if failure is None:
+                raise
+            if isinstance(failure, DatabaseUnavailable):
+                if failure.reconnect:
+                    # The others of the pool probably lead to the same dead server: replace them before use.
+                    await self._pool.expire_connections()
+                failure.args = (f"database {self.address}: {failure}",)
+            # Errors about the URL may quote its password.
+            raise failure from (None if isinstance(error, ValueError) else error)
+
+    async def _acquire(self) -> Pooled:
+        # Not with acquire(timeout=...): that waits in a task of its own, and what it got can be lost between
+        # the two.
+        try:
+            async with asyncio.timeout(ACQUIRE_TIMEOUT):
+                return await self._pool.acquire()
+        except TimeoutError as error:
+            if self._pool.get_size() < self._pool.get_max_size():
+                raise
+            raise DatabaseBusy(
+                f"database {self.address}: all {self._pool.get_max_size()} connections were in use for"
+                f" {ACQUIRE_TIMEOUT:g} s; raise pool_size in [database] of config.toml"
+            ) from error
+
+    async def _release(self, connection: Pooled) -> None:
+        """Give the connection back. A failure to do so must not hide what the unit returned or raised."""
+        try:
+            await self._pool.release(connection, timeout=RELEASE_TIMEOUT)
+        except FAILURES as error:
+            logger.debug("a connection was thrown away instead of going back to the pool: %r", error)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._pool.close()
+        except FAILURES as error:
+            logger.warning("connections to Postgres were cut, as closing them in order failed: %r", error)
+            self._pool.terminate()
+
+
+@asynccontextmanager
+async def open_database(
+    url: str,
+    *,
+    schema: str = "hookd",
+    pool_size: int = 10,
+    command_timeout: float = 30.0,
+    connect_timeout: float = 10.0,
+    application_name: str = "hookd",
+    statement_cache_size: int = 100,
+) -> AsyncIterator[Database]:
+    """Open the database `url` for the block, inside `trio_asyncio.open_loop()`.
+
+    Tries for `connect_timeout` seconds to reach the server, then raises `DatabaseUnavailable`; raises
+    `DatabaseRefused` at once if the server does not let us in. Behind pgbouncer older than 1.21 in
+    transaction mode, `statement_cache_size` must be 0.
+    """
+    statements = load(schema)
+    address = address_of(url)
+
+    async def create() -> Database:
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=pool_size,
+            # A unit leaves no state of the session behind, so nothing needs resetting; a round trip saved.
+            reset=_nothing,
+            max_queries=STATEMENTS_PER_CONNECTION,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=command_timeout,
+            statement_cache_size=statement_cache_size,
+            server_settings={"application_name": application_name},
+        )
+        return Database(pool, statements, address=address)
+
+    database: Database = await trio_asyncio.aio_as_trio(create)()
+    try:
+        await _reach(database, connect_timeout)
+        yield database
+    finally:
+        with trio.move_on_after(CLOSE_TIMEOUT + 1, shield=True):
+            await trio_asyncio.aio_as_trio(database._close)()
+
+
+async def persistently(
+    database: Database,
+    unit: Unit[T],
+    *,
+    name: str,
+    timeout: float | None = None,
+    on_unavailable: Callable[[DatabaseUnavailable], None] | None = None,
+) -> T:
+    """Run `unit` until it is done, whatever becomes of Postgres; only for units that may run more than once.
+
+    Waits 0.1 to 5 s, with jitter, between the tries and ends only with a result, by cancellation, or with an
+    error of the unit itself. `on_unavailable` hears of each failure to reach the server; `name` says in the
+    log what waits.
+    """
+    begun = trio.current_time()
+    logged = -LOG_EVERY
+    attempt = 0
+    while True:
+        try:
+            result = await database.run(unit, timeout)
+        except RetryTransaction as error:
+            logger.debug("%s runs again: %s", name, error)
+        except DatabaseUnavailable as error:
+            if on_unavailable is not None:
+                on_unavailable(error)
+            waited = trio.current_time() - begun
+            if waited - logged >= LOG_EVERY:
+                logger.warning("%s waits for Postgres since %.1f s: %s", name, waited, error)
+                logged = waited
+        else:
+            if logged >= 0:
+                logger.warning("%s goes on: Postgres is back after %.1f s", name, trio.current_time() - begun)
+            return result
+        await trio.sleep(pause(attempt))
+        attempt += 1
+
+
+def pause(attempt: int) -> float:
+    """Return the seconds to wait after failed try number `attempt` (from 0): doubling, half of it random."""
+    least, most = BACKOFF
+    return min(most, least * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.0)
+
+
+def address_of(url: str) -> str:
+    """Return the user, hosts and database of `url`, for people: without the password and other parameters."""
+    try:
+        parts = urlsplit(url)
+        user, _, hosts = parts.netloc.rpartition("@")
+        user = user.partition(":")[0]
+    except ValueError:
+        return "(its URL is not valid)"
+    return f"{user}@{hosts}{parts.path}" if user else f"{hosts}{parts.path}" or "(by PGHOST and its like)"
+
+
+async def _reach(database: Database, connect_timeout: float) -> None:
+    """Return when the server has answered once."""
+
+    async def answer(connection: Connection) -> None:
+        await connection.fetchval(database.sql("ping"))
+
+    deadline = trio.current_time() + connect_timeout
+    attempt = 0
+    while True:
+        try:
+            return await database.run(answer, connect_timeout or CONNECT_TIMEOUT)
+        except DatabaseRefused:
+            raise
+        except (DatabaseUnavailable, RetryTransaction) as error:
+            if trio.current_time() + pause(attempt) >= deadline:
+                raise DatabaseUnavailable(
+                    f"{error}: start Postgres, or correct url in [database] of config.toml"
+                ) from error
+        await trio.sleep(pause(attempt))
+        attempt += 1
+
+
+async def _nothing(connection: object) -> None:
+    pass

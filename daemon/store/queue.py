@@ -1,0 +1,278 @@
+"""The queue: routing events to lanes, claiming due deliveries of due hosts, recording what became of them.
+
+The rules live in `sql/functions/`; here each is one unit of work, so that each costs one hop to asyncio.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from daemon.store.database import Connection, Database
+
+ROUTE_EVENTS = 500
+"""Events looked at in one routing transaction."""
+ROUTE_DELIVERIES = 1000
+"""Deliveries made in one routing transaction: a wider fan-out goes in slices."""
+REPAIR_HOSTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A leased delivery, with what is needed to send it. `attempt` counts from 1, `failures` those before."""
+
+    token: UUID
+    delivery_id: UUID
+    subscription_id: UUID
+    host_id: int
+    event_id: UUID
+    attempt: int
+    failures: int
+    revision: int
+    event_type: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """Where a subscription wants its events, and its encrypted secrets, newest first, good until then."""
+
+    subscription_id: UUID
+    revision: int
+    url: str
+    secrets: tuple[bytes, ...]
+    secrets_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim brought. `next_due`: seconds until another may bring more, None while nothing is owed."""
+
+    deliveries: list[Claimed]
+    targets: list[TargetRow]
+    next_due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a leased delivery. `outcome`: succeeded, retry, given_up, interrupted or unsent.
+
+    `delay` and `hold` are in seconds, `duration` and `phases` (dns, connect, tls, first byte) in
+    milliseconds. `host_failed` is None where the attempt says nothing of the host.
+    """
+
+    token: UUID
+    delivery_id: UUID
+    subscription_id: UUID
+    host_id: int
+    event_id: UUID
+    event_type: str
+    attempt: int
+    outcome: str
+    reason: str | None = None
+    status: int | None = None
+    error: str | None = None
+    delay: float | None = None
+    hold: float | None = None
+    lane: str = "neutral"
+    host_failed: bool | None = None
+    started: datetime | None = None
+    duration: float | None = None
+    phases: str | None = None
+    excerpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A delivery that a lease holds, without what is needed to send it."""
+
+    token: UUID
+    delivery_id: UUID
+    subscription_id: UUID
+    host_id: int
+    event_id: UUID
+    event_type: str
+    attempt: int
+
+    def result(self, outcome: str, error: str | None = None, started: datetime | None = None) -> Result:
+        """Return the result that gives the delivery back."""
+        return Result(
+            token=self.token,
+            delivery_id=self.delivery_id,
+            subscription_id=self.subscription_id,
+            host_id=self.host_id,
+            event_id=self.event_id,
+            event_type=self.event_type,
+            attempt=self.attempt,
+            outcome=outcome,
+            error=error,
+            started=started,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What the safety net found among the hosts up to `last_host`."""
+
+    last_host: int
+    drifted: int
+    asleep: int
+
+
+Canonicalise = Callable[[UUID, str, str], tuple[str | None, str | None]]
+"""From id, type and JSON text of an event to its canonical body, or None and the reason why there is none."""
+
+
+async def route(database: Database, canonicalise: Canonicalise) -> int:
+    """Route the next events of one inbox shard; return how many, 0 if there was nothing to do.
+
+    Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
+    """
+    open_shard, route_shard = database.sql("open_shard"), database.sql("route")
+
+    async def unit(connection: Connection) -> int:
+        async with connection.transaction(isolation="read_committed"):
+            rows = await connection.fetch(open_shard, ROUTE_EVENTS)
+            if not rows:
+                return 0
+            raw = [row for row in rows if row["event_id"] is not None]
+            ready = [canonicalise(row["event_id"], row["type"], row["data"]) for row in raw]
+            routed: int = await connection.fetchval(
+                route_shard,
+                rows[0]["shard"],
+                ROUTE_EVENTS,
+                ROUTE_DELIVERIES,
+                [row["event_id"] for row in raw],
+                [body for body, _ in ready],
+                [problem for _, problem in ready],
+            )
+            return routed
+
+    return await database.run(unit)
+
+
+async def claim(
+    database: Database,
+    tokens: tuple[UUID, UUID],
+    *,
+    room: int,
+    probe_room: int,
+    lease: float,
+    known: Callable[[UUID, int], bool],
+) -> Claim:
+    """Lease up to `room` due deliveries for `lease` seconds, up to `probe_room` of them to unproven lanes.
+
+    `tokens` are random: one for the proven, one for the unproven; whoever loses the answer gives them to
+    `leased`. `known` tells whether a subscription's target is at hand in that revision.
+    """
+    claim_sql, next_due = database.sql("claim"), database.sql("next_due")
+
+    async def take(connection: Connection, token: UUID, batch: int, probe: bool) -> list[Claimed]:
+        rows = await connection.fetch(
+            claim_sql, token, batch, max(1, batch // 2), timedelta(seconds=lease), probe
+        )
+        return [Claimed(token, *row) for row in rows]
+
+    async def unit(connection: Connection) -> Claim:
+        taken = await take(connection, tokens[0], room, False)
+        probe_batch = min(probe_room, room - len(taken))
+        if probe_batch > 0:
+            taken += await take(connection, tokens[1], probe_batch, True)
+        targets: list[TargetRow] = []
+        unknown = {one.subscription_id for one in taken if not known(one.subscription_id, one.revision)}
+        if unknown:
+            targets = await fetch_targets(database, connection, unknown)
+        wait: float | None = 0.0
+        if len(taken) < room:
+            row = await connection.fetchrow(next_due)
+            ready, probe = (row["ready"], row["probe"]) if row is not None else (None, None)
+            # without room for a probe, only a result can help the unproven
+            due = [seconds for seconds in (ready, probe if probe_batch > 0 else None) if seconds is not None]
+            wait = max(0.0, min(due)) if due else None
+        return Claim(taken, targets, wait)
+
+    return await database.run(unit)
+
+
+async def fetch_targets(
+    database: Database, connection: Connection, subscriptions: set[UUID]
+) -> list[TargetRow]:
+    """Return the targets of the subscriptions that still exist."""
+    rows = await connection.fetch(database.sql("targets"), list(subscriptions))
+    return [
+        TargetRow(row["id"], row["revision"], row["url"], tuple(row["secrets"]), row["secrets_until"])
+        for row in rows
+    ]
+
+
+def recording(
+    database: Database, results: Sequence[Result], done: Sequence[UUID], disable_after: float
+) -> Callable[[Connection], Awaitable[list[bool]]]:
+    """Return the unit that records `results` and drops the leases `done`; run twice, it counts once.
+
+    The unit returns for each result whether its lease still held the delivery. `disable_after`: seconds of
+    nothing but failures after which a subscription is disabled.
+    """
+    statement = database.sql("record")
+    arguments = (
+        [one.delivery_id for one in results],
+        [one.token for one in results],
+        [one.subscription_id for one in results],
+        [one.host_id for one in results],
+        [one.event_id for one in results],
+        [one.event_type for one in results],
+        [one.attempt for one in results],
+        [one.outcome for one in results],
+        [one.reason for one in results],
+        [one.status for one in results],
+        [one.error for one in results],
+        [one.delay for one in results],
+        [one.hold for one in results],
+        [one.lane for one in results],
+        [one.host_failed for one in results],
+        [one.started for one in results],
+        [one.duration for one in results],
+        [one.phases for one in results],
+        [one.excerpt for one in results],
+        list(done),
+        timedelta(seconds=disable_after),
+    )
+
+    async def unit(connection: Connection) -> list[bool]:
+        counted: list[bool] | None = await connection.fetchval(statement, *arguments)
+        return counted or []
+
+    return unit
+
+
+async def leased(database: Database, token: UUID) -> list[Held]:
+    """Return what the lease holds: for a claim whose answer was lost."""
+    statement = database.sql("leased")
+
+    async def unit(connection: Connection) -> list[Held]:
+        return [Held(*row) for row in await connection.fetch(statement, token)]
+
+    return await database.run(unit)
+
+
+async def expired(database: Database, limit: int) -> tuple[list[Held], list[UUID]]:
+    """Return what up to `limit` leases past their end still hold, and the tokens of those leases."""
+    statement = database.sql("expired_leases")
+
+    async def unit(connection: Connection) -> tuple[list[Held], list[UUID]]:
+        rows = await connection.fetch(statement, limit)
+        held = [Held(*row) for row in rows if row["delivery_id"] is not None]
+        return held, list({row["token"] for row in rows})
+
+    return await database.run(unit)
+
+
+async def repair(database: Database, after: int) -> Repair | None:
+    """Look anew at the next hosts after the id `after`; None at the end."""
+    statement = database.sql("repair")
+
+    async def unit(connection: Connection) -> Repair | None:
+        row = await connection.fetchrow(statement, after, REPAIR_HOSTS)
+        return None if row is None else Repair(*row)
+
+    return await database.run(unit)

@@ -1,0 +1,21 @@
+-- The one clock of the queue; tests replace it to move time.
+create or replace function hookd.clock() returns timestamptz language sql volatile parallel safe
+as $$ select clock_timestamp() $$;
+
+-- RFC 9562 section 5.7: 48 bits of milliseconds, the version, random bits.
+create or replace function hookd.uuid7(at timestamptz) returns uuid language sql volatile parallel safe
+as $$
+    select encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+        placing substring(int8send(floor(extract(epoch from at) * 1000)::bigint) from 3) from 1 for 6), 52, 1), 53, 1),
+        'hex')::uuid
+$$;
+
+-- The least UUIDv7 of a moment: the bound of a partition or a time filter.
+create or replace function hookd.uuid7_floor(at timestamptz) returns uuid language sql immutable parallel safe
+as $$
+    select encode(substring(int8send(floor(extract(epoch from at) * 1000)::bigint) from 3) || '\x70008000000000000000'::bytea,
+        'hex')::uuid
+$$;
+
+create or replace function hookd.uuid7_time(id uuid) returns timestamptz language sql immutable parallel safe
+as $$ select to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) $$;

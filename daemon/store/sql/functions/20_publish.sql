@@ -1,0 +1,141 @@
+-- Remembers a publisher's key. Returns the event that had the key in the last 24 hours, or null if this one has it now.
+create or replace function hookd.keep_key(p_org_id uuid, p_key text, p_event_id uuid) returns uuid
+language plpgsql volatile set search_path = pg_catalog as $$
+declare
+    v_kept uuid;
+begin
+    insert into hookd.event_key as k (org_id, key, event_id, created_at)
+    values (p_org_id, p_key, p_event_id, hookd.clock())
+    on conflict (org_id, key) do update set event_id = excluded.event_id, created_at = excluded.created_at
+        where k.created_at <= excluded.created_at - interval '24 hours'
+    returning k.event_id into v_kept;
+    if found then
+        return null;
+    end if;
+    select k.event_id into v_kept from hookd.event_key k where k.org_id = p_org_id and k.key = p_key;
+    return v_kept;
+end $$;
+
+-- Publishes one event inside the caller's transaction and returns its id. Takes no lock that another publisher or a
+-- delivery waits for; only the same key of the same organisation waits for the transaction that used it first.
+-- Errors: 22023 (invalid_parameter_value) for an unknown type, data that is too large or too deep, a bad key.
+create or replace function hookd.publish(
+    org_id uuid, type text, data jsonb, key text default null, deliver_after timestamptz default null
+) returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog as $$
+declare
+    v_id  uuid := hookd.uuid7(hookd.clock());
+    v_old uuid;
+begin
+    perform hookd.check_event(publish.org_id, publish.type, publish.data, publish.key);
+    if publish.key is not null then
+        v_old := hookd.keep_key(publish.org_id, publish.key, v_id);
+        if v_old is not null then
+            return v_old;
+        end if;
+    end if;
+    insert into hookd.event (id, org_id, type) values (v_id, publish.org_id, publish.type);
+    insert into hookd.inbox (shard, event_id, org_id, type, data, deliver_after)
+    values (uuid_hash(publish.org_id) & 31, v_id, publish.org_id, publish.type, publish.data, publish.deliver_after);
+    return v_id;
+end $$;
+
+-- Publishes many events of one organisation, all or none, and returns their ids in order.
+-- types and data have one entry an event; keys and deliver_after are null or have as many.
+create or replace function hookd.publish_batch(
+    org_id uuid, types text[], data jsonb[], keys text[] default null, deliver_after timestamptz[] default null
+) returns uuid[]
+language plpgsql volatile security definer set search_path = pg_catalog as $$
+declare
+    v_ids uuid[] := '{}';
+    v_old uuid;
+    v_new integer[];
+    i     integer;
+begin
+    if coalesce(cardinality(types), 0) <> coalesce(cardinality(data), 0)
+        or cardinality(keys) <> cardinality(types) or cardinality(publish_batch.deliver_after) <> cardinality(types) then
+        raise exception 'types, data, keys and deliver_after differ in length'
+            using errcode = '22023', hint = 'Give one entry an event in each array, or null for keys and deliver_after.';
+    end if;
+    for i in 1 .. coalesce(cardinality(types), 0) loop
+        perform hookd.check_event(publish_batch.org_id, types[i], publish_batch.data[i], keys[i]);
+        v_ids[i] := hookd.uuid7(hookd.clock());
+        v_old := null;
+        if keys[i] is not null then
+            v_old := hookd.keep_key(publish_batch.org_id, keys[i], v_ids[i]);
+        end if;
+        if v_old is null then
+            v_new := v_new || i;
+        else
+            v_ids[i] := v_old;
+        end if;
+    end loop;
+    insert into hookd.event (id, org_id, type)
+    select v_ids[n], publish_batch.org_id, types[n] from unnest(v_new) n;
+    insert into hookd.inbox (shard, event_id, org_id, type, data, deliver_after)
+    select uuid_hash(publish_batch.org_id) & 31, v_ids[n], publish_batch.org_id, types[n], publish_batch.data[n],
+        publish_batch.deliver_after[n]
+    from unnest(v_new) n;
+    return v_ids;
+end $$;
+
+-- Refuses an event that could not be delivered, naming the fault and the remedy.
+create or replace function hookd.check_event(p_org_id uuid, p_type text, p_data jsonb, p_key text) returns void
+language plpgsql volatile set search_path = pg_catalog as $$
+declare
+    v_rule hookd.publishing;
+begin
+    if p_org_id is null or p_type is null or p_data is null then
+        raise exception 'org_id, type and data must not be null'
+            using errcode = '22023', hint = 'For an event without data give ''null''::jsonb or ''{}''::jsonb.';
+    end if;
+    select * into v_rule from hookd.publishing;
+    if not p_type = any (v_rule.types) and v_rule.types <> '{}' then
+        raise exception 'unknown event type %', quote_literal(left(p_type, 100))
+            using errcode = '22023', hint = 'Known types: ' || array_to_string(v_rule.types, ', ')
+                || '. Add the type to [events] types in config.toml and reload.';
+    end if;
+    if length(p_key) not between 1 and 256 then
+        raise exception 'the key has % characters', length(p_key)
+            using errcode = '22023', hint = 'A key has 1 to 256 characters.';
+    end if;
+    -- canonical text can be six times the binary form (\u escapes), so smaller data need not be written out
+    if pg_column_size(p_data) > v_rule.max_bytes / 8 and octet_length(p_data::text) > v_rule.max_bytes then
+        raise exception 'the data has % bytes, more than the % allowed', octet_length(p_data::text), v_rule.max_bytes
+            using errcode = '22023', hint = 'Send less, or raise [events] max_bytes in config.toml.';
+    end if;
+    if jsonb_path_exists(p_data, format('strict $.**{%s} ? (@.type() == "object" || @.type() == "array")',
+        v_rule.max_depth)::jsonpath, silent => true) then
+        raise exception 'the data is nested deeper than % levels', v_rule.max_depth
+            using errcode = '22023', hint = 'Send flatter data, or raise [events] max_depth in config.toml.';
+    end if;
+end $$;
+
+-- The daemon's own way in: ids and canonical bodies are ready. A known key gives the first event's id in its place.
+create or replace function hookd.publish_bodies(
+    p_ids uuid[], p_orgs uuid[], p_types text[], p_bodies text[], p_keys text[], p_after timestamptz[]
+) returns uuid[]
+language plpgsql volatile set search_path = pg_catalog as $$
+declare
+    v_ids uuid[] := p_ids;
+    v_old uuid;
+    n     integer;
+begin
+    for n in select k.n from unnest(p_orgs, p_keys) with ordinality k(org_id, key, n)
+             where k.key is not null order by k.org_id, k.key, k.n loop -- one order for all, so that two batches cannot deadlock
+        v_old := hookd.keep_key(p_orgs[n], p_keys[n], p_ids[n]);
+        if v_old is not null then
+            v_ids[n] := v_old;
+        end if;
+    end loop;
+    insert into hookd.event (id, org_id, type, body)
+    select x.id, x.org_id, x.type, x.body
+    from unnest(p_ids, v_ids, p_orgs, p_types, p_bodies) x(id, kept, org_id, type, body) where x.id = x.kept;
+    insert into hookd.inbox (shard, event_id, org_id, type, deliver_after)
+    select uuid_hash(x.org_id) & 31, x.id, x.org_id, x.type, x.deliver_after
+    from unnest(p_ids, v_ids, p_orgs, p_types, p_after) x(id, kept, org_id, type, deliver_after) where x.id = x.kept;
+    return v_ids;
+end $$;
+
+revoke all on function hookd.publish(uuid, text, jsonb, text, timestamptz),
+    hookd.publish_batch(uuid, text[], jsonb[], text[], timestamptz[]) from public;

@@ -1,0 +1,147 @@
+-- The names under which a subscription can want a type: itself, '*', and each prefix ('placement.*').
+create or replace function hookd.patterns(p_type text) returns text[] language sql immutable parallel safe as $$
+    select array[p_type, '*'] || coalesce((
+        select array_agg(array_to_string((string_to_array(p_type, '.'))[1:n], '.') || '.*')
+        from generate_series(1, cardinality(string_to_array(p_type, '.')) - 1) n), '{}')
+$$;
+
+-- Takes the inbox shard that has waited longest, under a lock that only routers use. Returns the shard's first events
+-- from SQL, whose bodies the router must write first; or one row without an event if none needs that; or nothing.
+create or replace function hookd.open_shard(p_limit integer)
+returns table (shard smallint, event_id uuid, type text, data text)
+language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+    v_shard smallint;
+    v_floor xid8;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'the queue needs read committed transactions'
+            using hint = 'Reset default_transaction_isolation for hookd''s role.';
+    end if;
+    select s.shard into v_shard from hookd.inbox_shard s
+    where exists (
+        select from hookd.inbox i
+        where i.shard = s.shard and i.xid >= least(s.floor, pg_snapshot_xmin(pg_current_snapshot())))
+    order by s.served_at limit 1 for no key update skip locked;
+    if not found then
+        return;
+    end if;
+    -- the lock is had: what the router before us left is visible to the next statements
+    select least(s.floor, pg_snapshot_xmin(pg_current_snapshot())) into v_floor
+    from hookd.inbox_shard s where s.shard = v_shard;
+    return query
+        select v_shard, i.event_id, i.type, i.data::text
+        from (select * from hookd.inbox j where j.shard = v_shard and j.xid >= v_floor
+              order by j.xid, j.event_id limit p_limit) i
+        where i.data is not null;
+    if not found then
+        return query select v_shard, null::uuid, null::text, null::text;
+    end if;
+end $$;
+
+-- Routes the first p_limit events of a shard that open_shard() took in this transaction: one delivery for each active
+-- subscription that wants the type. p_ids, p_bodies, p_problems: canonical bodies of events from SQL, or why there is none.
+-- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
+-- events it looked at; with none left the shard is empty.
+create or replace function hookd.route(
+    p_shard smallint, p_limit integer, p_budget integer, p_ids uuid[], p_bodies text[], p_problems text[]
+) returns integer
+language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+    v_now    timestamptz := hookd.clock();
+    v_floor  xid8;
+    v_events uuid[]; -- those routed now, in the inbox's order
+    v_places tid[];  -- their rows: only a router that has the shard's lock moves or deletes them
+    v_later  tid[];  -- those that have a body now but must wait for the next round
+    v_subs   uuid[];
+    v_early  timestamptz[];
+    v_hosts  integer[];
+    v_alive  uuid[];
+    v_last   uuid;
+begin
+    perform set_config('synchronous_commit', 'off', true); -- a lost transaction only routes again
+    if p_ids <> '{}' then
+        update hookd.event e set body = x.body, problem = x.problem
+        from unnest(p_ids, p_bodies, p_problems) x(id, body, problem) where e.id = x.id;
+    end if;
+    select least(s.floor, pg_snapshot_xmin(pg_current_snapshot())) into v_floor
+    from hookd.inbox_shard s where s.shard = p_shard;
+
+    with e as materialized (
+        select row_number() over (order by i.xid, i.event_id) as n, i.place, i.event_id, i.org_id, i.type, i.routed_to,
+            greatest(v_now, i.deliver_after) as due, x.problem
+        from (select j.ctid as place, j.* from hookd.inbox j where j.shard = p_shard and j.xid >= v_floor
+              order by j.xid, j.event_id limit p_limit) i
+        left join unnest(p_ids, p_problems) x(id, problem) on x.id = i.event_id
+        where i.data is null or x.id is not null), -- one from SQL that committed since open_shard() has no body yet
+    kind as materialized ( -- who wants it, looked up once a kind and no further than the budget
+        select k.org_id, k.type, k.routed_to, array(
+            select i.subscription_id from hookd.interest i
+            where i.org_id = k.org_id and i.pattern = any (hookd.patterns(k.type))
+                and i.subscription_id > coalesce(k.routed_to, '00000000-0000-0000-0000-000000000000')
+            order by i.subscription_id limit p_budget + 1) as subs
+        from (select distinct org_id, type, routed_to from e) k),
+    taken as materialized ( -- as many events as fit, or a slice of the first
+        select t.* from (
+            select e.*, kind.subs, sum(cardinality(kind.subs)) over (order by e.n) as so_far
+            from e join kind on kind.org_id = e.org_id and kind.type = e.type
+                and kind.routed_to is not distinct from e.routed_to) t
+        where t.so_far <= p_budget or t.n = 1),
+    owed as (
+        insert into hookd.delivery (id, subscription_id, event_id, due)
+        select hookd.uuid7(v_now), w.id, t.event_id, t.due
+        from taken t cross join lateral unnest(t.subs[1:p_budget]) w(id) where t.problem is null
+        returning subscription_id, due),
+    never as (
+        insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, error, ended,
+            attempted_at)
+        select hookd.uuid7(v_now), w.id, hookd.uuid7(v_now), t.event_id, t.type, 0, false, 'unrepresentable',
+            'unrepresentable', v_now
+        from taken t cross join lateral unnest(t.subs[1:p_budget]) w(id) where t.problem is not null),
+    lanes as (select subscription_id, min(due) as due from owed group by subscription_id)
+    select o.subs, o.dues, x.events, x.places, x.last, y.places
+    into v_subs, v_early, v_events, v_places, v_last, v_later
+    from (select array_agg(subscription_id) as subs, array_agg(due) as dues from lanes) o,
+        (select array_agg(event_id order by n) as events, array_agg(place order by n) as places,
+             (array_agg(subs[p_budget] order by n) filter (where cardinality(subs) > p_budget))[1] as last from taken) x,
+        (select array_agg(e.place) as places from e
+         where e.event_id = any (p_ids) and e.problem is null and e.n > (select max(taken.n) from taken)) y;
+
+    if v_subs is not null then
+        select array_agg(distinct l.host_id) into v_hosts from hookd.lane l where l.subscription_id = any (v_subs);
+        perform hookd.lock_hosts(v_hosts);
+        perform hookd.check_lanes_locked(v_subs, v_hosts);
+        -- a subscription that was deleted while we routed leaves no orphans
+        select coalesce(array_agg(l.subscription_id), '{}') into v_alive from hookd.lane l where l.subscription_id = any (v_subs);
+        if cardinality(v_alive) < cardinality(v_subs) then
+            delete from hookd.delivery d
+            where d.subscription_id = any (v_subs) and d.event_id = any (v_events) and d.subscription_id <> all (v_alive);
+        end if;
+        update hookd.lane l set
+            floor = least(l.floor, x.early),
+            due = case when not l.active or l.in_flight >= l.window_size then l.due
+                       else least(l.due, greatest(x.early, l.hold_until)) end
+        from unnest(v_subs, v_early) x(subscription_id, early)
+        where l.subscription_id = x.subscription_id and (l.floor > x.early
+            or l.active and l.in_flight < l.window_size and l.due > greatest(x.early, l.hold_until));
+        perform hookd.settle_hosts(v_hosts, v_subs, v_now);
+    end if;
+
+    if v_last is not null then
+        update hookd.inbox i set routed_to = v_last, -- the next slice must meet an unrepresentable event as such again
+            data = case when p_problems[array_position(p_ids, v_events[1])] is not null then i.data end
+        where i.ctid = v_places[1];
+    else
+        delete from hookd.inbox i where i.ctid = any (v_places);
+    end if;
+    update hookd.inbox i set data = null where i.ctid = any (v_later);
+    -- rows that commit later have a transaction id not below the oldest one that is running now
+    update hookd.inbox_shard s set served_at = v_now, floor = least(
+        coalesce((select i.xid from hookd.inbox i where i.shard = p_shard and i.xid >= v_floor order by i.xid limit 1),
+            pg_snapshot_xmin(pg_current_snapshot())),
+        pg_snapshot_xmin(pg_current_snapshot()))
+    where s.shard = p_shard;
+    return coalesce(cardinality(v_events), 0);
+end $$;

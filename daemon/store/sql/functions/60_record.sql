@@ -1,0 +1,157 @@
+-- The only way out of a lease. One entry a result, in the order in which they came:
+--   p_outcomes: 'succeeded'; 'retry' (due again p_delays seconds from now); 'given_up' (p_reasons says why);
+--     'interrupted' (sent, outcome unknown: due again now, not a failure); 'unsent' (never left: as if not claimed).
+--   p_lanes: what the answer says of the lane: 'answered_well', 'answered_badly' (in time, but overloaded or failing),
+--     'unanswered', 'neutral'. p_host_failed: no connection could be made; null says nothing of the host.
+--   p_holds: seconds for which Retry-After holds the lane.
+-- A result counts only while its lease (p_tokens) still holds the delivery. p_done: leases with nothing left.
+-- Returns for each result whether it counted.
+create or replace function hookd.record(
+    p_deliveries uuid[], p_tokens uuid[], p_subscriptions uuid[], p_hosts integer[], p_events uuid[], p_types text[],
+    p_attempts integer[], p_outcomes text[], p_reasons text[], p_statuses integer[], p_errors text[], p_delays float8[],
+    p_holds float8[], p_lanes text[], p_host_failed boolean[], p_started timestamptz[], p_durations float8[],
+    p_phases text[], p_excerpts text[], p_done uuid[], p_disable_after interval
+) returns boolean[]
+language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+    v_now   timestamptz := hookd.clock();
+    v_locks integer[];
+    v_ok    boolean[];
+    v_subs  uuid[];
+    v_early timestamptz[];
+    v_off   uuid[];
+    v_why   text[];
+begin
+    perform set_config('synchronous_commit', 'off', true); -- a lost result only sends again
+    select array_agg(distinct x.id) into v_locks from (
+        select unnest(p_hosts) as id
+        union select l.host_id from hookd.lane l where l.subscription_id = any (p_subscriptions)) x;
+    perform hookd.lock_hosts(v_locks);
+    perform hookd.check_lanes_locked(p_subscriptions, v_locks);
+
+    with x as (
+        select * from unnest(p_deliveries, p_tokens, p_outcomes, p_delays)
+            with ordinality x(delivery, token, outcome, delay, n)),
+    gone as (
+        delete from hookd.delivery d using x
+        where d.id = x.delivery and d.lease = x.token and x.outcome in ('succeeded', 'given_up')
+        returning x.n),
+    kept as (
+        update hookd.delivery d set lease = null, host_id = null,
+            due = v_now + make_interval(secs => case when x.outcome = 'retry' then x.delay else 0 end),
+            attempt = d.attempt - (x.outcome = 'unsent')::integer,
+            failures = d.failures + (x.outcome = 'retry')::integer
+        from x where d.id = x.delivery and d.lease = x.token and x.outcome in ('retry', 'interrupted', 'unsent')
+        returning x.n)
+    select array_agg(o.n is not null order by x.n) into v_ok
+    from x left join (select n from gone union all select n from kept) o on o.n = x.n;
+
+    insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, response_status,
+        error, ended, duration_ms, phases_ms, excerpt, attempted_at, next_attempt_at)
+    select hookd.uuid7(v_now), x.subscription, x.delivery, x.event, x.type, x.attempt, x.outcome = 'succeeded', x.status,
+        x.error, case x.outcome when 'succeeded' then 'succeeded' when 'given_up' then x.reason end,
+        x.duration, x.phases::real[], x.excerpt, x.started,
+        case x.outcome when 'retry' then v_now + make_interval(secs => x.delay) when 'interrupted' then v_now end
+    from unnest(v_ok, p_subscriptions, p_deliveries, p_events, p_types, p_attempts, p_outcomes, p_reasons, p_statuses,
+        p_errors, p_durations, p_phases, p_excerpts, p_started, p_delays)
+        x(ok, subscription, delivery, event, type, attempt, outcome, reason, status, error, duration, phases, excerpt,
+            started, delay)
+    where x.ok and x.outcome <> 'unsent';
+
+    with x as (
+        select * from unnest(v_ok, p_subscriptions, p_outcomes, p_delays, p_holds, p_lanes, p_reasons)
+            with ordinality x(ok, subscription, outcome, delay, hold, lane, reason, n)
+        where ok),
+    last as (select subscription, max(n) filter (where outcome = 'succeeded') as n from x group by subscription),
+    y as (
+        select x.subscription, count(*)::integer as flown, bool_or(x.reason = 'gone') as gone,
+            last.n is not null as success,
+            count(*) filter (where x.outcome in ('retry', 'given_up') and x.n > coalesce(last.n, 0))::integer as failed,
+            count(*) filter (where x.lane = 'answered_well')::integer as well,
+            coalesce(bool_or(x.lane in ('answered_badly', 'unanswered')), false) as badly,
+            coalesce(bool_or(x.lane = 'unanswered'), false) as unanswered,
+            coalesce(bool_or(x.lane in ('answered_well', 'answered_badly')), false) as answered,
+            v_now + make_interval(secs => max(x.hold)) as hold_until,
+            v_now + make_interval(secs => min(case x.outcome when 'retry' then x.delay else 0 end)
+                filter (where x.outcome not in ('succeeded', 'given_up'))) as early
+        from x join last on last.subscription = x.subscription group by x.subscription, last.n),
+    changed as (
+        update hookd.lane l set
+            in_flight = l.in_flight - y.flown,
+            window_size = case when y.badly then 1 else least(10000, l.window_size + y.well) end,
+            proven = case when y.unanswered then false else l.proven or y.answered end,
+            hold_until = greatest(l.hold_until, y.hold_until),
+            failure_count = case when y.success then 0 else l.failure_count end + y.failed,
+            failing_since = case when y.failed = 0 and y.success then null
+                                 when y.failed = 0 then l.failing_since
+                                 when y.success or l.failing_since is null then v_now
+                                 else l.failing_since end
+        from y where l.subscription_id = y.subscription
+        returning l.subscription_id, y.early, y.gone and l.active as gone,
+            l.active and y.failed > 0 and l.failing_since <= v_now - p_disable_after as failing)
+    select array_agg(subscription_id), array_agg(early), array_agg(subscription_id) filter (where gone or failing),
+        array_agg(case when gone then 'gone' else 'failing' end) filter (where gone or failing)
+    into v_subs, v_early, v_off, v_why from changed;
+
+    if v_subs is not null then
+        if v_off is not null then
+            perform hookd.switch_off(v_off, v_why);
+        end if;
+        perform hookd.settle_lanes(v_subs, v_early, v_now);
+
+        update hookd.host h set
+            in_flight = h.in_flight - y.flown,
+            circuit_failures = case when y.answered then 0 when y.counts then h.circuit_failures + y.failed
+                                    else h.circuit_failures end,
+            circuit_trips = case when y.answered then 0
+                                 when y.counts and hookd.circuit_open(h.circuit_failures + y.failed) then h.circuit_trips + 1
+                                 else h.circuit_trips end,
+            -- 5 s, doubling to 5 min, 20 % jitter
+            blocked_until = case when y.answered then '-infinity'
+                                 when y.counts and hookd.circuit_open(h.circuit_failures + y.failed)
+                                 then v_now + make_interval(secs => least(300, 5 * 2 ^ least(h.circuit_trips, 10)) * (0.8 + 0.4 * random()))
+                                 else h.blocked_until end
+        from (
+            select x.host, count(*)::integer as flown, count(*) filter (where x.failed)::integer as failed,
+                coalesce(bool_or(not x.failed), false) as answered,
+                -- what fails while the circuit is open was sent before it opened
+                bool_or(x.failed) and k.blocked_until <= v_now as counts
+            from unnest(v_ok, p_hosts, p_host_failed) x(ok, host, failed)
+            join hookd.host k on k.id = x.host
+            where x.ok group by x.host, k.blocked_until) y
+        where h.id = y.host;
+        perform hookd.settle_hosts(v_locks, v_subs, v_now);
+    end if;
+    delete from hookd.lease e where e.token = any (p_done);
+    return v_ok;
+end $$;
+
+-- What leases past their end still hold: the sweeper records it as interrupted.
+create or replace function hookd.expired_leases(p_limit integer)
+returns table (token uuid, delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, event_type text, attempt smallint)
+language plpgsql volatile as $$
+#variable_conflict use_column
+begin
+    return query
+        select e.token, d.id, d.subscription_id, d.host_id, d.event_id, v.type, d.attempt
+        from (select * from hookd.lease l where l.until <= hookd.clock() order by l.until limit p_limit) e
+        left join lateral (
+            select d.* from unnest(e.deliveries) u(id) join hookd.delivery d on d.id = u.id and d.lease = e.token offset 0) d on true
+        left join lateral (select w.type from hookd.event w where w.id = d.event_id offset 0) v on true;
+end $$;
+
+-- What a claim whose answer was lost holds: it goes back unsent.
+create or replace function hookd.leased(p_token uuid)
+returns table (token uuid, delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, event_type text, attempt smallint)
+language plpgsql volatile as $$
+#variable_conflict use_column
+begin
+    return query
+        select e.token, d.id, d.subscription_id, d.host_id, d.event_id, v.type, d.attempt
+        from hookd.lease e
+        cross join lateral (
+            select d.* from unnest(e.deliveries) u(id) join hookd.delivery d on d.id = u.id and d.lease = e.token offset 0) d
+        cross join lateral (select w.type from hookd.event w where w.id = d.event_id offset 0) v
+        where e.token = p_token;
+end $$;

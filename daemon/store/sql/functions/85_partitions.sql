@@ -1,0 +1,39 @@
+-- Partitions of event and attempt: a week each, by the time in the UUIDv7. Never a default partition: it would make
+-- every attach scan it. Made apart and then attached, so that a long publisher transaction is not waited for.
+
+-- Makes the partitions that are missing from p_from to p_until; returns the names of those made.
+create or replace function hookd.make_partitions(p_from timestamptz, p_until timestamptz) returns setof text
+language plpgsql volatile as $$
+declare
+    v_table text;
+    v_week  timestamptz;
+    v_name  text;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('hookd.partitions', 'hookd.event'::regclass::oid::bigint));
+    foreach v_table in array array['event', 'attempt'] loop
+        for v_week in
+            select w from generate_series(date_trunc('week', p_from at time zone 'UTC') at time zone 'UTC', p_until,
+                interval '7 days') w
+        loop
+            v_name := v_table || to_char(v_week at time zone 'UTC', '"_"YYYYMMDD');
+            if to_regclass('hookd.' || v_name) is null then
+                execute format('create table hookd.%I (like hookd.%I including all)', v_name, v_table);
+                execute format('alter table hookd.%I attach partition hookd.%I for values from (%L) to (%L)', v_table, v_name,
+                    hookd.uuid7_floor(v_week), hookd.uuid7_floor(v_week + interval '7 days'));
+                return next v_name;
+            end if;
+        end loop;
+    end loop;
+end $$;
+
+-- The partitions with the time at which they end.
+create or replace function hookd.partitions() returns table (parent text, name text, ends_at timestamptz, detached boolean)
+language sql stable as $$
+    select p.relname::text, c.relname::text,
+        to_timestamp(substring(c.relname from '_(\d{8})$'), 'YYYYMMDD') at time zone 'UTC' at time zone 'UTC' + interval '7 days',
+        i.inhdetachpending
+    from pg_inherits i
+    join pg_class p on p.oid = i.inhparent
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent in ('hookd.event'::regclass, 'hookd.attempt'::regclass)
+$$;

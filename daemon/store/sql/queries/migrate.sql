@@ -1,0 +1,40 @@
+-- name: ping
+select 1
+
+-- name: server_version
+select current_setting('server_version_num')::int as number, current_setting('server_version') as text
+
+-- name: schema_state
+-- Whether the schema and its list of migrations exist, who asks, and whether the name needs quotes (reserved words do).
+select to_regnamespace($1) is not null as has_schema,
+       to_regclass('hookd.migration') is not null as has_migrations,
+       quote_ident($1) <> $1 as reserved,
+       current_user::text as account,
+       current_database()::text as database
+
+-- name: migration_lock_timeout
+-- Bounds the waits of the whole transaction: for the lock below, and for those that the migrations take.
+select set_config('lock_timeout', $1, true)
+
+-- name: migration_lock
+-- Held to the end of the transaction, so that it works through a transaction pooler.
+select pg_advisory_xact_lock(hashtextextended('hookd migrate ' || $1, 0))
+
+-- name: create_schema
+create schema hookd
+
+-- name: create_migration_table
+-- Number 0 is not a migration: its checksum is that of all the function files together.
+create table hookd.migration (
+    number int primary key,
+    name text not null,
+    checksum text not null,
+    applied_at timestamptz not null default clock_timestamp()
+)
+
+-- name: applied_migrations
+select number, name, checksum from hookd.migration order by number
+
+-- name: record_migration
+insert into hookd.migration as m (number, name, checksum) values ($1, $2, $3)
+on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at

@@ -1,0 +1,62 @@
+"""What a daemon keeps in order besides the queue: partitions, keys, and the rules that the database applies."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from daemon.store.database import Connection, Database
+from daemon.store.subscriptions import HostLimits
+
+PARTITIONS_AHEAD = timedelta(weeks=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """`made`: names of the partitions just made. `until`: the moment up to which both tables have one."""
+
+    made: list[str]
+    until: datetime
+
+
+async def make_partitions(connection: Connection, database: Database) -> Partitions:
+    """Make the weekly partitions that are missing for the next eight weeks (a unit's body)."""
+    made = await connection.fetch(database.sql("make_partitions"), PARTITIONS_AHEAD)
+    ends: dict[str, datetime] = {}
+    for row in await connection.fetch(database.sql("partitions")):
+        ends[row["parent"]] = max(row["ends_at"], ends.get(row["parent"], row["ends_at"]))
+    return Partitions([row[0] for row in made], min(ends.values()))
+
+
+async def apply_rules(
+    database: Database,
+    *,
+    types: Sequence[str],
+    max_bytes: int,
+    max_depth: int,
+    host_limits: Callable[[str], HostLimits],
+) -> int:
+    """Let publish() and the hosts know this configuration; return how many hosts have other limits now."""
+
+    async def unit(connection: Connection) -> int:
+        await connection.execute(database.sql("publishing_rules"), list(types), max_bytes, max_depth)
+        changed: list[tuple[str, float, float, int]] = []
+        for row in await connection.fetch(database.sql("hosts")):
+            limits = host_limits(row["name"])
+            wanted = (limits.rate, limits.burst, limits.in_flight)
+            if wanted != (row["rate"], row["burst"], row["cap"]):
+                changed.append((row["name"], *wanted))
+        for start in range(0, len(changed), 200):
+            columns = [list(column) for column in zip(*changed[start : start + 200], strict=True)]
+            await connection.execute(database.sql("limit_hosts"), *columns)
+        return len(changed)
+
+    return await database.run(unit)
+
+
+async def forget_keys(database: Database) -> None:
+    """Drop publishers' keys that are older than a day."""
+
+    async def unit(connection: Connection) -> None:
+        await connection.execute(database.sql("forget_keys"))
+
+    await database.run(unit)

@@ -1,0 +1,249 @@
+"""The API over real sockets, with stores in memory: what its tests have in common."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import h11
+import jwt
+import trio
+from quart_trio import QuartTrio
+
+from api.app import create_app
+from api.auth import Authenticator, TokenRules
+from api.connection import ServerLimits
+from api.cursors import Cursors
+from api.keys import SecretKey
+from api.listeners import open_listeners
+from api.server import serve_api
+from api.services import ApiSettings, Check, Services
+from daemon.egress.url import Url, parse_url
+from daemon.model import uuid7_time
+from daemon.store.events import NewEvent
+from daemon.store.subscriptions import Subscription, TooManySubscriptions
+
+SECRET = "a secret of more than thirty-two bytes"
+ORG = UUID("018f0000-0000-7000-8000-000000000001")
+OTHER_ORG = UUID("018f0000-0000-7000-8000-000000000002")
+TYPES = ("placement.created", "placement.updated", "attestation.issued", "match.proposed")
+
+
+def token(*roles: str, org: UUID = ORG, **claims: Any) -> str:
+    """Return a token of `org` with `roles`, good for a minute."""
+    standard = {"exp": time.time() + 60, "sub": "tester", "org_id": str(org), "roles": list(roles)}
+    return jwt.encode({**standard, **claims}, SECRET, "HS256")
+
+
+def bearer(*roles: str, org: UUID = ORG) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(*roles, org=org)}"}
+
+
+@dataclass
+class FakeSubscriptions:
+    """Subscriptions in memory. `error` is raised by every call."""
+
+    limit: int = 1000
+    kept: dict[UUID, Subscription] = field(default_factory=dict)
+    secrets: dict[UUID, str] = field(default_factory=dict)
+    host_names: dict[UUID, str] = field(default_factory=dict)
+    error: Exception | None = None
+
+    async def register(
+        self,
+        *,
+        subscription_id: UUID,
+        org_id: UUID,
+        url: str,
+        host_name: str,
+        events: Sequence[str],
+        secret: str,
+    ) -> Subscription:
+        await self._pass()
+        if len(self.kept) >= self.limit:
+            raise TooManySubscriptions(self.limit)
+        made = uuid7_time(subscription_id)
+        kept = Subscription(subscription_id, org_id, url, tuple(events), True, None, 0, made, 1)
+        self.kept[subscription_id] = kept
+        self.secrets[subscription_id] = secret
+        self.host_names[subscription_id] = host_name
+        return kept
+
+    async def get(self, org_id: UUID, subscription_id: UUID) -> Subscription | None:
+        await self._pass()
+        found = self.kept.get(subscription_id)
+        return found if found is not None and found.org_id == org_id else None
+
+    async def page(self, org_id: UUID, *, limit: int, before: UUID | None) -> list[Subscription]:
+        await self._pass()
+        mine = [item for item in self.kept.values() if item.org_id == org_id]
+        below = [item for item in mine if before is None or item.id < before]
+        return sorted(below, key=lambda item: item.id, reverse=True)[:limit]
+
+    async def _pass(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass
+class FakeEvents:
+    """Published events in memory. A publish waits for `gate`, if there is one, before it commits."""
+
+    published: list[NewEvent] = field(default_factory=list)
+    gate: trio.Event | None = None
+    waiting: trio.Event = field(default_factory=trio.Event)
+    error: Exception | None = None
+
+    async def publish(self, events: Sequence[NewEvent]) -> list[UUID]:
+        await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+        if self.gate is not None:
+            self.waiting.set()
+            await self.gate.wait()
+        known: dict[tuple[UUID, str | None], UUID] = {
+            (event.org_id, event.key): event.id for event in self.published if event.key
+        }
+        self.published.extend(event for event in events if (event.org_id, event.key) not in known)
+        return [known.get((event.org_id, event.key), event.id) for event in events]
+
+
+@dataclass
+class World:
+    """An API and all that it leans on."""
+
+    subscriptions: FakeSubscriptions = field(default_factory=FakeSubscriptions)
+    events: FakeEvents = field(default_factory=FakeEvents)
+    settings: ApiSettings = field(default_factory=lambda: ApiSettings(TYPES))
+    checks: Sequence[Check] = (Check("database", True),)
+    check: Callable[[], Awaitable[Sequence[Check]]] | None = None
+    wakes: int = 0
+
+    def services(self) -> Services:
+        return Services(
+            authenticator=Authenticator(TokenRules(("HS256",)), SecretKey(SECRET.encode())),
+            cursors=Cursors(b"k" * 32),
+            subscriptions=self.subscriptions,
+            events=self.events,
+            settings=lambda: self.settings,
+            check_url=self._check_url,
+            ready=self.check or self._ready,
+            published=self._published,
+        )
+
+    async def _check_url(self, url: str) -> Url:
+        await trio.lowlevel.checkpoint()
+        return parse_url(url, https_only=True, ports=())
+
+    async def _ready(self) -> Sequence[Check]:
+        return self.checks
+
+    def _published(self) -> None:
+        self.wakes += 1
+
+    def app(self) -> QuartTrio:
+        return create_app(self.services())
+
+
+@dataclass
+class Running:
+    """A server that runs: its address, the event that stops it, and the one that tells that it has."""
+
+    address: str
+    stop: trio.Event
+    stopped: trio.Event
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    async def connect(self) -> "RawClient":
+        if self.address.startswith("unix:"):
+            return RawClient(await trio.open_unix_socket(self.address.removeprefix("unix:")))
+        host, port = self.address.rsplit(":", 1)
+        return RawClient(await trio.open_tcp_stream(host, int(port)))
+
+
+@asynccontextmanager
+async def serving(
+    app: QuartTrio, limits: ServerLimits | None = None, bind: str = "127.0.0.1:0"
+) -> AsyncIterator[Running]:
+    """Serve `app` for the length of the block; end it by force afterwards, at most ten seconds altogether."""
+    stop, stopped = trio.Event(), trio.Event()
+
+    async def run(task_status: trio.TaskStatus[list[str]]) -> None:
+        listeners = await open_listeners(bind)
+        serve = partial(serve_api, app, listeners=listeners, limits=limits or ServerLimits(), shutdown=stop)
+        await serve(task_status=task_status)
+        stopped.set()
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            [address] = await nursery.start(run)
+            yield Running(address, stop, stopped)
+            nursery.cancel_scope.cancel()
+
+
+@dataclass
+class RawClient:
+    """A client that sends the very bytes it is told to."""
+
+    stream: trio.SocketStream
+    http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def get(self, path: str = "/", *headers: str) -> "Answer":
+        await self.send(request("GET", path, *headers))
+        return await self.answer()
+
+    async def answer(self, method: str = "GET") -> "Answer":
+        """Read one answer; informational ones are passed over."""
+        http = h11.Connection(h11.CLIENT)
+        http.send(h11.Request(method=method, target="/", headers=[("host", "x")]))
+        http.send(h11.EndOfMessage())
+        status, headers, body = 0, {}, b""
+        while True:
+            event = http.next_event()
+            if event is h11.NEED_DATA:
+                http.receive_data(await self.stream.receive_some(65536))
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+                headers = {name.decode(): value.decode() for name, value in event.headers}
+            elif isinstance(event, h11.Data):
+                body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                return Answer(status, headers, body)
+            elif isinstance(event, h11.ConnectionClosed):
+                raise EOFError("the server closed the connection without an answer")
+
+    async def closed(self, within: float) -> bool:
+        """Tell whether the server ends the connection within so many seconds."""
+        with trio.move_on_after(within):
+            try:
+                while await self.stream.receive_some(65536):
+                    pass
+            except trio.BrokenResourceError:
+                pass
+            return True
+        return False
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
+    """Return the bytes of an HTTP/1.1 request."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", *headers]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
