@@ -15,7 +15,7 @@ def parse_nameserver(text: str) -> tuple[str, int]:
     address, port = text, "53"
     if text.startswith("["):
         address, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") if rest else port
+        port = (rest[1:] if rest.startswith(":") else "") if rest else port
     elif text.count(":") == 1:
         address, _, port = text.partition(":")
     try:

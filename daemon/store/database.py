@@ -8,9 +8,9 @@ happen in that same hop: cancelled between two hops, the connection would be los
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -95,7 +95,7 @@ class Database:
                 async with asyncio.timeout(timeout):
                     return await unit(connection)
             finally:
-                closed = connection.is_closed()
+                closed = _is_closed(connection)
                 await self._release(connection)
         except Exception as error:
             closed = closed or self._pool.is_closing()
@@ -176,12 +176,15 @@ async def open_database(
         return Database(pool, statements, address=address)
 
     database: Database = await trio_asyncio.aio_as_trio(create)()
+    loop = trio_asyncio.current_loop.get()
+    loop.set_exception_handler(_log_background_error)
     try:
         await _reach(database, connect_timeout)
         yield database
     finally:
         with trio.move_on_after(CLOSE_TIMEOUT + 1, shield=True):
             await trio_asyncio.aio_as_trio(database._close)()
+        loop.set_exception_handler(None)
 
 
 async def persistently(
@@ -258,6 +261,21 @@ async def _reach(database: Database, connect_timeout: float) -> None:
                 ) from error
         await trio.sleep(pause(attempt))
         attempt += 1
+
+
+def _is_closed(connection: Pooled) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # asyncpg took it back into the pool when the server closed it
+        return True
+
+
+def _log_background_error(loop: object, context: Mapping[str, Any]) -> None:
+    """Log what asyncio reports when nobody waits for it, such as a failure to close a replaced connection.
+
+    trio-asyncio would end the whole process instead, and a server that goes away causes such reports.
+    """
+    logger.warning("in the background: %s", context.get("message"), exc_info=context.get("exception"))
 
 
 async def _nothing(connection: object) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import random
 from collections.abc import Awaitable, Callable
 
@@ -21,7 +22,9 @@ from tests.support.postgres import Session
 
 Connect = Callable[[], Awaitable[Session]]
 
-BACKENDS = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'hookd'"
+BACKENDS = (
+    "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'hookd'"
+)
 
 
 async def one(connection: Connection) -> int:
@@ -30,6 +33,13 @@ async def one(connection: Connection) -> int:
 
 async def sleep(connection: Connection) -> None:
     await connection.execute("select pg_sleep(60)")
+
+
+async def until(watcher: Session, condition: str) -> None:
+    """Return when the query `condition`, about what another process does, gives something true."""
+    with trio.fail_after(10):
+        while not await watcher.fetchval(condition):  # noqa: ASYNC110
+            await trio.sleep(0.002)
 
 
 async def test_unit_gets_a_connection_and_its_result_comes_back(database: Database) -> None:
@@ -65,13 +75,30 @@ async def test_a_transaction_left_open_is_rolled_back(asyncio_loop: None, postgr
         assert await database.run(lambda connection: connection.fetchval("select to_regclass('t')")) is None
 
 
+async def test_an_error_nobody_waits_for_is_logged_and_ends_nothing(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def closing() -> None:
+        raise ConnectionResetError("while a replaced connection was closed")
+
+    async def unit(connection: Connection) -> None:
+        forgotten = asyncio.create_task(closing())
+        await asyncio.wait([forgotten])
+
+    await database.run(unit)
+    gc.collect()
+    assert await database.run(one) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "in the background: Task exception was never retrieved"
+    ]
+
+
 async def test_cancelling_stops_the_statement_on_the_server(database: Database, connect: Connect) -> None:
     watcher = await connect()
     active = "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active'"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(database.run, sleep)
-        while not await watcher.fetchval(active):
-            await trio.sleep(0.002)
+        await until(watcher, active)
         nursery.cancel_scope.cancel()
     assert await watcher.fetchval(active) == 0
     assert await database.run(one) == 1
@@ -144,7 +171,7 @@ async def test_waiting_for_a_connection_is_bounded(
         nursery.start_soon(database.run, hold)
         await taken.wait()
         monkeypatch.setattr(database_module, "ACQUIRE_TIMEOUT", 0.05)
-        with pytest.raises(DatabaseBusy, match="all 1 connections were in use .* raise pool_size"):
+        with pytest.raises(DatabaseBusy, match=r"all 1 connections were in use .* raise pool_size"):
             await database.run(one)
         nursery.cancel_scope.cancel()
 
@@ -166,7 +193,7 @@ async def test_ended_backends_cost_at_most_one_failure(database: Database, conne
 
 
 async def test_a_read_only_server_is_left_for_its_successor(database: Database, connect: Connect) -> None:
-    """After a failover the old primary still answers; what matters is that its connections are not used again."""
+    """After a failover the old primary still answers, but its connections must not be used again."""
     owner = await connect()
     name = await owner.fetchval("select current_database()")
     await owner.execute("create table t (n int)")
@@ -178,7 +205,9 @@ async def test_a_read_only_server_is_left_for_its_successor(database: Database, 
     async with open_database(owner.url) as failed_over:
         async with trio.open_nursery() as nursery:
             for _ in range(3):
-                nursery.start_soon(failed_over.run, lambda connection: connection.execute("select pg_sleep(0.1)"))
+                nursery.start_soon(
+                    failed_over.run, lambda connection: connection.execute("select pg_sleep(0.1)")
+                )
         await owner.execute(f"alter database {name} reset default_transaction_read_only")
         with pytest.raises(DatabaseUnavailable, match="read-only"):
             await failed_over.run(write)

@@ -103,7 +103,7 @@ async def test_persistently_ends_when_cancelled(directory: Path, asyncio_loop: N
 async def test_a_frozen_backend_delays_nobody_for_long(
     directory: Path, asyncio_loop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stopped process stands for a network that swallows packets: no reset, no answer, nor to a cancel request."""
+    """A stopped process stands for a network that swallows packets: no reset, and no answer to anything."""
     monkeypatch.setattr(database_module, "RELEASE_TIMEOUT", 0.1)
     server = Embedded(directory, FAST)
     async with open_database(server.url, pool_size=1) as database:
@@ -151,7 +151,9 @@ async def test_opening_waits_for_a_server_that_is_late(directory: Path, asyncio_
     ],
 )
 async def test_unreachable_server_is_explained_without_the_password(asyncio_loop: None, url: str) -> None:
-    with pytest.raises(DatabaseUnavailable, match=r"start Postgres, or correct url in \[database\]") as caught:
+    with pytest.raises(
+        DatabaseUnavailable, match=r"start Postgres, or correct url in \[database\]"
+    ) as caught:
         async with open_database(url, connect_timeout=0):
             pass
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))

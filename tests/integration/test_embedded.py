@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -325,9 +324,7 @@ if os.geteuid() == 0:
         with embedded(state):
             assert "sudo -u root" in as_nobody(use)
 
-    def test_closed_state_directory_stays_closed(
-        state: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_closed_state_directory_stays_closed(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shared = state.with_name("shared")
         monkeypatch.setattr(embedded_home, "SHARED", shared)
         state.mkdir(mode=0o700)
@@ -346,9 +343,7 @@ if os.geteuid() == 0:
         with pytest.raises(EmbeddedError, match=r"chmod o\+x"), embedded(state):
             pass
 
-    def test_wheel_below_a_closed_directory_is_copied(
-        state: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_wheel_below_a_closed_directory_is_copied(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shared = state.with_name("shared")
         monkeypatch.setattr(embedded_home, "SHARED", shared)
         monkeypatch.setattr(embedded_home, "_usable", lambda installation, account: False)

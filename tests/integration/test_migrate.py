@@ -134,7 +134,7 @@ def test_waiting_for_another_migration_is_bounded(empty_postgres_url: str) -> No
 def test_newer_schema_is_refused(empty_postgres_url: str) -> None:
     bring(empty_postgres_url, SECOND)
     for attempt in bring, verify:
-        with pytest.raises(SchemaTooNew, match="is at migration 2, and this hookd knows 1: .* install that"):
+        with pytest.raises(SchemaTooNew, match=r"is at migration 2, and this hookd knows 1: .* install that"):
             attempt(empty_postgres_url, FIRST)
 
 
@@ -142,7 +142,7 @@ def test_edited_migration_is_refused(empty_postgres_url: str) -> None:
     bring(empty_postgres_url, FIRST)
     edited = {**FIRST, "migrations/0001_first.sql": "create table hookd.t (n bigint);"}
     for attempt in bring, verify:
-        with pytest.raises(SchemaChanged, match="migration 0001_first .* put it back and write a new"):
+        with pytest.raises(SchemaChanged, match=r"migration 0001_first .* put it back and write a new"):
             attempt(empty_postgres_url, edited)
 
 

@@ -15,6 +15,7 @@ from daemon.egress.errors import EgressError
 from daemon.egress.exchange import Exchange
 from daemon.egress.guard import Guard
 from daemon.egress.pool import Pool
+from daemon.egress.resolver import Resolver
 from daemon.egress.response import Answer
 from daemon.egress.tls import client_context
 from daemon.egress.url import parse_url
@@ -53,7 +54,7 @@ class StuckResolver:
 
 
 def make_exchange(
-    resolver: FakeResolver | StuckResolver | None = None,
+    resolver: Resolver | None = None,
     *,
     pool: Pool | None = None,
     allow: Sequence[str] = (LOOPBACK,),
@@ -83,7 +84,7 @@ async def post(
 
 @asynccontextmanager
 async def receiver(handler: Handler) -> AsyncIterator[int]:
-    """Serve connections on 127.0.0.1 with `handler`, and yield the port; a peer that goes away is no error."""
+    """Serve 127.0.0.1 with `handler` and yield the port; a peer that goes away is no error."""
 
     async def guarded(stream: trio.SocketStream) -> None:
         async with stream:

@@ -6,8 +6,10 @@ select current_setting('server_version_num')::int as number, current_setting('se
 
 -- name: schema_state
 -- Whether the schema and its list of migrations exist, who asks, and whether the name needs quotes (reserved words do).
-select to_regnamespace($1) is not null as has_schema,
-       to_regclass('hookd.migration') is not null as has_migrations,
+-- Read from the tables: to_regnamespace() may answer from a cache that is older than the lock which we waited for.
+select exists(select from pg_namespace where nspname = $1) as has_schema,
+       exists(select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+              where n.nspname = $1 and c.relname = 'migration') as has_migrations,
        quote_ident($1) <> $1 as reserved,
        current_user::text as account,
        current_database()::text as database

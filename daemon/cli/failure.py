@@ -1,0 +1,67 @@
+"""What ends a command, in words and as an exit code."""
+
+import sys
+from collections.abc import Iterator
+
+from daemon.config.load import ConfigError
+from daemon.process.prepare import StartError
+from daemon.store.embedded import EmbeddedError
+from daemon.store.failure import DatabaseUnavailable, RetryTransaction
+from daemon.store.migrate import MigrationError
+
+OK = 0
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+"""As shells report a program that SIGINT (2) has ended: 128 + 2."""
+
+
+class CommandError(Exception):
+    """The command cannot do what was asked; the text names the fault and says what to do."""
+
+
+class UsageError(CommandError):
+    """The arguments do not fit together; the exit code is then that of any other wrong usage."""
+
+
+_SAID = (CommandError, StartError, EmbeddedError, DatabaseUnavailable, MigrationError)
+
+
+def complain(text: str) -> None:
+    """Write one message to standard error, with the program's name before it."""
+    print(f"hookd: {text}", file=sys.stderr)
+
+
+def explained(error: BaseException) -> int | None:
+    """Say on standard error why the command ends, and return the exit code.
+
+    Returns None, having said nothing, for an error that nobody foresaw: its traceback is what helps then.
+    """
+    causes = list(_leaves(error))
+    if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+        return INTERRUPTED
+    if all(isinstance(cause, BrokenPipeError) for cause in causes):
+        return FAILED  # whoever read the output has gone, and knows
+    if not all(isinstance(cause, (*_SAID, ConfigError, RetryTransaction)) for cause in causes):
+        return None
+    for cause in causes:
+        _say(cause)
+    return USAGE if any(isinstance(cause, ConfigError | UsageError) for cause in causes) else FAILED
+
+
+def _say(cause: BaseException) -> None:
+    if isinstance(cause, ConfigError):
+        for problem in cause.problems:
+            complain(problem)
+    elif isinstance(cause, RetryTransaction):
+        complain(f"another session was in the way, and nothing was changed: run this again ({cause})")
+    else:
+        complain(str(cause))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,106 @@
+"""`hookd migrate`: bring the schema to what this version needs."""
+
+import argparse
+import json
+from dataclasses import dataclass
+
+import trio
+import trio_asyncio
+
+from daemon.cli.failure import OK
+from daemon.cli.settings import load_settings
+from daemon.config.model import Config
+from daemon.process import logs
+from daemon.process.prepare import database_url, prepare_state
+from daemon.store.database import Connection, open_database
+from daemon.store.migrate import MIGRATION_TIMEOUT, Report
+from daemon.store.migrate import migrate as bring_up_to_date
+from daemon.store.upkeep import make_partitions
+
+_DESCRIPTION = """
+Bring the schema in the database to what this version of hookd needs, and make the
+partitions of the next weeks. Either everything is applied or nothing. The daemon does
+the same when it starts; this is for running it first, or as another database account.
+"""
+_EPILOG = """
+Examples:
+  hookd migrate
+  hookd migrate --set database.url=postgresql://owner@db.internal/app
+  hookd migrate --json
+
+Exit codes:
+  0  the schema is up to date
+  1  it is not; standard error says why and what to do
+  2  wrong usage or configuration
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done to `schema`: the migrations, and the names of the partitions made."""
+
+    schema: str
+    report: Report
+    partitions: tuple[str, ...]
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "migrate", help="bring the database's schema up to date", description=_DESCRIPTION, epilog=_EPILOG
+    )
+    parser.add_argument("--json", action="store_true", help="print what was done as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Migrate, and print what that did; return the exit code."""
+    config = load_settings(args).config
+    logs.configure(config.logging.level, config.logging.format)
+    with database_url(config, prepare_state(config)) as url:
+        outcome = trio.run(_migrate, config, url)
+    print(as_json(outcome) if args.json else as_text(outcome))
+    return OK
+
+
+def as_text(outcome: Outcome) -> str:
+    """Return one line for each thing that was done, and one for where the schema is now."""
+    report = outcome.report
+    lines = [f"applied the migration {name}" for name in report.applied]
+    if report.functions_renewed:
+        lines.append("renewed the functions")
+    if outcome.partitions:
+        lines.append(f"made {len(outcome.partitions)} partitions, up to {max(outcome.partitions)}")
+    return "\n".join([*lines, f"the schema {outcome.schema} is up to date, at migration {report.version}"])
+
+
+def as_json(outcome: Outcome) -> str:
+    """Return the same as one JSON object."""
+    report = outcome.report
+    document = {
+        "schema": outcome.schema,
+        "version": report.version,
+        "applied": report.applied,
+        "functions_renewed": report.functions_renewed,
+        "partitions_made": outcome.partitions,
+    }
+    return json.dumps(document)
+
+
+async def _migrate(config: Config, url: str) -> Outcome:
+    async with (
+        trio_asyncio.open_loop(),
+        open_database(
+            url,
+            schema=config.database.schema,
+            pool_size=1,
+            command_timeout=config.database.command_timeout,
+            application_name="hookd migrate",
+        ) as database,
+    ):
+
+        async def unit(connection: Connection) -> Outcome:
+            report = await bring_up_to_date(connection, database.statements)
+            partitions = await make_partitions(connection, database)
+            return Outcome(database.schema, report, tuple(partitions.made))
+
+        return await database.run(unit, MIGRATION_TIMEOUT)

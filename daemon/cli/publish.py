@@ -1,0 +1,214 @@
+"""`hookd publish`: events straight into the database, whether or not the daemon runs."""
+
+import argparse
+import json
+import os
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from uuid import UUID
+
+import trio
+import trio_asyncio
+
+from daemon.cli.arguments import organisation
+from daemon.cli.failure import OK, CommandError, UsageError
+from daemon.cli.incoming import Refused, event_of_line, event_of_options
+from daemon.cli.lines import Lines
+from daemon.cli.settings import load_settings
+from daemon.config.model import Config
+from daemon.process import logs
+from daemon.process.prepare import database_url, prepare_state
+from daemon.store.database import Connection, DatabaseUnavailable, RetryTransaction, open_database
+from daemon.store.events import Events, NewEvent
+from daemon.store.migrate import check
+from daemon.store.upkeep import make_partitions
+
+_TRIES = 5
+
+_DESCRIPTION = """
+Publish events of one organisation and print their ids, one a line. They go straight into
+the database, so this works while the daemon is down; it delivers them when it is up.
+
+Either one event, by --type and --data, or a file (or standard input, "-") with one event
+a line:
+
+  {"type": "placement.created", "data": {"id": 7}}
+  {"type": "match.proposed", "data": [1, 2], "key": "m-81"}
+
+"key" (up to 256 characters) is your own name for the event: the same key again
+within 24 hours publishes nothing and prints the first event's id. "deliver_after"
+(2026-03-10T10:00:00Z) holds an event back until then.
+
+Lines are published as they come, a batch at a time, each batch whole or not at all.
+A bad line ends it: the events before it are published, the error names it.
+"""
+_EPILOG = """
+Examples:
+  hookd publish --org $ORG --type placement.created --data '{"id": 7}'
+  hookd publish --org $ORG events.ndjson
+  tail -f app.log | to-events | hookd publish --org $ORG -
+
+Exit codes:
+  0  all events are published
+  1  not all are; standard error says which, why, and where to go on
+  2  wrong usage or configuration
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "publish",
+        help="publish events, straight into the database",
+        usage="hookd publish --org UUID (--type TYPE [--data JSON] | FILE | -)",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", help='one event a line; "-": standard input')
+    parser.add_argument(
+        "--org", metavar="UUID", type=organisation, required=True, help="the organisation they belong to"
+    )
+    parser.add_argument("--type", metavar="TYPE", help="publish one event of this type")
+    parser.add_argument("--data", metavar="JSON", help="its data (default: {})")
+    parser.add_argument("--json", action="store_true", help='print {"line": 1, "id": "..."} for each event')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Publish, and print the ids; return the exit code."""
+    if (args.type is None) == (args.file is None):
+        raise UsageError("publish takes either --type or a FILE: give one of them (- is standard input)")
+    if args.data is not None and args.type is None:
+        raise UsageError("--data belongs to --type: give both, or put the data into the FILE")
+    config = load_settings(args).config
+    logs.configure(config.logging.level, config.logging.format)
+    if args.type is not None:
+        try:
+            event = event_of_options(args.type, args.data or "{}", args.org, config.events)
+        except Refused as refusal:
+            raise CommandError(f"{refusal}; nothing was published") from None
+        with database_url(config, prepare_state(config)) as url:
+            trio.run(_publish_one, config, url, event, args.json)
+        return OK
+    with _opened(args.file) as descriptor, database_url(config, prepare_state(config)) as url:
+        trio.run(_publish_lines, config, url, args.org, descriptor, args.json)
+    return OK
+
+
+async def _publish_one(config: Config, url: str, event: NewEvent, as_json: bool) -> None:
+    async with _opened_events(config, url) as events:
+        _print([1], await _persist(events, [event]), as_json)
+
+
+async def _publish_lines(config: Config, url: str, org: UUID, descriptor: int, as_json: bool) -> None:
+    """Publish line by line; stop at the first that cannot be. Error: `CommandError`, saying what was accepted."""
+    lines = Lines(descriptor, most=config.api.max_body)
+    most = config.api.max_batch
+    accepted = 0
+    async with _opened_events(config, url) as events:
+        while some := await lines.some():
+            for batch, fault in _batches(some, most, org, config):
+                if batch:
+                    numbers = [number for number, _ in batch]
+                    try:
+                        ids = await _persist(events, [event for _, event in batch])
+                    except DatabaseUnavailable as error:
+                        raise CommandError(f"{error}; {_lost(accepted, numbers)}") from error
+                    accepted += len(ids)
+                    _print(numbers, ids, as_json)
+                if fault:
+                    raise CommandError(f"{fault}; {_so_far(accepted)}")
+
+
+def _batches(
+    lines: Sequence[tuple[int, bytes]], most: int, org: UUID, config: Config
+) -> Iterator[tuple[list[tuple[int, NewEvent]], str]]:
+    """Yield up to `most` events at a time with their line numbers, and with the last what is wrong after it."""
+    batch: list[tuple[int, NewEvent]] = []
+    for number, line in lines:
+        try:
+            if len(line) > config.api.max_body:
+                raise Refused(f"longer than {config.api.max_body} bytes (api.max_body); send less in one event")
+            batch.append((number, event_of_line(line, org, config.events)))
+        except Refused as refusal:
+            yield batch, f"line {number}: {refusal}"
+            return
+        if len(batch) == most:
+            yield batch, ""
+            batch = []
+    yield batch, ""
+
+
+async def _persist(events: Events, batch: Sequence[NewEvent]) -> list[UUID]:
+    for _ in range(_TRIES - 1):
+        try:
+            return await events.publish(batch)
+        except RetryTransaction:
+            continue
+    return await events.publish(batch)
+
+
+def _print(numbers: Sequence[int], ids: Sequence[UUID], as_json: bool) -> None:
+    for number, identifier in zip(numbers, ids, strict=True):
+        print(json.dumps({"line": number, "id": str(identifier)}) if as_json else identifier)
+    sys.stdout.flush()
+
+
+def _so_far(accepted: int) -> str:
+    match accepted:
+        case 0:
+            return "nothing was published"
+        case 1:
+            return "the 1 event before it was published"
+    return f"the {accepted} events before it were published"
+
+
+def _lost(accepted: int, numbers: Sequence[int]) -> str:
+    first, last = numbers[0], numbers[-1]
+    those = f"the event of line {first}" if first == last else f"the events of lines {first} to {last}"
+    return (
+        f"{accepted} published before, and {those} perhaps: go on from line {first}"
+        " (an event with a key is not published twice)"
+    )
+
+
+@asynccontextmanager
+async def _opened_events(config: Config, url: str) -> AsyncIterator[Events]:
+    """Open the database, see that it has the schema, and give its events."""
+    async with (
+        trio_asyncio.open_loop(),
+        open_database(
+            url,
+            schema=config.database.schema,
+            pool_size=1,
+            command_timeout=config.database.command_timeout,
+            application_name="hookd publish",
+        ) as database,
+    ):
+
+        async def unit(connection: Connection) -> None:
+            await check(connection, database.statements)
+            # After weeks without a daemon there may be none for today.
+            await make_partitions(connection, database)
+
+        await database.run(unit)
+        yield Events(database)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[int]:
+    """Give the file descriptor of a file or, for "-", of standard input. Error: `CommandError`."""
+    if name == "-":
+        yield sys.stdin.fileno()
+        return
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CommandError(f"{name}: cannot be read ({error.strerror}): correct the name") from None
+    try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise CommandError(f"{name}: is a directory: name a file with one event a line")
+        yield descriptor
+    finally:
+        os.close(descriptor)

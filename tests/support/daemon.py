@@ -1,0 +1,133 @@
+"""The daemon as a real process, started by the real command, for tests that kill it."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+import trio
+
+SECRET = "a secret of the tests, long enough for HS256"
+TEST_SETTINGS: Mapping[str, object] = {
+    "api.bind": "127.0.0.1:0",
+    "egress.https_only": False,
+    "egress.allow_networks": ["127.0.0.0/8"],
+    "logging.format": "json",
+}
+
+
+class Daemon:
+    """One daemon on a database; `settings` are keys of config.toml. Restarted, it is the same daemon again."""
+
+    def __init__(self, directory: Path, database_url: str, settings: Mapping[str, object]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        secret = directory / "token.secret"
+        secret.write_text(SECRET)
+        secret.chmod(0o600)
+        master = directory.parent / "master.key"
+        if not master.exists():
+            master.write_text("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
+            master.chmod(0o600)
+        self.log = directory / "log"
+        self.address = ""
+        self.process: trio.Process | None = None
+        self._settings = {
+            **TEST_SETTINGS,
+            "database.url": database_url,
+            "state.directory": str(directory),
+            "auth.secret_file": str(secret),
+            "signing.master_key_file": str(master),
+            **settings,
+        }
+
+    async def start(self, seconds: float = 30.0) -> None:
+        """Start the process and return when it has printed its ready line."""
+        command = [sys.executable, "/work/lab/q/main.py", "run"]
+        for key, value in self._settings.items():
+            command += ["--set", f"{key}={json.dumps(value)}"]
+        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        with self.log.open("ab") as log:
+            self.process = await trio.lowlevel.open_process(command, stdout=PIPE, stderr=log, env=environ)
+        assert self.process.stdout is not None
+        line = b""
+        with trio.move_on_after(seconds):
+            while b"\n" not in line:
+                data = await self.process.stdout.receive_some(4096)
+                if not data:
+                    break
+                line += bytes(data)
+        if b"http://" not in line:
+            raise AssertionError(f"the daemon did not become ready: {line!r}\n{self.log.read_text()[-3000:]}")
+        self.address = "http://" + line.decode().split("http://")[1].split()[0].rstrip("/")
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+
+    async def ended(self, seconds: float = 60.0) -> int:
+        """Return the exit status once the process has ended."""
+        assert self.process is not None
+        with trio.fail_after(seconds):
+            return await self.process.wait()
+
+    async def stop(self, seconds: float = 60.0) -> int:
+        """SIGTERM; return the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return await self.ended(seconds)
+
+    def resident(self) -> int:
+        """Return the memory of the process that is in use, in bytes."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) * 1024
+
+    def client(self, org_id: UUID, *roles: str, timeout: float = 30.0) -> httpx.AsyncClient:
+        """Return a client of the API with a token of the organisation."""
+        return httpx.AsyncClient(
+            base_url=self.address,
+            headers={"authorization": f"Bearer {token(org_id, *roles)}"},
+            timeout=timeout,
+            trust_env=False,
+        )
+
+    async def register(self, org_id: UUID, url: str, events: list[str] | None = None) -> dict[str, Any]:
+        """Register a subscription through the API and return the answer."""
+        async with self.client(org_id, "org_admin") as client:
+            answer = await client.post("/webhooks/", json={"url": url, "events": events or ["match.proposed"]})
+        assert answer.status_code == 201, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+def token(org_id: UUID, *roles: str) -> str:
+    """Return a token that lives for an hour."""
+    claims = {"sub": "tests", "org_id": str(org_id), "roles": list(roles), "exp": int(time.time()) + 3600}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, database_url: str, **settings: object
+) -> AsyncIterator[Daemon]:
+    """Run a daemon for the block; `delivery__timeout="2s"` stands for the key `delivery.timeout`."""
+    named = {key.replace("__", "."): value for key, value in settings.items()}
+    daemon = Daemon(directory / f"daemon-{uuid4().hex[:8]}", database_url, named)
+    await daemon.start()
+    try:
+        yield daemon
+    finally:
+        if daemon.process is not None and daemon.process.returncode is None:
+            daemon.kill()
+            with trio.CancelScope(shield=True), trio.move_on_after(10):
+                await daemon.process.wait()

@@ -1,0 +1,13 @@
+"""How large the fault tests are: small in every run of the suite, full with HOOKD_FAULTS=full (`make faults`)."""
+
+import os
+from typing import TypeVar
+
+T = TypeVar("T")
+
+FULL = os.environ.get("HOOKD_FAULTS") == "full"
+
+
+def scale(small: T, full: T) -> T:
+    """Return `full` for a full run, else `small`."""
+    return full if FULL else small

@@ -1,0 +1,127 @@
+import socket
+from collections.abc import Iterator
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from daemon.egress.pool import Origin, Pool
+from daemon.egress.wire import Wire
+
+A = Origin("https", "a.test", 443)
+B = Origin("https", "b.test", 443)
+
+
+class Wires:
+    """Makes wires and keeps their other ends."""
+
+    def __init__(self) -> None:
+        self.peers: dict[Wire, socket.socket] = {}
+        self.sockets: dict[Wire, socket.socket] = {}
+
+    def __call__(self) -> Wire:
+        ours, peer = socket.socketpair()
+        ours.setblocking(False)
+        wire = Wire(ours)
+        self.peers[wire] = peer
+        self.sockets[wire] = ours
+        return wire
+
+    def is_closed(self, wire: Wire) -> bool:
+        return self.sockets[wire].fileno() == -1
+
+    def close(self) -> None:
+        for sock in [*self.peers.values(), *self.sockets.values()]:
+            sock.close()
+
+
+@pytest.fixture
+def wires() -> Iterator[Wires]:
+    made = Wires()
+    yield made
+    made.close()
+
+
+async def test_the_last_used_connection_of_the_origin_is_taken_first(wires: Wires) -> None:
+    pool = Pool()
+    first, second, other = wires(), wires(), wires()
+    pool.give(A, first)
+    pool.give(B, other)
+    pool.give(A, second)
+    assert [pool.take(A), pool.take(A), pool.take(A)] == [second, first, None]
+    assert pool.take(Origin("http", "b.test", 443)) is None
+    assert pool.take(B) is other
+    assert len(pool) == 0
+
+
+async def test_idle_connections_expire(wires: Wires, mock_clock: MockClock) -> None:
+    pool = Pool(idle_timeout=30)
+    wire = wires()
+    pool.give(A, wire)
+    mock_clock.jump(30)
+    assert pool.take(A) is None
+    assert wires.is_closed(wire)
+
+
+async def test_busy_connections_grow_too_old(wires: Wires, mock_clock: MockClock) -> None:
+    pool = Pool(idle_timeout=30, max_age=60)
+    wire = wires()
+    for _ in range(2):
+        pool.give(A, wire)
+        mock_clock.jump(25)
+        assert pool.take(A) is wire
+    mock_clock.jump(25)
+    pool.give(A, wire)
+    assert wires.is_closed(wire)
+    assert pool.take(A) is None
+
+
+@pytest.mark.parametrize("event", ["data", "close"])
+async def test_a_connection_on_which_something_came_is_not_taken(wires: Wires, event: str) -> None:
+    pool = Pool()
+    good, bad = wires(), wires()
+    pool.give(A, good)
+    pool.give(A, bad)
+    if event == "data":
+        wires.peers[bad].send(b"HTTP/1.1 200 OK\r\n\r\n")
+    else:
+        wires.peers[bad].close()
+    assert pool.take(A) is good
+    assert wires.is_closed(bad)
+
+
+async def test_the_longest_unused_makes_room(wires: Wires) -> None:
+    pool = Pool(max_idle=2)
+    made = [wires() for _ in range(3)]
+    for wire, origin in zip(made, (A, B, B), strict=True):
+        pool.give(origin, wire)
+    assert [wires.is_closed(wire) for wire in made] == [True, False, False]
+    assert pool.take(A) is None
+    assert len(pool) == 2
+
+
+async def test_the_sweep_closes_what_nobody_asks_for(wires: Wires, mock_clock: MockClock) -> None:
+    pool = Pool(idle_timeout=30)
+    old, young = wires(), wires()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(pool.serve)
+        pool.give(A, old)
+        mock_clock.jump(20)
+        pool.give(B, young)
+        mock_clock.jump(10)
+        await wait_all_tasks_blocked()
+        assert wires.is_closed(old)
+        assert not wires.is_closed(young)
+        nursery.cancel_scope.cancel()
+    assert wires.is_closed(young)
+
+
+async def test_a_closed_pool_keeps_nothing(wires: Wires) -> None:
+    pool = Pool()
+    kept, late = wires(), wires()
+    pool.give(A, kept)
+    pool.close()
+    pool.give(A, late)
+    assert wires.is_closed(kept)
+    assert wires.is_closed(late)
+    assert pool.take(A) is None
