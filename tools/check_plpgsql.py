@@ -1,6 +1,6 @@
 """Let plpgsql_check look into every function of the schema, for what Postgres finds only when it runs them.
 
-Needs a Postgres with that extension, such as Debian's postgresql-15-plpgsql-check; starts a server of its own.
+Needs a Postgres with that extension, such as Debian's postgresql-15-plpgsql-check; starts one of its own.
 """
 
 import asyncio

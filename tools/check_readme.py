@@ -2,8 +2,8 @@
 
     python -m tools.check_readme README.md
 
-```toml blocks must load as a configuration. In ```console, ```bash and ```sh blocks every call of `hookd` must
-have a subcommand and options that exist; in a console block with "$ " prompts, only lines with a prompt are
+```toml blocks must load as a configuration. In ```console, ```bash and ```sh blocks, each call of `hookd`
+must have a subcommand and options that exist; in a console block with "$ " prompts, only those lines are
 commands. ```sql blocks are counted only: a test runs them.
 """
 
@@ -54,7 +54,7 @@ def check_toml(block: Block, name: str) -> list[str]:
     """Return what is wrong with a configuration; line numbers are those of the whole text."""
     with TemporaryDirectory() as directory:
         path = Path(directory, name)
-        path.write_text("\n" * (block.line - 1) + "\n".join(block.lines))
+        path.write_text("\n" * (block.line - 1) + "\n".join([*block.lines, ""]))
         try:
             load(path, environ={})
         except ConfigError as error:
@@ -157,7 +157,7 @@ def main() -> int:
     from daemon.cli.main import build_parser
 
     path = Path(sys.argv[1])
-    problems, summary = check(path.read_text(), build_parser(), str(path))
+    problems, summary = check(path.read_text(), build_parser(), path.name)
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:

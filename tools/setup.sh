@@ -48,15 +48,15 @@ flock 9
 stamp=.venv/hookd-setup
 wanted="$(cat requirements.lock pyproject.toml tools/setup.sh | sha256sum | cut -c 1-64) $PWD"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
-    if [ -z "${PYTHON:-}" ] || [ "$(version "$(find_python)")" = "$(version .venv/bin/python)" ]; then
-        exit 0
-    fi
+    if [ -z "${PYTHON:-}" ]; then exit 0; fi
+    python=$(find_python)
+    if [ "$(version "$python")" = "$(version .venv/bin/python)" ]; then exit 0; fi
 fi
 
 python=$(find_python)
+has_ensurepip "$python" || has_modern_pip "$python" || install_venv_package "$python"
 say "installing hookd's requirements into .venv (Python $(version "$python"), once; about a minute)"
 rm -rf .venv
-has_ensurepip "$python" || has_modern_pip "$python" || install_venv_package "$python"
 if has_ensurepip "$python"; then
     "$python" -m venv .venv
     pip=(.venv/bin/python -m pip)
@@ -65,7 +65,7 @@ else
     pip=("$python" -m pip --python .venv/bin/python)
 fi
 
-quietly=(--quiet --no-input --progress-bar off --disable-pip-version-check)
+quietly=(--quiet --quiet --no-input --progress-bar off --disable-pip-version-check)
 "${pip[@]}" install "${quietly[@]}" --require-hashes --requirement requirements.lock ||
     fail "the requirements could not be installed (above): see that a package index can be reached, and try again"
 "${pip[@]}" install "${quietly[@]}" --no-index --no-deps --no-build-isolation --editable . ||

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from io import TextIOWrapper
 from typing import TextIO
 
 _VERB_WIDTH = 10
@@ -87,14 +88,14 @@ class Screen:
         moment = (now or datetime.now().astimezone()).strftime("%H:%M:%S.%f")[:-3]
         columns = (
             self.styled(moment, Style.DIM),
-            self.styled(f"{verb:<{_VERB_WIDTH}}", _STYLES[verb]),
-            f"{event_type:<{_TYPE_WIDTH}}",
-            self.styled(f"{short(event_id):<{_ID_WIDTH}}", Style.DIM),
-            f"{path:<{_PATH_WIDTH}}",
-            detail,
+            f"  {self.styled(f'{verb:<{_VERB_WIDTH}}', _STYLES[verb])}",
+            f" {event_type:<{_TYPE_WIDTH}}",
+            f"  {self.styled(f'{short(event_id):<{_ID_WIDTH}}', Style.DIM)}",
+            f"  {path:<{_PATH_WIDTH}}",
+            f"  {detail}",
         )
         # Without colour no blanks are left at the end of a line.
-        self.text(" ".join(columns).rstrip())
+        self.text("".join(columns).rstrip())
 
     def styled(self, text: str, style: Style) -> str:
         """Return `text` in this style, if there is colour."""
@@ -123,4 +124,6 @@ def wants_colour(choice: str, out: TextIO, environ: Mapping[str, str] = os.envir
 
 def standard_screen(choice: str) -> Screen:
     """Return the screen on standard output."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names from all over the world, on whatever terminal
     return Screen(sys.stdout, colour=wants_colour(choice, sys.stdout))

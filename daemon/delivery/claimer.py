@@ -60,6 +60,9 @@ class Senders:
     def start(self, claimed: Claimed, probe: bool) -> None:
         """Hand a delivery to a free sender. Error: `trio.WouldBlock` if there is none; see `room`."""
         self._give.send_nowait((claimed, probe))
+        # counted here and not by the sender, which runs only later: the next claim may come before
+        self._busy += 1
+        self._probing += probe
 
     def close(self) -> None:
         """Take no more: each sender ends after the request that it is at."""
@@ -74,8 +77,6 @@ class Senders:
 
     async def _run(self) -> None:
         async for claimed, probe in self._take:
-            self._busy += 1
-            self._probing += probe
             try:
                 result = await self._sender.send(claimed)
             except trio.Cancelled:

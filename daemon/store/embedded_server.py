@@ -76,9 +76,10 @@ def launch(home: Home, settings: Mapping[str, str], lock: int) -> int:
         _forget_stale_process(status)
     command = [str(home.binaries / "postgres"), "-D", str(home.data), "-c", f"config_file={configuration}"]
     with home.log.open("ab") as log:
+        offset = log.tell()  # before the server, which shares this file's position, writes
         # The shell ends at once: the server's parent is then the system's first process, whoever started it.
         _call(home, ["/bin/sh", "-c", '"$@" &', "sh", *command], log, lock)
-        return log.tell()
+    return offset
 
 
 def answers(home: Home) -> bool:

@@ -7,12 +7,14 @@ import trio
 import trio.testing
 
 from daemon.egress.errors import EgressError
+from daemon.egress.pool import Pool
 from tests.support.egress_harness import (
     OK,
     FakeResolver,
     Handler,
     StuckResolver,
     black_hole,
+    closed_pools,  # noqa: F401 (used by every test)
     closing_after,
     make_exchange,
     open_sockets,
@@ -23,11 +25,14 @@ from tests.support.egress_harness import (
     unused_port,
 )
 
+pytestmark = pytest.mark.filterwarnings(
+    "error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning"
+)
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
 async def failure(port: int, *, timeout: float = 5.0, body: bytes = b"{}", max_response: int = 65536) -> str:
-    """Return the code that a post to `port` fails with, after checking that it kept its deadline and sockets."""
+    """Return the code that a post fails with, having checked that it kept its deadline and sockets."""
     before = open_sockets()
     began = trio.current_time()
     with pytest.raises(EgressError) as caught:
@@ -157,8 +162,10 @@ async def test_an_answer_before_the_request_was_read_counts(size: int) -> None:
         await stream.send_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
 
     before = open_sockets()
+    pool = Pool()
     async with receiver(handler) as port:
-        answer = await post(make_exchange(), port, b"x" * size)
+        answer = await post(make_exchange(pool=pool), port, b"x" * size)
+        pool.close()
     assert answer.status == 413
     assert open_sockets() == before
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 
+import pytest
 import trio
 
 from daemon.egress.addresses import Address, AddressRules
@@ -67,11 +68,27 @@ def make_exchange(
     return Exchange(
         guard=Guard(resolver or FakeResolver(), AddressRules(allow=allow)),
         ssl_context=ssl_context or client_context(),
-        pool=pool or Pool(),
+        pool=_kept(Pool() if pool is None else pool),
         connect_timeout=connect_timeout,
         max_response=max_response,
         excerpt=excerpt,
     )
+
+
+_pools: list[Pool] = []
+
+
+def _kept(pool: Pool) -> Pool:
+    _pools.append(pool)
+    return pool
+
+
+@pytest.fixture(autouse=True)
+def closed_pools() -> Iterator[None]:
+    """Close the pools that a test made, so that only a forgotten socket is left for the garbage collector."""
+    yield
+    while _pools:
+        _pools.pop().close()
 
 
 async def post(

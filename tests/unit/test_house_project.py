@@ -1,8 +1,11 @@
 """The project's own files agree with one another."""
 
+import ast
 import configparser
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from daemon.config.durations import parse_duration
@@ -24,9 +27,27 @@ def locked() -> set[str]:
 
 
 def test_every_direct_dependency_is_locked() -> None:
-    extras = PROJECT["project"]["optional-dependencies"].values()
-    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"], *sum(extras, [])]
-    assert {canonical(requirement) for requirement in wanted} <= locked()
+    project = PROJECT["project"]
+    groups = [project["dependencies"], PROJECT["build-system"]["requires"]]
+    groups += project["optional-dependencies"].values()
+    assert {canonical(requirement) for group in groups for requirement in group} <= locked()
+
+
+def test_what_the_code_imports_is_a_direct_dependency() -> None:
+    declared = {canonical(requirement) for requirement in PROJECT["project"]["dependencies"]}
+    declared |= {
+        canonical(requirement) for requirement in PROJECT["project"]["optional-dependencies"]["embedded"]
+    }
+    packages = packages_distributions()
+    for path in (*ROOT.glob("daemon/**/*.py"), *ROOT.glob("api/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in (
+                {name.partition(".")[0] for name in names} - {"api", "daemon"} - sys.stdlib_module_names
+            ):
+                owners = {canonical(owner) for owner in packages[name]}
+                assert owners & declared, f"{path} imports {name}: add {owners} to pyproject.toml"
 
 
 def test_everything_locked_has_a_hash() -> None:
