@@ -1,5 +1,6 @@
 # make run    a whole hookd on this machine: Postgres, a receiver, events flowing (ARGS=--exit to stop by itself)
 # make test   every test, in parallel
+# make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes)
 # make check  format, lint, types, imports, README, units
 # make bench  the benchmarks that README quotes
 # make lock   requirements.lock anew, from pyproject.toml
@@ -9,7 +10,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup run test check bench lock clean
+.PHONY: help setup run test faults check bench lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -23,6 +24,9 @@ run: setup
 # `logical`: a machine with one core and two threads runs two at once. Each worker has its own databases.
 test: setup
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal $(ARGS)
+
+faults: setup
+	@HOOKD_FAULTS=full $(BIN)/python -m pytest -n 0 -s tests/faults $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check --quiet .

@@ -15,19 +15,12 @@ from daemon.store.embedded_binaries import find_installation
 _MOST_LISTED = 10
 
 
-def show_facts(screen: Screen, *, url: str, note: str, receiver: str, retries: str, database: str) -> None:
+def show_facts(screen: Screen, rows: Sequence[tuple[str, str]]) -> None:
     """Show where everything is."""
     screen.text()
     screen.text(f"hookd {VERSION} dev", Style.BOLD)
     screen.text()
-    screen.facts(
-        [
-            ("API", f"{url}{note}"),
-            ("receiver", receiver),
-            ("retries", retries),
-            ("database", database),
-        ]
-    )
+    screen.facts(rows)
 
 
 def show_examples(
@@ -61,7 +54,7 @@ def show_summary(screen: Screen, counts: Counts, missing: Sequence[Missing], sec
             ("published", f"{counts.published} events in {seconds:.1f} s"),
             ("delivered", f"{counts.delivered} of {counts.delivered + len(missing)}"),
             ("verified", f"{counts.verified} of {requests} requests"),
-            ("retried", f"{counts.failed} failed attempts; {counts.recovered} deliveries recovered"),
+            ("retried", f"{counts.failed} times, {counts.recovered} recovered"),
         ]
     )
     for one in missing[:_MOST_LISTED]:

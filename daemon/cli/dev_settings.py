@@ -1,6 +1,7 @@
 """The configuration that `hookd dev` runs with: the operator's, but on its own and for one machine."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -11,7 +12,7 @@ from daemon.config.bind import TcpBind, parse_bind
 from daemon.config.load import Loaded
 from daemon.config.state import StateError, make_state_directory, state_directory
 from daemon.config.toml_text import toml_value
-from daemon.process.prepare import StartError
+from daemon.process.prepare import Prepared, StartError
 
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -49,9 +50,16 @@ def dev_settings(args: argparse.Namespace) -> tuple[Loaded, Path]:
         *_OWN,
         f"egress.allow_networks={toml_value(networks)}",
         f"state.directory={toml_value(str(state))}",
-        f"api.bind={toml_value(free_bind(given.api.bind))}",
     ]
     return load_settings(args, quick, own), state
+
+
+def on_free_port(preparation: Prepared) -> Prepared:
+    """Return the same start with an address that can be listened on now."""
+    config = preparation.config
+    api = config.api.model_copy(update={"bind": free_bind(config.api.bind)})
+    loaded = replace(preparation.loaded, config=config.model_copy(update={"api": api}))
+    return replace(preparation, loaded=loaded)
 
 
 def free_bind(bind: str) -> str:

@@ -64,7 +64,10 @@ class Inbox:
         return _TAKEN
 
     def _verified(self, request: Request) -> dict[str, str]:
-        """Return type and time of the event if both signatures fit. Errors: `WebhookVerificationError`, `ValueError`."""
+        """Return type and time of the event.
+
+        Errors: `WebhookVerificationError` or `ValueError` unless both signatures fit.
+        """
         secret = self.secrets.get(request.target)
         if secret is None:
             raise ValueError(f"nothing is registered for {request.target}")

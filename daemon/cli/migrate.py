@@ -8,9 +8,8 @@ import trio
 import trio_asyncio
 
 from daemon.cli.failure import OK
-from daemon.cli.settings import load_settings
+from daemon.cli.settings import load_settings, log_for_people
 from daemon.config.model import Config
-from daemon.process import logs
 from daemon.process.prepare import database_url, prepare_state
 from daemon.store.database import Connection, open_database
 from daemon.store.migrate import MIGRATION_TIMEOUT, Report
@@ -55,7 +54,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Migrate, and print what that did; return the exit code."""
     config = load_settings(args).config
-    logs.configure(config.logging.level, config.logging.format)
+    log_for_people(config.logging)
     with database_url(config, prepare_state(config)) as url:
         outcome = trio.run(_migrate, config, url)
     print(as_json(outcome) if args.json else as_text(outcome))

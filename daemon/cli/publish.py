@@ -16,9 +16,8 @@ from daemon.cli.arguments import organisation
 from daemon.cli.failure import OK, CommandError, UsageError
 from daemon.cli.incoming import Refused, event_of_line, event_of_options
 from daemon.cli.lines import Lines
-from daemon.cli.settings import load_settings
+from daemon.cli.settings import load_settings, log_for_people
 from daemon.config.model import Config
-from daemon.process import logs
 from daemon.process.prepare import database_url, prepare_state
 from daemon.store.database import Connection, DatabaseUnavailable, RetryTransaction, open_database
 from daemon.store.events import Events, NewEvent
@@ -82,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if args.data is not None and args.type is None:
         raise UsageError("--data belongs to --type: give both, or put the data into the FILE")
     config = load_settings(args).config
-    logs.configure(config.logging.level, config.logging.format)
+    log_for_people(config.logging)
     if args.type is not None:
         try:
             event = event_of_options(args.type, args.data or "{}", args.org, config.events)
@@ -102,7 +101,7 @@ async def _publish_one(config: Config, url: str, event: NewEvent, as_json: bool)
 
 
 async def _publish_lines(config: Config, url: str, org: UUID, descriptor: int, as_json: bool) -> None:
-    """Publish line by line; stop at the first that cannot be. Error: `CommandError`, saying what was accepted."""
+    """Publish until the first line that cannot be. Error: `CommandError`, which says what was accepted."""
     lines = Lines(descriptor, most=config.api.max_body)
     most = config.api.max_batch
     accepted = 0
@@ -124,12 +123,14 @@ async def _publish_lines(config: Config, url: str, org: UUID, descriptor: int, a
 def _batches(
     lines: Sequence[tuple[int, bytes]], most: int, org: UUID, config: Config
 ) -> Iterator[tuple[list[tuple[int, NewEvent]], str]]:
-    """Yield up to `most` events at a time with their line numbers, and with the last what is wrong after it."""
+    """Yield up to `most` numbered events at a time, and with the last what is wrong with the next line."""
     batch: list[tuple[int, NewEvent]] = []
     for number, line in lines:
         try:
             if len(line) > config.api.max_body:
-                raise Refused(f"longer than {config.api.max_body} bytes (api.max_body); send less in one event")
+                raise Refused(
+                    f"longer than {config.api.max_body} bytes (api.max_body); send less in one event"
+                )
             batch.append((number, event_of_line(line, org, config.events)))
         except Refused as refusal:
             yield batch, f"line {number}: {refusal}"

@@ -49,14 +49,14 @@ async def serve_receiver(
 async def _serve_connection(stream: trio.SocketStream, answer: Answer) -> None:
     http = h11.Connection(h11.SERVER)
     async with stream:
-        while http.our_state is h11.IDLE:
+        while True:
             with trio.move_on_after(IDLE_TIMEOUT) as scope:
                 request = await _request(stream, http)
                 if request is None:
                     return
                 response = h11.Response(status_code=answer(request), headers=[("content-length", "0")])
                 await stream.send_all(_bytes(http, response) + _bytes(http, h11.EndOfMessage()))
-            if scope.cancelled_caught or http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+            if scope.cancelled_caught or {http.our_state, http.their_state} != {h11.DONE}:
                 return
             http.start_next_cycle()
 

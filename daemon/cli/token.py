@@ -12,10 +12,9 @@ import jwt
 from api.keys import SecretKey
 from daemon.cli.arguments import duration, organisation
 from daemon.cli.failure import OK, CommandError
-from daemon.cli.settings import load_settings
+from daemon.cli.settings import load_settings, log_for_people
 from daemon.config.model import AuthConfig
 from daemon.model import Role
-from daemon.process import logs
 from daemon.process.prepare import prepare_state, token_secret
 
 SUBJECT = "hookd-cli"
@@ -74,7 +73,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Print the token; return the exit code."""
     config = load_settings(args).config
-    logs.configure(config.logging.level, config.logging.format)
+    log_for_people(config.logging)
     secret = token_secret(config, prepare_state(config))
     print(mint(config.auth, secret, org=args.org, roles=args.role, ttl=args.ttl, subject=args.sub))
     return OK

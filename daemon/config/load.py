@@ -28,6 +28,12 @@ class Loaded:
     """For each key: "config.toml line 12", "environment HOOKD_DATABASE__URL", "--set" or "default"."""
     path: Path | None
     """The file that was read, if any."""
+    sets: Sequence[str] = ()
+    """The `--set` that overruled it."""
+
+    def again(self) -> "Loaded":
+        """Return what the file says now, with the same environment and `--set`. Error: `ConfigError`."""
+        return load(self.path, sets=self.sets)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def load(
         problems += [explain(one, data, where) for one in error.errors(include_url=False)]
     if problems:
         raise ConfigError(problems)
-    return Loaded(config, {".".join(key): origins.get(key, "default") for key in all_keys()}, found)
+    return Loaded(config, {".".join(key): origins.get(key, "default") for key in all_keys()}, found, sets)
 
 
 def all_keys() -> Iterator[tuple[str, str]]:

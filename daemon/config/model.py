@@ -176,7 +176,7 @@ class DeliveryConfig(Section):
     response_excerpt: Annotated[int, Size("0", "1MiB")] = 4 * _KIB
     """Bytes of each response that are kept."""
     max_response: Annotated[int, Size("1", "64MiB")] = 64 * _KIB
-    """Bytes of a response that are read before it counts as too large."""
+    """Bytes of a response that are read at most; headers alone that are longer are a failure."""
     retry_after_max: Annotated[float, Duration("0s", "30d")] = 24 * _HOUR
     """Longest `Retry-After` that is honoured, in seconds."""
     unanswered_share: Annotated[float, Number(0.01, 1)] = 0.25

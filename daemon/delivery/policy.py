@@ -26,8 +26,6 @@ REFUSED_ERRORS = frozenset({"address_forbidden", "port_forbidden", "scheme_forbi
 _GONE = 410
 _TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
-# Beyond this many doublings every circuit is at its maximum, and 2.0**n would overflow in the end.
-_MOST_DOUBLINGS = 64
 
 
 class Outcome(StrEnum):
@@ -131,25 +129,6 @@ def retry_delay(schedule: Sequence[float], jitter: float, failures: int, random:
     if failures > len(schedule):
         return None
     return _spread(schedule[failures - 1], jitter, random)
-
-
-def circuit_block(
-    failures: int,
-    random: float,
-    *,
-    threshold: int = 5,
-    base: float = 5.0,
-    maximum: float = 300.0,
-    jitter: float = 0.2,
-) -> float | None:
-    """Return for how many seconds a host is left alone after `failures` in a row; None below `threshold`.
-
-    `base` seconds at the threshold, doubled by each further failure, spread as in `retry_delay`, never above
-    `maximum`.
-    """
-    if failures < threshold:
-        return None
-    return min(_spread(base * 2.0 ** min(failures - threshold, _MOST_DOUBLINGS), jitter, random), maximum)
 
 
 def _spread(seconds: float, jitter: float, random: float) -> float:

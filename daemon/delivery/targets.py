@@ -70,6 +70,10 @@ class Targets:
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
+    def forget(self) -> None:
+        """Forget all, so that each URL is judged again by the rules of the moment."""
+        self._kept.clear()
+
     def get(self, subscription_id: UUID) -> Target | None:
         """Return the target, or None if the subscription is gone."""
         return self._kept.get(subscription_id)

@@ -1,11 +1,13 @@
-"""Upkeep: partitions far ahead, and publishers' keys forgotten after a day."""
+"""Upkeep: partitions made far ahead and dropped when old, publishers' keys forgotten after a day."""
 
 import logging
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import trio
 
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.retention import retain
 from daemon.store.upkeep import Partitions, forget_keys, make_partitions
 
 logger = logging.getLogger("hookd.upkeep")
@@ -18,10 +20,14 @@ ALARM = timedelta(weeks=3)
 async def serve_partitions(
     database: Database,
     *,
+    ages: Callable[[], Mapping[str, float]],
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Keep eight weeks of partitions ahead; an error line says so if fewer than three are left."""
+    """Keep eight weeks of partitions ahead, and drop those older than `ages` (seconds, by table).
+
+    An error line says so if fewer than three weeks are left.
+    """
 
     async def unit(connection: Connection) -> Partitions:
         return await make_partitions(connection, database)
@@ -34,6 +40,8 @@ async def serve_partitions(
             for name in partitions.made:
                 logger.info("made the partition %s", name)
             await forget_keys(database)
+            for name in await retain(database, ages()):
+                logger.info("dropped the partition %s, as [retention] says", name)
             if partitions.until - datetime.now(UTC) < ALARM:
                 logger.error(
                     "partitions reach only to %s: publishing fails after that; the log of Postgres says why none"

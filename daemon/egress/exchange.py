@@ -97,12 +97,12 @@ class Exchange:
             reader = ResponseReader(max_response=self._max_response, excerpt=excerpt)
             try:
                 await converse(wire, data, reader, phases)
-            except EgressError as error:
+            except EgressError:
                 wire.close()
                 # A kept connection that ends without one byte of answer was most likely closed by the
                 # receiver while the request was on its way. Sending again may deliver twice, which receivers
                 # expect and detect by the webhook-id. On a fresh connection it is an answer, of a kind.
-                if not (phases.reused and error.code == "connection_lost" and not reader.received):
+                if not (phases.reused and not reader.received):
                     raise
                 wire = None
                 phases.reused = False

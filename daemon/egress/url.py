@@ -128,11 +128,13 @@ def _ipv6(literal: str) -> str:
             "host", "The URL's IPv6 address must not have a scope; leave out the % and what follows."
         )
     try:
-        return IPv6Address(literal).compressed
+        address = IPv6Address(literal)
     except AddressValueError:
         raise UrlRefused(
             "host", "The URL's host is not an IPv6 address; correct what is in brackets."
         ) from None
+    # RFC 5952 section 5; `compressed` does so only from Python 3.13 on, and keys must agree.
+    return f"::ffff:{address.ipv4_mapped}" if address.ipv4_mapped else address.compressed
 
 
 def _name(text: str) -> str:

@@ -12,18 +12,21 @@ import trio_asyncio
 from api.listeners import CannotListen, Listeners, inherited_listeners, open_listeners
 from api.server import serve_api
 from daemon.delivery.claimer import Senders, serve_claimer
+from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.delivery.router import serve_router
 from daemon.delivery.sweeper import serve_sweeper
 from daemon.delivery.upkeep import serve_partitions
 from daemon.process.parts import RECORDING_TIME, Parts, check_master_key
+from daemon.process.embedded import serve_embedded
 from daemon.process.prepare import Prepared, StartError
+from daemon.process.reload import serve_reload
 from daemon.process.systemd import notify, watchdog_period
 from daemon.signing.vault import VaultError
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction, open_database
 from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, migrate
 from daemon.store.queue import Result
-from daemon.store.upkeep import apply_rules, make_partitions
+from daemon.store.upkeep import make_partitions
 
 logger = logging.getLogger("hookd")
 
@@ -54,10 +57,11 @@ async def run_daemon(
     stop = trio.Event() if stop is None else stop
     try:
         async with trio_asyncio.open_loop(), trio.open_nursery() as outer:
+            hangup = Doorbell()
             if signals:
-                await outer.start(serve_signals, stop)
+                await outer.start(serve_signals, stop, hangup)
             await outer.start(serve_watchdog)
-            await _start(prepared, ready, stop)
+            await _start(prepared, ready, stop, hangup)
             outer.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         start_error = _lone_start_error(group)
@@ -67,12 +71,18 @@ async def run_daemon(
 
 
 async def serve_signals(
-    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    stop: trio.Event,
+    hangup: Doorbell,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Set `stop` at the first SIGTERM or SIGINT; end the process at the second."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+    """Set `stop` at the first SIGTERM or SIGINT, end the process at the second; ring `hangup` at SIGHUP."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
         task_status.started()
         async for number in received:
+            if number == signal.SIGHUP:
+                hangup.ring()
+                continue
             if stop.is_set():
                 logger.warning("second %s: ending at once", signal.Signals(number).name)
                 os._exit(ENDED_AT_ONCE)
@@ -89,7 +99,9 @@ async def serve_watchdog(*, task_status: trio.TaskStatus[None] = trio.TASK_STATU
         await trio.sleep(period / 2)
 
 
-async def _start(prepared: Prepared, ready: Callable[[Running], None], stop: trio.Event) -> None:
+async def _start(
+    prepared: Prepared, ready: Callable[[Running], None], stop: trio.Event, hangup: Doorbell
+) -> None:
     """Bind, open the database, bring the schema up to date: each may refuse before anything else is done."""
     config = prepared.config
     try:
@@ -105,7 +117,12 @@ async def _start(prepared: Prepared, ready: Callable[[Running], None], stop: tri
         ) as database:
             parts = Parts(prepared, database)
             await _set_up(parts)
-            await _run(parts, listeners, ready, stop)
+            async with trio.open_nursery() as beside:
+                beside.start_soon(serve_reload, parts, prepared.loaded, hangup)
+                if prepared.embedded is not None:
+                    beside.start_soon(serve_embedded, prepared.embedded, database)
+                await _run(parts, listeners, ready, stop)
+                beside.cancel_scope.cancel()
     except (MigrationError, VaultError, DatabaseUnavailable) as error:
         raise StartError(str(error)) from error
     finally:
@@ -114,7 +131,7 @@ async def _start(prepared: Prepared, ready: Callable[[Running], None], stop: tri
 
 async def _set_up(parts: Parts) -> None:
     """Bring schema, partitions and rules to what this code and configuration need."""
-    database, config = parts.database, parts.config
+    database = parts.database
 
     async def unit(connection: Connection) -> None:
         report = await migrate(connection, database.statements)
@@ -124,13 +141,7 @@ async def _set_up(parts: Parts) -> None:
         await check_master_key(connection, database, parts.vault)
 
     await database.run(unit, MIGRATION_TIMEOUT)
-    await apply_rules(
-        database,
-        types=config.events.types,
-        max_bytes=config.events.max_bytes,
-        max_depth=config.events.max_depth,
-        host_limits=parts.host_limits,
-    )
+    await parts.apply_rules()
 
 
 async def _run(
@@ -194,7 +205,9 @@ async def _serve_queue(parts: Parts) -> None:
                 stopping=parts.stopping,
             )
         )
-        nursery.start_soon(lambda: serve_partitions(parts.database, stopping=parts.stopping))
+        nursery.start_soon(
+            lambda: serve_partitions(parts.database, ages=parts.retention, stopping=parts.stopping)
+        )
 
 
 async def _deliver(

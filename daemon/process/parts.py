@@ -1,5 +1,6 @@
 """The parts of the daemon, made from its configuration and not yet running."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -30,6 +31,9 @@ from daemon.signing.vault import Vault
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.events import Events
 from daemon.store.subscriptions import Subscriptions
+from daemon.store.upkeep import apply_rules
+
+logger = logging.getLogger("hookd")
 
 RECORDING_TIME = 15.0
 """Seconds that recording may take beyond the request, before a lease ends."""
@@ -94,6 +98,23 @@ class Parts:
     def host_limits(self, host_name: str) -> HostSettings:
         """Return what the configuration of the moment holds a host to."""
         return host_settings(self.config.hosts, host_name)
+
+    def retention(self) -> dict[str, float]:
+        """Return for how many seconds the rows of each partitioned table are kept."""
+        return {"event": self.config.retention.events, "attempt": self.config.retention.attempts}
+
+    async def apply_rules(self) -> None:
+        """Let the database know the configuration of the moment: publish()'s checks and the hosts' limits."""
+        events = self.config.events
+        changed = await apply_rules(
+            self.database,
+            types=events.types,
+            max_bytes=events.max_bytes,
+            max_depth=events.max_depth,
+            host_limits=self.host_limits,
+        )
+        if changed:
+            logger.info("%d hosts have other limits now", changed)
 
     def server_limits(self) -> ServerLimits:
         """Return the bounds of the API's server."""

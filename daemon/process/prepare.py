@@ -31,6 +31,7 @@ class Prepared:
     database_url: str
     master_keys: tuple[bytes, ...]
     token_key: bytes
+    embedded: Embedded | None = None
 
     @property
     def cursor_key(self) -> bytes:
@@ -53,8 +54,8 @@ def prepared(loaded: Loaded) -> Iterator[Prepared]:
         token_key = read_token_key(config, state)
     except (SecretFileError, VaultError, UnicodeDecodeError) as error:
         raise StartError(str(error)) from error
-    with database_url(config, state) as url:
-        yield Prepared(loaded, state, url, master_keys, token_key)
+    with postgres(config, state) as (url, embedded):
+        yield Prepared(loaded, state, url, master_keys, token_key, embedded)
 
 
 def prepare_state(config: Config) -> Path:
@@ -67,19 +68,23 @@ def prepare_state(config: Config) -> Path:
 
 @contextmanager
 def database_url(config: Config, state: Path) -> Iterator[str]:
-    """Give the URL of the configured Postgres, or of the embedded one for as long as the block lasts.
+    """Give the URL of the Postgres to use, for as long as the block lasts. Error: `StartError`."""
+    with postgres(config, state) as (url, _):
+        yield url
 
-    Error: `StartError`.
-    """
+
+@contextmanager
+def postgres(config: Config, state: Path) -> Iterator[tuple[str, Embedded | None]]:
+    """Give the URL of the configured Postgres, or of the embedded one and that. Error: `StartError`."""
     if config.database.url:
-        yield config.database.url
+        yield config.database.url, None
         return
     try:
         server = Embedded(state)
     except EmbeddedError as error:
         raise StartError(str(error)) from error
     try:
-        yield server.url
+        yield server.url, server
     finally:
         server.close()
 

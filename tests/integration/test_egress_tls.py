@@ -168,6 +168,7 @@ async def test_a_connection_lost_in_the_handshake_is_a_tls_failure(how: str) -> 
 
 
 async def test_old_tls_is_refused(ca: trustme.CA) -> None:
+    assert client_context().minimum_version == ssl.TLSVersion.TLSv1_2
     context = server_context(ca.issue_cert("receiver.test"))
     context.set_ciphers("DEFAULT@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED

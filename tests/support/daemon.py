@@ -51,7 +51,7 @@ class Daemon:
 
     async def start(self, seconds: float = 30.0) -> None:
         """Start the process and return when it has printed its ready line."""
-        command = [sys.executable, "/work/lab/q/main.py", "run"]
+        command = [sys.executable, "-m", "daemon.cli", "run"]
         for key, value in self._settings.items():
             command += ["--set", f"{key}={json.dumps(value)}"]
         environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -126,7 +126,13 @@ def test_an_end_before_the_last_byte_is_a_lost_connection(
 
 
 @pytest.mark.parametrize(
-    "coding", [b"", b"Transfer-Encoding: gzip\r\n", b"Transfer-Encoding: chunked, gzip\r\n"]
+    "coding",
+    [
+        b"",
+        b"Transfer-Encoding: gzip\r\n",
+        b"Transfer-Encoding: chunked, gzip\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n",
+    ],
 )
 def test_a_body_without_framing_ends_with_the_connection(coding: bytes) -> None:
     reader = read(OK + coding + b"\r\nsome text", [20, 40])

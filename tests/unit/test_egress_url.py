@@ -56,7 +56,14 @@ ACCEPTED = [
     ("https://my_service:8080/", "my_service", 8080, b"/", "my_service:8080", b"my_service:8080"),
     ("http://127.0.0.1:80/", "127.0.0.1", 80, b"/", "127.0.0.1:80", b"127.0.0.1"),
     ("https://[2606:4700:0::1]/", "2606:4700::1", 443, b"/", "[2606:4700::1]:443", b"[2606:4700::1]"),
-    ("https://[::FFFF:7f00:1]:1/", "::ffff:7f00:1", 1, b"/", "[::ffff:7f00:1]:1", b"[::ffff:7f00:1]:1"),
+    (
+        "https://[::FFFF:7f00:1]:1/",
+        "::ffff:127.0.0.1",
+        1,
+        b"/",
+        "[::ffff:127.0.0.1]:1",
+        b"[::ffff:127.0.0.1]:1",
+    ),
 ]
 
 # Different readers of these URLs see different hosts, or a host that is not what it seems.

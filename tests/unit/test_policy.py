@@ -176,22 +176,3 @@ def test_jitter_spreads_to_both_sides(
     assert planned * (1 - jitter) - 1e-6 <= delay <= planned * (1 + jitter) + 1e-6
     assert retry_delay([100.0], 0.2, 1, 0.0) == pytest.approx(80.0)
     assert retry_delay([100.0], 0.2, 1, 0.75) == pytest.approx(110.0)
-
-
-def test_the_circuit_doubles_from_its_base_to_its_maximum() -> None:
-    assert [circuit_block(failures, 0.5) for failures in range(4, 13)] == [
-        None, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0
-    ]  # fmt: skip
-
-
-@given(st.integers(0, 10**9), randoms)
-def test_the_circuit_stays_in_bounds_whatever_the_count(failures: int, random: float) -> None:
-    block = circuit_block(failures, random)
-    if failures < 5:
-        assert block is None
-    else:
-        assert block is not None
-        assert 4.0 <= block <= 300.0
-        further = circuit_block(failures + 1, random)
-        assert further is not None
-        assert further >= block

@@ -47,10 +47,9 @@ create or replace function hookd.publish_batch(
 ) returns uuid[]
 language plpgsql volatile security definer set search_path = pg_catalog as $$
 declare
-    v_ids uuid[] := '{}';
+    v_ids uuid[] := '{}'::uuid[];
     v_old uuid;
     v_new integer[];
-    i     integer;
 begin
     if coalesce(cardinality(types), 0) <> coalesce(cardinality(data), 0)
         or cardinality(keys) <> cardinality(types) or cardinality(publish_batch.deliver_after) <> cardinality(types) then

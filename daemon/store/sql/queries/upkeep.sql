@@ -22,3 +22,23 @@ from locked k where h.id = k.id
 
 -- name: forget_keys
 delete from hookd.event_key where created_at < hookd.clock() - interval '24 hours'
+
+-- name: expire
+select hookd.expire(hookd.uuid7_floor($1), $2)
+
+-- name: detach_partition
+-- {partition} and {parent} are names that partitions() gave; neither readers nor writers wait for this.
+alter table hookd.{parent} detach partition hookd.{partition} concurrently
+
+-- name: finish_detaching
+alter table hookd.{parent} detach partition hookd.{partition} finalize
+
+-- name: drop_partition
+drop table hookd.{partition}
+
+-- name: detached_partitions
+-- Left over where a daemon died between detaching and dropping.
+select c.relname::text as name from pg_class c
+where c.relnamespace = (select p.relnamespace from pg_class p where p.oid = 'hookd.event'::regclass)
+    and c.relkind = 'r' and c.relname ~ '^(event|attempt)_\d{8}$'
+    and not exists (select from pg_inherits i where i.inhrelid = c.oid)

@@ -1,0 +1,5 @@
+"""`python -m daemon.cli` is the command `hookd`."""
+
+from daemon.cli.main import main
+
+main()

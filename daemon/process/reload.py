@@ -1,0 +1,81 @@
+"""SIGHUP: the configuration is read again, checked whole and swapped at once; after an error the old one stays."""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from daemon.config.load import Loaded
+from daemon.config.model import Config
+from daemon.config.problems import ConfigError
+from daemon.delivery.doorbell import Doorbell
+from daemon.process.parts import Parts
+from daemon.process.systemd import notify
+from daemon.store.database import DatabaseUnavailable, RetryTransaction
+
+logger = logging.getLogger("hookd.config")
+
+LIVE = {
+    "api": {"max_body", "max_batch"},
+    "events": {"types", "max_bytes", "max_depth"},
+    "delivery": {"timeout", "retry_schedule", "retry_jitter", "disable_after", "retry_after_max"},
+    "daemon": {"stop_timeout"},
+    "hosts": {"rate", "burst", "in_flight", "override"},
+    "egress": {"https_only", "ports"},
+    "signing": {"header_prefix", "secret_overlap"},
+    "retention": {"events", "attempts"},
+    "logging": {"level"},
+}
+"""The keys that take effect at once; the others need a restart."""
+FOREVER = 365 * 86400.0
+
+
+async def serve_reload(parts: Parts, loaded: Loaded, hangup: Doorbell) -> None:
+    """Read the configuration again whenever `hangup` rings."""
+    while True:
+        if await hangup.wait(FOREVER):
+            notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            await _reload(parts, loaded)
+            notify("READY=1")
+
+
+async def _reload(parts: Parts, loaded: Loaded) -> None:
+    try:
+        wanted = loaded.again().config
+    except ConfigError as error:
+        for problem in error.problems:
+            logger.error("not reloaded: %s", problem)
+        return
+    now, later = differences(parts.config, wanted)
+    parts.config = merged(parts.config, wanted, now)
+    parts.targets.forget()
+    logging.getLogger("hookd").setLevel(parts.config.logging.level.upper())
+    try:
+        await parts.apply_rules()
+    except (DatabaseUnavailable, RetryTransaction) as error:
+        logger.error("the database has not heard of the new rules; send SIGHUP again: %s", error)
+    logger.info("reloaded: %s", ", ".join(now) or "nothing has changed that can change now")
+    if later:
+        logger.warning("to take effect, these need a restart: %s", ", ".join(later))
+
+
+def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
+    """Return the keys in which the two differ: those that take effect at once, and the others."""
+    now: list[str] = []
+    later: list[str] = []
+    for section in type(old).model_fields:
+        before, after = getattr(old, section), getattr(new, section)
+        for key in type(before).model_fields:
+            if getattr(before, key) != getattr(after, key):
+                (now if key in LIVE.get(section, ()) else later).append(f"{section}.{key}")
+    return now, later
+
+
+def merged(old: Config, new: Config, keys: Iterable[str]) -> Config:
+    """Return `old` with the `keys` (section.key) of `new`."""
+    sections: dict[str, dict[str, object]] = {}
+    for name in keys:
+        section, _, key = name.partition(".")
+        sections.setdefault(section, {})[key] = getattr(getattr(new, section), key)
+    return old.model_copy(
+        update={name: getattr(old, name).model_copy(update=changed) for name, changed in sections.items()}
+    )

@@ -1,0 +1,52 @@
+"""Retention: whole partitions go once their last event or attempt is old enough, and nothing owed with them."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from daemon.store.database import Connection, Database
+
+EXPIRE_AT_ONCE = 1000
+PARTITION = re.compile(r"(event|attempt)_\d{8}")
+
+
+async def retain(database: Database, ages: Mapping[str, float]) -> list[str]:
+    """Drop what is older than `ages` (seconds, for the tables event and attempt); return the partitions dropped.
+
+    What is still owed of expiring events is given up first, with the reason `expired`; while one of them is
+    being sent, the partition stays until the next time. Errors: as `Database.run`.
+    """
+    dropped: list[str] = []
+
+    async def unit(connection: Connection) -> None:
+        now = datetime.now(UTC)
+        for row in await connection.fetch(database.sql("partitions")):
+            if row["ends_at"] > now - timedelta(seconds=ages[row["parent"]]):
+                continue
+            if row["parent"] == "event" and not await _given_up(connection, database, row["ends_at"]):
+                continue
+            name = "finish_detaching" if row["detached"] else "detach_partition"
+            await connection.execute(_named(database.sql(name), row["parent"], row["name"]))
+        for row in await connection.fetch(database.sql("detached_partitions")):
+            await connection.execute(_named(database.sql("drop_partition"), "", row["name"]))
+            dropped.append(row["name"])
+
+    await database.run(unit)
+    return dropped
+
+
+async def _given_up(connection: Connection, database: Database, before: datetime) -> bool:
+    """Give up what is owed of events before that moment; tell whether nothing of them is owed any more."""
+    owed = None
+    while True:
+        left = await connection.fetchval(database.sql("expire"), before, EXPIRE_AT_ONCE)
+        if left == 0 or left == owed:
+            return bool(left == 0)
+        owed = left
+
+
+def _named(statement: str, parent: str, partition: str) -> str:
+    # Names of tables cannot be parameters; these come from the catalogue and are looked at once more.
+    if not PARTITION.fullmatch(partition):
+        raise ValueError(f"{partition!r} is not the name of a partition")
+    return statement.format(parent=parent, partition=partition)

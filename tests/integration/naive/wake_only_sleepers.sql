@@ -1,0 +1,16 @@
+-- Broken: whoever wakes a host looks first whether it sleeps, at a row that a claim may be about to change.
+create or replace function hookd.lock_hosts(p_hosts integer[]) returns void language plpgsql volatile as $$
+begin
+    perform from hookd.host h where h.id = any (p_hosts) and h.ready_at > hookd.clock() order by h.id for no key update;
+end $$;
+alter function hookd.settle_hosts rename to settle_hosts_locked;
+create function hookd.settle_hosts(p_hosts integer[], p_subscriptions uuid[], p_now timestamptz) returns void
+language plpgsql volatile as $$
+begin
+    if current_setting('test.waking', true) is null then -- a claim: it has the lock
+        perform hookd.settle_hosts_locked(p_hosts, p_subscriptions, p_now);
+    else
+        perform hookd.settle_hosts_locked(
+            array(select h.id from hookd.host h where h.id = any (p_hosts) and h.ready_at > p_now), p_subscriptions, p_now);
+    end if;
+end $$;

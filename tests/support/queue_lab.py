@@ -1,0 +1,253 @@
+"""The queue's SQL functions under plain names, for tests that drive them on connections of their own."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+from daemon.store.queue import Held, Result, recording
+from daemon.store.statements import load
+
+NAIVE = Path(__file__).parent.parent / "integration" / "naive"
+NOON = datetime(2026, 6, 3, 12, tzinfo=UTC)
+"""Where the clock that tests set begins."""
+DAYS5 = timedelta(days=5)
+STATEMENTS = load("hookd")
+
+SET_CLOCK = """
+create table hookd.test_clock (now timestamptz not null);
+insert into hookd.test_clock values ('{now}');
+create or replace function hookd.clock() returns timestamptz language plpgsql volatile as $$
+begin
+    -- a session with the setting test.stall stops here until it can have that advisory lock
+    if coalesce(current_setting('test.stall', true), '') <> '' then
+        perform pg_advisory_xact_lock_shared(current_setting('test.stall')::bigint);
+    end if;
+    return (select c.now from hookd.test_clock c);
+end $$;
+select hookd.make_partitions('{now}'::timestamptz - interval '7 days', '{now}'::timestamptz + interval '21 days');
+"""
+
+
+class Runs(Protocol):
+    """What a test's `Session` and asyncpg's connection have in common."""
+
+    async def execute(self, query: str, *arguments: Any) -> str: ...
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]: ...
+    async def fetchrow(self, query: str, *arguments: Any) -> Any: ...
+    async def fetchval(self, query: str, *arguments: Any) -> Any: ...
+
+
+async def prepare(session: Runs, *, types: Sequence[str] = ()) -> None:
+    """Give the database partitions, and the clock that `set_clock` and `advance` move."""
+    await session.execute(SET_CLOCK.format(now=NOON.isoformat()))
+    await session.execute("update hookd.publishing set types = $1", list(types))
+
+
+async def load_naive(session: Runs, name: str) -> None:
+    """Put a broken variant from `naive/` in the place of the functions it names."""
+    await session.execute((NAIVE / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+async def advance(session: Runs, seconds: float) -> datetime:
+    """Move the clock and return its new time."""
+    now: datetime = await session.fetchval(
+        "update hookd.test_clock set now = now + $1 returning now", timedelta(seconds=seconds)
+    )
+    return now
+
+
+async def register(
+    session: Runs,
+    org: UUID,
+    *,
+    host: str = "one.example:443",
+    events: Sequence[str] = ("*",),
+    rate: float = 1e6,
+    burst: float = 1e6,
+    cap: int = 10_000,
+    subscription_id: UUID | None = None,
+) -> UUID:
+    """Register a subscription and return its id."""
+    row = await session.fetchrow(
+        STATEMENTS["register"],
+        subscription_id or await session.fetchval("select hookd.uuid7(hookd.clock())"),
+        org,
+        f"https://{host}/",
+        list(events),
+        b"secret",
+        100_000,
+        host,
+        rate,
+        burst,
+        cap,
+    )
+    found: UUID = row["id"]
+    return found
+
+
+async def register_many(
+    session: Runs,
+    org: UUID | None,
+    count: int,
+    *,
+    hosts: int = 1,
+    proven: bool = True,
+    window: int = 10_000,
+    cap: int = 10_000,
+    rate: float = 1e9,
+) -> None:
+    """Register `count` subscriptions on `hosts` new hosts, of one organisation or of one each."""
+    await session.execute(
+        f"""
+        insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
+        select 'h' || n, {rate}, {rate}, {cap}, {rate}, hookd.clock() from generate_series(1, {hosts}) n;
+        with s as (insert into hookd.subscription (id, org_id, url, events, created_at)
+            select hookd.uuid7(hookd.clock()), coalesce({f"'{org}'" if org else "null"}::uuid, gen_random_uuid()),
+                'https://h/', '{{*}}', hookd.clock()
+            from generate_series(1, {count}) returning id, org_id),
+        i as (insert into hookd.interest (org_id, pattern, subscription_id) select org_id, '*', id from s)
+        insert into hookd.lane (subscription_id, host_id, proven, window_size)
+        select id, h.id, {proven}, {window} from (select *, row_number() over () as n from s) s
+        join (select id, row_number() over (order by id) as n from hookd.host where name ~ '^h\\d+$') h
+            on h.n = 1 + s.n % {hosts};
+        """
+    )
+
+
+async def publish(session: Runs, org: UUID, type_: str = "t", data: str = "{}", **more: Any) -> UUID:
+    """Publish through SQL, as a publisher's own transaction does."""
+    names = "".join(f", {name} => ${number}" for number, name in enumerate(more, 4))
+    found: UUID = await session.fetchval(
+        f"select hookd.publish($1, $2, $3::jsonb{names})", org, type_, data, *more.values()
+    )
+    return found
+
+
+async def publish_ready(session: Runs, org: UUID, count: int = 1, type_: str = "t") -> list[UUID]:
+    """Publish `count` events whose bodies are ready, as the REST API does."""
+    ids = [
+        row[0]
+        for row in await session.fetch("select hookd.uuid7(hookd.clock()) from generate_series(1, $1)", count)
+    ]
+    none = [None] * count
+    return list(
+        await session.fetchval(
+            STATEMENTS["publish_bodies"], ids, [org] * count, [type_] * count, ["{}"] * count, none, none
+        )
+    )
+
+
+async def route_shard(
+    session: Runs,
+    limit: int = 500,
+    budget: int = 1000,
+    problems: Mapping[UUID, str] | None = None,
+) -> int | None:
+    """Route one shard in a transaction that the caller began; None if no shard had anything."""
+    rows = await session.fetch(STATEMENTS["open_shard"], limit)
+    if not rows:
+        return None
+    raw = [row["event_id"] for row in rows if row["event_id"] is not None]
+    wrong = [(problems or {}).get(one) for one in raw]
+    count: int = await session.fetchval(
+        STATEMENTS["route"],
+        rows[0]["shard"],
+        limit,
+        budget,
+        raw,
+        [None if problem else '{"ready": true}' for problem in wrong],
+        wrong,
+    )
+    return count
+
+
+async def route(session: Runs, limit: int = 500, budget: int = 1000, **more: Any) -> int | None:
+    """Route one shard in a transaction of its own."""
+    await session.execute("begin")
+    try:
+        count = await route_shard(session, limit, budget, **more)
+    except BaseException:
+        await session.execute("rollback")
+        raise
+    await session.execute("commit")
+    return count
+
+
+async def route_all(session: Runs, **more: Any) -> int:
+    """Route until no shard has anything; return in how many transactions."""
+    rounds = 0
+    while await route(session, **more) is not None:
+        rounds += 1
+    return rounds
+
+
+async def claim(
+    session: Runs,
+    *,
+    token: UUID | None = None,
+    batch: int = 500,
+    hosts: int = 500,
+    lease: float = 60.0,
+    probe: bool = False,
+) -> list[Held]:
+    """Claim and return what was leased."""
+    token = token or uuid4()
+    rows = await session.fetch(STATEMENTS["claim"], token, batch, hosts, timedelta(seconds=lease), probe)
+    return [
+        Held(token, r["delivery_id"], r["subscription_id"], r["host_id"], r["event_id"], r["event_type"], r["attempt"])
+        for r in rows
+    ]
+
+
+async def claim_any(session: Runs, **more: Any) -> list[Held]:
+    """Claim from proven and from unproven lanes."""
+    return [*await claim(session, probe=False, **more), *await claim(session, probe=True, **more)]
+
+
+def result(held: Held, outcome: str = "succeeded", **more: Any) -> Result:
+    """Return what became of a delivery; a success answers well, unless `more` says otherwise."""
+    base = {
+        field: getattr(held, field)
+        for field in ("token", "delivery_id", "subscription_id", "host_id", "event_id", "event_type", "attempt")
+    }
+    if outcome == "succeeded":
+        more = {"lane": "answered_well", "host_failed": False, "status": 200, **more}
+    return Result(**base, outcome=outcome, **{"started": NOON, "duration": 1.0, **more})
+
+
+async def record(
+    session: Runs, results: Iterable[Result], *, done: bool = True, disable_after: float = 432_000.0
+) -> list[bool]:
+    """Record `results`, and drop their leases if `done`."""
+    listed = list(results)
+    tokens = list({one.token for one in listed}) if done else []
+    unit = recording(_Named(), listed, tokens, disable_after)  # type: ignore[arg-type]
+    return await unit(session)  # type: ignore[arg-type]
+
+
+async def expired(session: Runs) -> list[Held]:
+    """Return what leases past their end hold."""
+    rows = await session.fetch(STATEMENTS["expired_leases"], 100)
+    return [Held(*row) for row in rows if row["delivery_id"] is not None]
+
+
+async def prove(session: Runs) -> None:
+    """Let every lane be one that answered well of late, with much room."""
+    await session.execute("update hookd.lane set proven = true, window_size = 10000")
+
+
+async def unserved(session: Runs) -> int:
+    """Return how many deliveries are due and not leased."""
+    count: int = await session.fetchval(
+        "select count(*) from hookd.delivery where lease is null and due <= hookd.clock()"
+    )
+    return count
+
+
+class _Named:
+    """The one method of `Database` that `recording` needs."""
+
+    def sql(self, name: str) -> str:
+        return STATEMENTS[name]

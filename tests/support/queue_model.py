@@ -1,0 +1,202 @@
+"""What the queue should hold, kept in memory beside it, and what must be true of its tables after every step."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from daemon.store.queue import Held
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
+SLACK = timedelta(milliseconds=1)
+"""Moments of the token bucket are rounded to microseconds."""
+
+Pair = tuple[UUID, UUID]
+"""An event and a subscription."""
+
+
+@dataclass
+class Subscription:
+    id: UUID
+    org: UUID
+    host: int
+    patterns: tuple[str, ...]
+    active: bool = True
+
+    def wants(self, org: UUID, type_: str) -> bool:
+        """Whether an event is for this subscription."""
+        return self.org == org and any(
+            pattern in ("*", type_) or (pattern.endswith(".*") and type_.startswith(pattern[:-1]))
+            for pattern in self.patterns
+        )
+
+
+@dataclass
+class Event:
+    id: UUID
+    org: UUID
+    type: str
+    must: set[UUID]
+    may: set[UUID]
+    unrepresentable: bool = False
+
+
+@dataclass
+class Bucket:
+    """A second token bucket, so that the host's own cannot hide a fault."""
+
+    rate: float
+    burst: float
+    tokens: float
+    at: datetime
+
+    def refill(self, now: datetime) -> None:
+        self.tokens = min(self.burst, self.tokens + self.rate * (now - self.at).total_seconds())
+        self.at = now
+
+
+@dataclass
+class Lease:
+    token: UUID
+    until: datetime
+    left: dict[UUID, Held]
+
+
+@dataclass
+class Model:
+    subscriptions: dict[UUID, Subscription] = field(default_factory=dict)
+    inbox: dict[UUID, Event] = field(default_factory=dict)
+    owed: dict[UUID, Pair] = field(default_factory=dict)
+    """Delivery to pair."""
+    done: set[Pair] = field(default_factory=set)
+    leases: dict[UUID, Lease] = field(default_factory=dict)
+    dead: list[Held] = field(default_factory=list)
+    """Results that are still to come although their lease has ended."""
+    buckets: dict[int, Bucket] = field(default_factory=dict)
+
+    def published(self, event_id: UUID, org: UUID, type_: str, *, unrepresentable: bool) -> None:
+        wanted = {one.id for one in self.subscriptions.values() if one.active and one.wants(org, type_)}
+        self.inbox[event_id] = Event(event_id, org, type_, set(wanted), set(wanted), unrepresentable)
+
+    def activated(self, subscription: Subscription) -> None:
+        subscription.active = True
+        for event in self.inbox.values():
+            if subscription.wants(event.org, event.type):
+                event.may.add(subscription.id)
+
+    def deactivated(self, subscription: Subscription) -> None:
+        subscription.active = False
+        for event in self.inbox.values():
+            event.must.discard(subscription.id)
+
+    def routed(self, inbox: set[UUID], deliveries: dict[UUID, Pair], never: set[Pair]) -> None:
+        """Check what a route made: `inbox` is what is left, `never` what an unrepresentable event owed."""
+        pairs = list(deliveries.values())
+        assert len(pairs) == len(set(pairs)), "one event is owed to one subscription twice"
+        new = {pair for delivery, pair in deliveries.items() if delivery not in self.owed}
+        assert set(self.owed) <= set(deliveries), "routing lost a delivery"
+        new_never = never - self.done
+        for event_id, subscription in new | new_never:
+            event = self.inbox[event_id]
+            assert (event_id, subscription) not in self.done, "delivered twice"
+            assert subscription in event.may, "routed to a subscription that does not want it"
+            assert ((event_id, subscription) in new_never) == event.unrepresentable
+        self.owed.update(deliveries)
+        self.done |= new_never
+        assert inbox <= set(self.inbox)
+        have = set(self.owed.values()) | self.done
+        for event_id in set(self.inbox) - inbox:
+            event = self.inbox.pop(event_id)
+            lost = {one for one in event.must if (event_id, one) not in have}
+            assert not lost, f"the event left the inbox without {len(lost)} of its deliveries"
+
+    def claimed(self, got: list[Held], now: datetime, lease: float) -> None:
+        for held in got:
+            assert self.owed[held.delivery_id] == (held.event_id, held.subscription_id)
+            assert not any(held.delivery_id in one.left for one in self.leases.values()), "leased twice"
+            assert self.subscriptions[held.subscription_id].active, "a paused subscription was served"
+            assert self.subscriptions[held.subscription_id].host == held.host_id
+            bucket = self.buckets[held.host_id]
+            bucket.refill(now)
+            bucket.tokens -= 1
+            assert bucket.tokens > -1e-3, "more requests than rate x time + burst"
+            own = self.leases.setdefault(
+                held.token, Lease(held.token, now + timedelta(seconds=lease), {})
+            )
+            own.left[held.delivery_id] = held
+
+
+OBSERVED_HOSTS = """
+select h.id, h.rate, h.burst, h.cap, h.in_flight, h.circuit_failures >= 5 as open, h.blocked_until,
+    nullif(h.ready_at, 'infinity') as ready_at, nullif(h.probe_at, 'infinity') as probe_at,
+    h.ready_floor = 'infinity' as no_ready_floor, h.probe_floor = 'infinity' as no_probe_floor,
+    nullif(nullif(h.ready_floor, 'infinity'), '-infinity') as ready_floor,
+    nullif(nullif(h.probe_floor, 'infinity'), '-infinity') as probe_floor,
+    nullif(h.blocked_until, '-infinity') as blocked, h.tokens, h.refilled_at,
+    (select count(*) from hookd.delivery d where d.host_id = h.id and d.lease is not null) as leased
+from hookd.host h
+"""
+OBSERVED_LANES = """
+select l.subscription_id, l.host_id, l.active, l.proven, l.in_flight, l.window_size,
+    nullif(l.due, 'infinity') as due, l.floor <= coalesce(x.first, 'infinity') as floor_holds,
+    nullif(l.hold_until, '-infinity') as hold, x.first, x.leased, s.is_active,
+    case when l.due < 'infinity' then case when l.proven then h.ready_floor else h.probe_floor end <= l.due end as host_floor_holds
+from hookd.lane l
+join hookd.host h on h.id = l.host_id
+join hookd.subscription s on s.id = l.subscription_id
+cross join lateral (select min(d.due) filter (where d.lease is null) as first,
+        count(*) filter (where d.lease is not null) as leased
+    from hookd.delivery d where d.subscription_id = l.subscription_id) x
+"""
+
+
+def check_tables(hosts: list[Any], lanes: list[Any], now: datetime) -> None:
+    """Check counters, floors and that nothing sleeps longer than it must."""
+    for lane in lanes:
+        assert lane["in_flight"] == lane["leased"], "lane.in_flight has drifted from the leases"
+        assert lane["floor_holds"], "a delivery is due below its lane's floor"
+        assert lane["host_floor_holds"] in (None, True), "a lane is due below its host's floor"
+        assert lane["active"] == lane["is_active"]
+        room = lane["active"] and lane["in_flight"] < lane["window_size"]
+        if not room or lane["first"] is None:
+            assert lane["due"] is None or (room and lane["due"] <= now), "a lane that may not go wakes its host"
+        if room and lane["first"] is not None:
+            latest = max(one for one in (lane["first"], lane["hold"], now) if one is not None)
+            assert lane["due"] is not None and lane["due"] <= latest, "a lane sleeps though it could go"
+            assert lane["hold"] is None or lane["due"] >= lane["hold"], "a lane does not heed Retry-After"
+    for host in hosts:
+        assert host["in_flight"] == host["leased"], "host.in_flight has drifted from the leases"
+        for proven, at in ((True, host["ready_at"]), (False, host["probe_at"])):
+            work = earliest_work(host, lanes, proven, now)
+            if work is not None:
+                assert at is not None, "a host sleeps for ever with work"
+                assert at <= max(work, now) + SLACK, "a host sleeps longer than its work waits"
+        if host["open"]:
+            assert host["ready_at"] is None, "an open circuit lets proven lanes through"
+            if host["blocked"] is not None and host["probe_at"] is not None:
+                assert host["probe_at"] >= host["blocked"]
+        if host["in_flight"] >= host["cap"]:
+            assert (host["ready_at"], host["probe_at"]) == (None, None), "a full host costs claims"
+
+
+def earliest_work(host: Any, lanes: list[Any], proven: bool, now: datetime) -> datetime | None:
+    """Return when a claim of that kind could take something from the host if nothing else happens."""
+    if host["in_flight"] >= host["cap"] or (host["open"] and (proven or host["in_flight"] > 0)):
+        return None
+    moments = [
+        max(one for one in (lane["first"], lane["hold"]) if one is not None)
+        for lane in lanes
+        if lane["host_id"] == host["id"]
+        and (lane["proven"] == proven or host["open"])
+        and lane["active"]
+        and lane["first"] is not None
+        and lane["in_flight"] < lane["window_size"]
+    ]
+    if not moments:
+        return None
+    elapsed = max(0.0, (now - host["refilled_at"]).total_seconds())
+    tokens = min(host["burst"], host["tokens"] + host["rate"] * elapsed)
+    moment = max(min(moments), now + timedelta(seconds=max(0.0, 1 - tokens) / host["rate"]))
+    if host["open"] and host["blocked"] is not None:
+        moment = max(moment, host["blocked"])
+    return moment
