@@ -98,8 +98,8 @@ class Show:
             return INTERRUPTED
         if code == FAILED:
             complain(
-                f"{len(missing)} deliveries had not arrived after {seconds:.0f} s: see above which they are,"
-                " and start again with --verbose"
+                f"deliveries that had not arrived after {seconds:.0f} s: {len(missing)}; see above which they"
+                " are, and start again with --verbose"
             )
         return code
 

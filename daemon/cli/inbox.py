@@ -58,9 +58,8 @@ class Inbox:
             return _UNAVAILABLE
         first = self._tally.arrived(event_id, path)
         taken = elapsed(time.time() - datetime.fromisoformat(event["timestamp"]).timestamp())
-        detail = f"verified {taken}" + (f", attempt {failures + 1}" if failures else "")
         verb = Verb.AGAIN if not first else Verb.RECOVERED if failures else Verb.DELIVERED
-        self._screen.happened(verb, event["type"], event_id, path, detail)
+        self._screen.happened(verb, event["type"], event_id, path, f"verified {taken}")
         return _TAKEN
 
     def _verified(self, request: Request) -> dict[str, str]:

@@ -27,10 +27,13 @@ class Lines:
             complete = self._complete()
             if complete:
                 return complete
+            if len(self._rest) > self._most:
+                self._ended = True
+                break
             # A pipe may stay silent for as long as it likes; Ctrl-C must not wait for it.
             chunk = await trio.to_thread.run_sync(os.read, self._descriptor, CHUNK, abandon_on_cancel=True)
             self._rest += chunk
-            self._ended = not chunk or (len(self._rest) > self._most and b"\n" not in self._rest)
+            self._ended = not chunk
         self._rest += b"\n"
         return self._complete()
 

@@ -140,9 +140,7 @@ async def serve_claimer(
                 await doorbell.wait(min(LONGEST_POLL, claimed.next_due or LONGEST_POLL))
 
 
-def _hand_over(
-    claimed: Claim, probe_token: UUID, senders: Senders, targets: Targets, leases: Leases
-) -> None:
+def _hand_over(claimed: Claim, probe_token: UUID, senders: Senders, targets: Targets, leases: Leases) -> None:
     targets.learn(claimed.targets)
     for one in claimed.deliveries:
         leases.add(one.token, 1)

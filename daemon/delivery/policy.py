@@ -21,7 +21,16 @@ UNANSWERED_ERRORS = frozenset({"timeout", "connection_lost"})
 # Something came in time, but not an answer that can be used.
 BAD_ANSWER_ERRORS = frozenset({"protocol_error", "response_too_large"})
 # Nothing was sent, by our own rules: nobody's fault beyond the failed attempt.
-REFUSED_ERRORS = frozenset({"address_forbidden", "port_forbidden", "scheme_forbidden", "url_invalid"})
+REFUSED_ERRORS = frozenset(
+    {
+        "address_forbidden",
+        "port_forbidden",
+        "scheme_forbidden",
+        "url_invalid",
+        "header_invalid",
+        "key_missing",
+    }
+)
 
 _GONE = 410
 _TOO_MANY_REQUESTS = 429

@@ -68,9 +68,7 @@ class Sender:
             status, phases = answer.status, answer.phases
             excerpt = answer.excerpt.decode("utf-8", "replace").replace("\0", "\ufffd")
             if status >= 400 and (value := answer.header(b"retry-after")) is not None:
-                retry_after = parse_retry_after(
-                    value, now=datetime.now(UTC), maximum=rules.retry_after_max
-                )
+                retry_after = parse_retry_after(value, now=datetime.now(UTC), maximum=rules.retry_after_max)
         verdict = classify(
             status,
             code,

@@ -44,8 +44,8 @@ async def serve_partitions(
                 logger.info("dropped the partition %s, as [retention] says", name)
             if partitions.until - datetime.now(UTC) < ALARM:
                 logger.error(
-                    "partitions reach only to %s: publishing fails after that; the log of Postgres says why none"
-                    " can be made",
+                    "partitions reach only to %s: publishing fails after that; see the log of Postgres for"
+                    " why none can be made",
                     partitions.until.date(),
                 )
         except (DatabaseUnavailable, RetryTransaction) as error:

@@ -6,26 +6,22 @@ import httpx
 
 DETAIL_LIMIT = 300
 
-# Whatever was asked of this host would have failed the same way: the host's circuit counts these.
-HOST_CODES = frozenset(
+# Every code that there is; none ever changes its meaning.
+CODES = frozenset(
     {
         "dns_failed",
         "dns_timeout",
+        "address_forbidden",
         "connect_refused",
         "connect_timeout",
         "connect_failed",
         "tls_failed",
         "tls_timeout",
-    }
-)
-# One endpoint, or its URL, is to blame, or our own rules refused it: the host's circuit stays as it is.
-LANE_CODES = frozenset(
-    {
-        "address_forbidden",
         "port_forbidden",
         "scheme_forbidden",
         "url_invalid",
         "header_invalid",
+        "key_missing",
         "timeout",
         "connection_lost",
         "protocol_error",
@@ -55,10 +51,9 @@ class Phases:
 class EgressError(httpx.TransportError):
     """A request that got no usable answer.
 
-    `code` is one of `HOST_CODES` or `LANE_CODES` and never changes its meaning. `detail` is one printable
-    sentence of at most `DETAIL_LIMIT` characters; it names no resolved address, because the owner of a
-    subscription may read it and could map an internal network with it. `rule` names the rule that refused
-    an address or URL. `phases` tells how far the request came.
+    `code` is one of `CODES`. `detail` is one printable sentence of at most `DETAIL_LIMIT` characters; it
+    names no resolved address, because the owner of a subscription may read it and could map an internal network
+    with it. `rule` names the rule that refused an address or URL. `phases` tells how far the request came.
     """
 
     def __init__(self, code: str, detail: str, *, rule: str | None = None) -> None:
@@ -67,11 +62,6 @@ class EgressError(httpx.TransportError):
         self.rule = rule
         self.phases = Phases()
         super().__init__(f"{code}: {self.detail}")
-
-
-def is_host_fault(code: str) -> bool:
-    """Tell whether a failure code counts against the whole host (name, connect, TLS) rather than one lane."""
-    return code in HOST_CODES
 
 
 def printable(text: str) -> str:

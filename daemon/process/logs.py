@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def configure(level: str, format: str) -> None:
-    """Send the logs of all of hookd to standard error. `format`: human, json, or auto (human on a terminal)."""
+def configure(level: str, form: str) -> None:
+    """Send hookd's logs to standard error. `form`: human, json, or auto (human on a terminal)."""
     handler = logging.StreamHandler(sys.stderr)
-    human = format == "human" or format == "auto" and sys.stderr.isatty()
+    human = form == "human" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(HumanFormatter() if human else JsonFormatter())
     root = logging.getLogger("hookd")
     root.handlers[:] = [handler]
@@ -24,7 +24,7 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, followed by the traceback if there is one."""
-        time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
         extra = "".join(f" {key}={value}" for key, value in extras(record).items() if value is not None)
         line = f"{time} {record.levelname.lower():<7} {record.getMessage()}{extra}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

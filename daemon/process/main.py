@@ -17,13 +17,13 @@ from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.delivery.router import serve_router
 from daemon.delivery.sweeper import serve_sweeper
 from daemon.delivery.upkeep import serve_partitions
-from daemon.process.parts import RECORDING_TIME, Parts, check_master_key
 from daemon.process.embedded import serve_embedded
+from daemon.process.parts import RECORDING_TIME, Parts, check_master_key
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.reload import serve_reload
 from daemon.process.systemd import notify, watchdog_period
 from daemon.signing.vault import VaultError
-from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction, open_database
+from daemon.store.database import Connection, DatabaseUnavailable, open_database
 from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, migrate
 from daemon.store.queue import Result
 from daemon.store.upkeep import make_partitions
@@ -134,6 +134,12 @@ async def _set_up(parts: Parts) -> None:
     database = parts.database
 
     async def unit(connection: Connection) -> None:
+        isolation = await connection.fetchval(database.sql("default_isolation"))
+        if isolation != "read committed":
+            raise StartError(
+                f'the queue needs read committed transactions, and here they are "{isolation}": reset'
+                " default_transaction_isolation of hookd's database or account"
+            )
         report = await migrate(connection, database.statements)
         for name in report.applied:
             logger.info("applied the migration %s", name)

@@ -24,7 +24,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a start needs. `token_key`: the HS256 secret or the PEM public key that tokens are verified with."""
+    """What a start needs. `token_key`: the HS256 secret or the PEM public key that verifies tokens."""
 
     loaded: Loaded
     state: Path
@@ -46,7 +46,7 @@ class Prepared:
 
 @contextmanager
 def prepared(loaded: Loaded) -> Iterator[Prepared]:
-    """Prepare a start, and stop the embedded Postgres afterwards if nobody else uses it. Error: `StartError`."""
+    """Prepare a start; afterwards stop the embedded Postgres if nobody else uses it. Error: `StartError`."""
     config = loaded.config
     state = prepare_state(config)
     try:
@@ -90,7 +90,7 @@ def postgres(config: Config, state: Path) -> Iterator[tuple[str, Embedded | None
 
 
 def token_secret(config: Config, state: Path) -> bytes:
-    """Return the secret that signs HS256 tokens. Error: `StartError` where tokens come from another issuer."""
+    """Return the secret that signs HS256 tokens. Error: `StartError` where another issuer signs."""
     if "HS256" not in config.auth.algorithms or config.auth.public_key_file or config.auth.jwks_url:
         raise StartError(
             "tokens are signed by another issuer here: get one from it, or set auth.algorithms to"

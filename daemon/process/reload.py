@@ -1,4 +1,4 @@
-"""SIGHUP: the configuration is read again, checked whole and swapped at once; after an error the old one stays."""
+"""SIGHUP: the configuration is read again, checked and swapped at once; after an error the old one stays."""
 
 import logging
 import time

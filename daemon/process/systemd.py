@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 def notify(*assignments: str) -> None:
-    """Send `READY=1`, `STOPPING=1`, `STATUS=…` and the like; a service manager that is gone is no reason to fail."""
+    """Send `READY=1`, `STOPPING=1`, `STATUS=…` and the like; where nobody listens, nothing happens."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return

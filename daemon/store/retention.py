@@ -1,4 +1,4 @@
-"""Retention: whole partitions go once their last event or attempt is old enough, and nothing owed with them."""
+"""Retention: whole partitions go once all in them is old enough, and nothing owed goes with them."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ PARTITION = re.compile(r"(event|attempt)_\d{8}")
 
 
 async def retain(database: Database, ages: Mapping[str, float]) -> list[str]:
-    """Drop what is older than `ages` (seconds, for the tables event and attempt); return the partitions dropped.
+    """Drop what is older than `ages` (seconds, by table: event, attempt); return the partitions dropped.
 
     What is still owed of expiring events is given up first, with the reason `expired`; while one of them is
     being sent, the partition stays until the next time. Errors: as `Database.run`.

@@ -1,4 +1,4 @@
-"""What a daemon keeps in order besides the queue: partitions, keys, and the rules that the database applies."""
+"""What a daemon keeps in order beside the queue: partitions, keys, the rules that the database applies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -53,14 +53,20 @@ async def test_postgres_stops_and_comes_back_under_load(tmp_path: Path) -> None:
             assert (await daemon_get(daemon, "/health/live")).status_code == 200
             server = Embedded(directory, settings)
             assert await readiness(daemon, 200, 20) == 200
-            seen = lambda: len({(one.port, one.event_id) for one in receiver.requests})  # noqa: E731
-            await receiver.until(lambda: len(receiver.requests) >= EVENTS and seen() == EVENTS, 120)
+
+            def all_came() -> bool:
+                requests = receiver.requests
+                return (
+                    len(requests) >= EVENTS and len({(one.port, one.event_id) for one in requests}) == EVENTS
+                )
+
+            await receiver.until(all_came, 120)
             await owed_nothing(server.url, 60)
             assert await daemon.stop() == 0
         server.close()
     counts = Counter((one.port, one.event_id) for one in receiver.requests)
     duplicates = sum(counts.values()) - len(counts)
-    print(f"\n{EVENTS} deliveries over an outage of {OUTAGE:g} s: {duplicates} duplicates, {held[0]} were leased")
+    print(f"\n{EVENTS} deliveries over an outage of {OUTAGE:g} s: {duplicates} duplicates, {held[0]} leased")
     assert {event for _, event in counts} == set(ids)
     assert duplicates <= CONCURRENCY
 

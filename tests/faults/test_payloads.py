@@ -1,6 +1,5 @@
-"""Real payloads, through REST and through SQL: each delivered once, well signed, and in the very same bytes."""
+"""Real payloads, through REST and through SQL: delivered once, well signed, and always in the same bytes."""
 
-import asyncio
 import hashlib
 import json
 from collections import Counter
@@ -13,6 +12,7 @@ from standardwebhooks import Webhook
 
 from tests.support.daemon import running
 from tests.support.payloads import PAYLOADS
+from tests.support.publishing import with_postgres
 from tests.support.receiver import Received, Receiver, Reply, receiving
 
 SUBSCRIPTIONS = 20
@@ -47,8 +47,8 @@ async def test_real_payloads_arrive_once_and_verify(way: str, tmp_path: Path, po
     ):
         secrets = {}
         for number in range(SUBSCRIPTIONS):
-            answer = await daemon.register(org, receiver.url(f"/hook/{number}"))
-            secrets[f"/hook/{number}"] = answer["secret"]
+            subscription = await daemon.register(org, receiver.url(f"/hook/{number}"))
+            secrets[f"/hook/{number}"] = subscription["secret"]
         if way == "rest":
             ids: list[str] = []
             async with daemon.client(org, "publisher") as client:
@@ -87,20 +87,10 @@ async def test_real_payloads_arrive_once_and_verify(way: str, tmp_path: Path, po
 async def publish_sql(url: str, org: UUID) -> list[str]:
     """Publish the payloads as a client without hookd's code would: in its own transaction."""
 
-    async def publish() -> list[str]:
-        connection = await asyncpg.connect(url)
-        try:
-            async with connection.transaction():
-                ids = [
-                    await connection.fetchval(
-                        "select hookd.publish($1, 'match.proposed', $2::jsonb)", org, json.dumps(one)
-                    )
-                    for one in PAYLOADS
-                ]
-            return [str(one) for one in ids]
-        finally:
-            await connection.close()
+    async def publish(connection: "asyncpg.Connection[asyncpg.Record]") -> list[str]:
+        statement = "select hookd.publish($1, 'match.proposed', $2::jsonb)"
+        async with connection.transaction():
+            ids = [await connection.fetchval(statement, org, json.dumps(one)) for one in PAYLOADS]
+        return [str(one) for one in ids]
 
-    import trio
-
-    return await trio.to_thread.run_sync(lambda: asyncio.run(publish()))
+    return await with_postgres(url, publish)

@@ -37,7 +37,7 @@ async def test_sigterm_under_load(tmp_path: Path, postgres_url: str) -> None:
         sent = len(receiver.requests)
         (written,) = await rows(postgres_url, "select count(*) from hookd.attempt where succeeded")
         (leased,) = await rows(postgres_url, "select count(*) from hookd.delivery where lease is not null")
-        print(f"\nstopped in {took:.2f} s: {sent} answered, {written[0]} in the history, {leased[0]} still leased")
+        print(f"\nstopped in {took:.2f} s: {sent} answered, {written[0]} recorded, {leased[0]} leased")
         assert took < STOP_TIMEOUT
         assert written[0] == sent
         assert leased[0] == 0

@@ -191,8 +191,9 @@ async def test_events_from_sql_arrive_in_the_canonical_form(tmp_path: Path, post
     Webhook(subscription["secret"]).verify(request.body, request.headers)
     data = '{"a":[1000,0,12345678901234567890123,"\\u00e9\\u0001"],"b":{"c":true,"d":null},"z":1.5}'
     moment = datetime.fromtimestamp((UUID(good).int >> 80) / 1000, UTC).isoformat(timespec="milliseconds")
+    moment = moment.replace("+00:00", "Z")
     assert request.body.decode() == (
-        f'{{"data":{data},"id":"{good}","timestamp":"{moment.replace("+00:00", "Z")}","type":"match.proposed"}}'
+        f'{{"data":{data},"id":"{good}","timestamp":"{moment}","type":"match.proposed"}}'
     )
     never = next(one for one in await history(postgres_url) if str(one["event_id"]) == bad)
     assert (never["ended"], never["attempt"], never["response_status"]) == ("unrepresentable", 0, None)

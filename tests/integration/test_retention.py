@@ -10,13 +10,17 @@ WEEK = 7 * 86400.0
 
 
 async def prepare(session: Session, weeks: int) -> UUID:
-    """Make partitions back to so many weeks ago, and one event in the oldest that is owed to a subscription."""
+    """Make partitions back to so many weeks ago, and one event in the oldest that is still owed."""
     begin = datetime.now(UTC) - timedelta(weeks=weeks)
     await session.fetch("select hookd.make_partitions($1, now() + interval '1 week')", begin)
     event, org, subscription = uuid7(begin.timestamp()), uuid4(), uuid7()
-    await session.execute("insert into hookd.event (id, org_id, type, body) values ($1, $2, 't.t', '{}')", event, org)
     await session.execute(
-        "select hookd.register($1, $2, 'https://x/', '{t.t}', 'x', 10, 'x:443', 10, 10, 10)", subscription, org
+        "insert into hookd.event (id, org_id, type, body) values ($1, $2, 't.t', '{}')", event, org
+    )
+    await session.execute(
+        "select hookd.register($1, $2, 'https://x/', '{t.t}', 'x', 10, 'x:443', 10, 10, 10)",
+        subscription,
+        org,
     )
     await session.execute(
         "insert into hookd.delivery (id, subscription_id, event_id, due) values ($1, $2, $3, now())",

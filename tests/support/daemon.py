@@ -26,7 +26,7 @@ TEST_SETTINGS: Mapping[str, object] = {
 
 
 class Daemon:
-    """One daemon on a database; `settings` are keys of config.toml. Restarted, it is the same daemon again."""
+    """One daemon on a database; `settings` are keys of config.toml. It can be started again."""
 
     def __init__(self, directory: Path, database_url: str, settings: Mapping[str, object]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -40,6 +40,7 @@ class Daemon:
         self.log = directory / "log"
         self.address = ""
         self.process: trio.Process | None = None
+        self.config: Path | None = None
         self._settings = {
             **TEST_SETTINGS,
             "database.url": database_url,
@@ -52,6 +53,8 @@ class Daemon:
     async def start(self, seconds: float = 30.0) -> None:
         """Start the process and return when it has printed its ready line."""
         command = [sys.executable, "-m", "daemon.cli", "run"]
+        if self.config is not None:
+            command += ["--config", str(self.config)]
         for key, value in self._settings.items():
             command += ["--set", f"{key}={json.dumps(value)}"]
         environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -104,7 +107,9 @@ class Daemon:
     async def register(self, org_id: UUID, url: str, events: list[str] | None = None) -> dict[str, Any]:
         """Register a subscription through the API and return the answer."""
         async with self.client(org_id, "org_admin") as client:
-            answer = await client.post("/webhooks/", json={"url": url, "events": events or ["match.proposed"]})
+            answer = await client.post(
+                "/webhooks/", json={"url": url, "events": events or ["match.proposed"]}
+            )
         assert answer.status_code == 201, answer.text
         body: dict[str, Any] = answer.json()
         return body
@@ -117,9 +122,7 @@ def token(org_id: UUID, *roles: str) -> str:
 
 
 @asynccontextmanager
-async def running(
-    directory: Path, database_url: str, **settings: object
-) -> AsyncIterator[Daemon]:
+async def running(directory: Path, database_url: str, **settings: object) -> AsyncIterator[Daemon]:
     """Run a daemon for the block; `delivery__timeout="2s"` stands for the key `delivery.timeout`."""
     named = {key.replace("__", "."): value for key, value in settings.items()}
     daemon = Daemon(directory / f"daemon-{uuid4().hex[:8]}", database_url, named)

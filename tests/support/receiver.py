@@ -57,7 +57,7 @@ class Receiver:
         return f"http://127.0.0.1:{self.ports[port]}{path}"
 
     async def until(self, done: Callable[[], bool], seconds: float) -> None:
-        """Return as soon as `done()`, which is asked whenever a request has come. Error: `trio.TooSlowError`."""
+        """Return once `done()`, which is asked whenever a request has come. Error: `trio.TooSlowError`."""
         with trio.fail_after(seconds):
             while not done():
                 self._grown = trio.Event()
@@ -118,7 +118,8 @@ class _Parser:
         return [Received(now, port, path, headers, body) for path, headers, body in done]
 
     def on_message_begin(self) -> None:
-        self._path, self._headers, self._body = b"", {}, b""
+        self._path, self._body = b"", b""
+        self._headers: dict[str, str] = {}
 
     def on_url(self, url: bytes) -> None:
         self._path += url

@@ -1,4 +1,4 @@
-"""How large the fault tests are: small in every run of the suite, full with HOOKD_FAULTS=full (`make faults`)."""
+"""How large the fault tests are: small in the suite, full with HOOKD_FAULTS=full (`make faults`)."""
 
 import os
 from typing import TypeVar

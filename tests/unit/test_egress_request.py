@@ -3,10 +3,7 @@ import pytest
 from daemon.egress.connection import encode_request
 from daemon.egress.errors import (
     DETAIL_LIMIT,
-    HOST_CODES,
-    LANE_CODES,
     EgressError,
-    is_host_fault,
     printable,
 )
 from daemon.egress.url import parse_url
@@ -55,14 +52,6 @@ def test_a_name_that_would_change_the_request_is_refused(name: bytes) -> None:
 def test_methods_with_answers_of_another_shape_are_refused(method: str) -> None:
     with pytest.raises(ValueError, match="not supported"):
         encode_request(method, URL, [], b"")
-
-
-def test_each_code_is_the_hosts_or_the_lanes() -> None:
-    assert not HOST_CODES & LANE_CODES
-    assert is_host_fault("connect_refused")
-    assert is_host_fault("tls_failed")
-    assert not is_host_fault("timeout")
-    assert not is_host_fault("address_forbidden")
 
 
 def test_details_are_one_bounded_printable_line() -> None:

@@ -42,3 +42,6 @@ select c.relname::text as name from pg_class c
 where c.relnamespace = (select p.relnamespace from pg_class p where p.oid = 'hookd.event'::regclass)
     and c.relkind = 'r' and c.relname ~ '^(event|attempt)_\d{8}$'
     and not exists (select from pg_inherits i where i.inhrelid = c.oid)
+
+-- name: default_isolation
+select current_setting('default_transaction_isolation')

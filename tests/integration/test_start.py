@@ -1,0 +1,142 @@
+"""What stands in the way of a start is named, with the remedy, before anything is half done; and SIGHUP."""
+
+import signal
+import socket
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import trio
+
+from tests.support.daemon import Daemon, running
+from tests.support.publishing import rows, with_postgres
+from tests.support.receiver import receiving
+
+
+async def refused(directory: Path, url: str, **settings: object) -> tuple[int, str]:
+    """Start a daemon that must not become ready; return its exit status and what it said."""
+    daemon = Daemon(directory, url, {key.replace("__", "."): value for key, value in settings.items()})
+    with pytest.raises(AssertionError, match="did not become ready"):
+        await daemon.start()
+    return await daemon.ended(10), daemon.log.read_text()
+
+
+async def test_a_port_in_use(tmp_path: Path, postgres_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, said = await refused(tmp_path / "d", postgres_url, api__bind=f"127.0.0.1:{port}")
+    assert status == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in said
+    assert "Traceback" not in said
+
+
+async def test_a_database_that_cannot_be_reached(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    status, said = await refused(tmp_path / "d", f"postgresql://hookd:geheim@127.0.0.1:{port}/x")
+    assert status == 1
+    assert f"127.0.0.1:{port}" in said
+    assert "start Postgres, or correct url in [database] of config.toml" in said
+    assert "geheim" not in said
+
+
+async def test_a_newer_schema(tmp_path: Path, postgres_url: str) -> None:
+    await rows(
+        postgres_url, "insert into hookd.migration (number, name, checksum) values (9999, 'later', 'x')"
+    )
+    status, said = await refused(tmp_path / "d", postgres_url)
+    assert status == 1
+    assert "9999" in said
+    assert "newer hookd" in said
+
+
+async def test_mistakes_in_the_configuration_are_told_all_at_once(tmp_path: Path, postgres_url: str) -> None:
+    status, said = await refused(
+        tmp_path / "d", postgres_url, delivery__concurency=5, hosts__rate=-1, delivery__timeout="soon"
+    )
+    assert status == 2
+    assert "delivery.concurrency" in said
+    assert "hosts.rate" in said
+    assert "delivery.timeout" in said
+
+
+async def test_a_secret_that_others_can_read(tmp_path: Path, postgres_url: str) -> None:
+    secret = tmp_path / "open"
+    secret.write_text("x" * 40)
+    secret.chmod(0o644)
+    status, said = await refused(tmp_path / "d", postgres_url, auth__secret_file=str(secret))
+    assert status == 1
+    assert f"chmod 600 {secret}" in said
+
+
+async def test_another_master_key(tmp_path: Path, postgres_url: str) -> None:
+    async with running(tmp_path, postgres_url) as daemon:
+        await daemon.register(uuid4(), "http://127.0.0.1:9/")
+        await daemon.stop()
+    other = tmp_path / "other.key"
+    other.write_text("/////////////////////////////////////////ws=\n".replace("w", "8")[:44])
+    other.chmod(0o600)
+    status, said = await refused(tmp_path / "d", postgres_url, signing__master_key_file=str(other))
+    assert status == 1
+    assert "master" in said
+
+
+async def test_two_daemons_start_at_once_on_an_empty_database(
+    tmp_path: Path, empty_postgres_url: str
+) -> None:
+    async with trio.open_nursery() as nursery:
+        for name in ("a", "b", "c"):
+            nursery.start_soon(start_and_stop, tmp_path / name, empty_postgres_url)
+    assert [tuple(row) for row in await rows(empty_postgres_url, "select count(*) from hookd.host")] == [(0,)]
+
+
+async def start_and_stop(directory: Path, url: str) -> None:
+    async with running(directory, url) as daemon:
+        assert await daemon.stop() == 0
+
+
+async def test_sighup_reloads_what_can_change_and_keeps_the_old_on_an_error(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[hosts]\nrate = 20\n")
+    async with receiving() as receiver, running(tmp_path, postgres_url) as daemon:
+        await daemon.stop()
+        daemon.config = config
+        await daemon.start()
+        assert daemon.process is not None
+        await daemon.register(uuid4(), receiver.url())
+        assert (await rows(postgres_url, "select rate from hookd.host"))[0][0] == 20
+
+        config.write_text("[hosts]\nrate = 30\n[database]\npool_size = 3\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        await said(daemon, "reloaded: hosts.rate")
+        await said(daemon, "need a restart: database.pool_size")
+        assert (await rows(postgres_url, "select rate from hookd.host"))[0][0] == 30
+
+        config.write_text("[hosts]\nrate = -30\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        await said(daemon, "not reloaded:")
+        assert (await rows(postgres_url, "select rate from hookd.host"))[0][0] == 30
+        assert await daemon.stop() == 0
+
+
+async def said(daemon: Daemon, text: str) -> None:
+    """Return when the daemon's log has the text; another process writes it."""
+    with trio.fail_after(10):
+        while text not in daemon.log.read_text():  # noqa: ASYNC110
+            await trio.sleep(0.02)
+
+
+async def test_sessions_in_another_isolation_are_refused(tmp_path: Path, postgres_url: str) -> None:
+    async def change(connection: object) -> None:
+        name = await connection.fetchval("select current_database()")  # type: ignore[attr-defined]
+        await connection.execute(  # type: ignore[attr-defined]
+            f"alter database {name} set default_transaction_isolation = 'repeatable read'"
+        )
+
+    await with_postgres(postgres_url, change)
+    status, said = await refused(tmp_path / "d", postgres_url)
+    assert status == 1
+    assert "reset default_transaction_isolation" in said
+    assert "Traceback" not in said

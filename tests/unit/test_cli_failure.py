@@ -1,0 +1,61 @@
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from daemon.cli import main, run
+from daemon.cli.failure import CommandError, UsageError, explained
+from daemon.config.load import ConfigError
+from daemon.process.prepare import StartError
+from daemon.store.failure import DatabaseUnavailable, RetryTransaction
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (CommandError("do that"), 1, "hookd: do that\n"),
+        (StartError("do that"), 1, "hookd: do that\n"),
+        (DatabaseUnavailable("away"), 1, "hookd: away\n"),
+        (UsageError("give one"), 2, "hookd: give one\n"),
+        (ConfigError(["a is bad", "b is bad"]), 2, "hookd: a is bad\nhookd: b is bad\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 1, ""),
+    ],
+)
+def test_each_end_has_its_code_and_words(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nested = BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [error])])
+    assert explained(error) == explained(nested) == code
+    assert capsys.readouterr().err == said * 2
+
+
+def test_a_lost_race_says_to_run_it_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explained(RetryTransaction("deadlock")) == 1
+    assert "run this again (deadlock)" in capsys.readouterr().err
+
+
+def test_what_nobody_foresaw_is_not_explained_away(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explained(ExceptionGroup("both", [CommandError("known"), ZeroDivisionError()])) is None
+    assert capsys.readouterr().err == ""
+
+
+def test_an_unforeseen_error_comes_out_of_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: object) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(main.COMMANDS, "run", SimpleNamespace(run=fail, add_parser=run.add_parser))
+    with pytest.raises(ZeroDivisionError):
+        main.invoke(["run"])
+
+
+def test_a_reader_that_has_gone_ends_a_command_without_a_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "from daemon.cli.main import main; main()", "check-config"]
+    with open(writing, "wb") as out:
+        ended = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert ended.stderr == b""
+    assert ended.returncode == 1
