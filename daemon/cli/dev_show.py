@@ -206,8 +206,9 @@ async def _serve_signals(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """At the first SIGINT or SIGTERM set `stop`, at a second cancel `scope`, at a third end the process."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    """At a first signal set `stop`, at a second cancel `scope`, at a third end the process."""
+    # SIGHUP: the terminal was closed, and Postgres must not outlive it.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
         task_status.started()
         async for _ in received:
             if scope.cancel_called:
