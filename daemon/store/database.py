@@ -6,6 +6,7 @@ happen in that same hop: cancelled between two hops, the connection would be los
 """
 
 import asyncio
+import contextvars
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -67,6 +68,9 @@ class Database:
     def __init__(self, pool: Pool, statements: Statements, *, address: str) -> None:
         self._pool = pool
         self._loop = trio_asyncio.current_loop.get()
+        # Timers keep the context in which they were set until they would have rung, though they are cancelled
+        # long before. That must not be a caller's, which may hold a whole request.
+        self._context = contextvars.copy_context()
         self.statements = statements
         self.schema = statements.schema
         self.address = address
@@ -87,6 +91,9 @@ class Database:
         return result
 
     async def _hop(self, unit: Unit[T], timeout: float | None) -> T:
+        return await asyncio.get_running_loop().create_task(self._work(unit, timeout), context=self._context)
+
+    async def _work(self, unit: Unit[T], timeout: float | None) -> T:
         connection: Pooled | None = None
         closed = False
         try:

@@ -1,7 +1,9 @@
 import asyncio
 import gc
 import random
+import weakref
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 
 import asyncpg
 import pytest
@@ -302,3 +304,18 @@ async def test_closing_does_not_wait_for_ever(
             await taken.wait()
         with pytest.raises(DatabaseUnavailable):
             await database.run(one)
+
+
+async def test_what_a_caller_has_in_its_context_is_not_kept_by_timers(database: Database) -> None:
+    class Request:
+        """Stands for what a web framework keeps in the context."""
+
+    current: ContextVar[Request | None] = ContextVar("current", default=None)
+    request = Request()
+    kept = weakref.ref(request)
+    token = current.set(request)
+    assert await database.run(lambda connection: connection.fetchval("select 1")) == 1
+    current.reset(token)
+    del request, token
+    gc.collect()
+    assert kept() is None

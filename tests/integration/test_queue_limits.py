@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
@@ -74,7 +75,7 @@ async def test_more_lanes_than_room_are_served_in_turn(session: Session) -> None
 
 
 async def test_hosts_take_turns_when_the_batch_does_not_divide(session: Session) -> None:
-    """Shares are rounded up, so the last hosts of a claim get less: it must not be the same ones each time."""
+    """Shares are rounded up, so the last hosts of a claim get less: not the same ones each time."""
     org = uuid4()
     for number in range(6):
         await register(session, org, host=f"h{number}")
@@ -102,7 +103,8 @@ async def test_organisations_take_turns_at_routing(session: Session) -> None:
     for _ in range(2):
         await route(session, 50)
     rows = await session.fetch(
-        "select s.org_id, count(*) from hookd.delivery d join hookd.subscription s on s.id = d.subscription_id group by 1"
+        "select s.org_id, count(*) from hookd.delivery d"
+        " join hookd.subscription s on s.id = d.subscription_id group by 1"
     )
     assert {row[0]: row[1] for row in rows} == {giant: 50, small: 1}
 
@@ -139,7 +141,9 @@ async def test_a_clock_read_before_the_lock_gives_no_tokens_twice(connect: Conne
     assert taken <= 5
 
 
-async def test_two_claimers_never_exceed_the_cap_and_a_result_makes_room(connect: Connect, session: Session) -> None:
+async def test_two_claimers_never_exceed_the_cap_and_a_result_makes_room(
+    connect: Connect, session: Session
+) -> None:
     other, org = await connect(), uuid4()
     await register(session, org, cap=3)
     await prove(session)
@@ -188,7 +192,10 @@ async def test_a_half_open_circuit_lets_exactly_one_probe_through(connect: Conne
     other, orgs = await connect(), [uuid4(), uuid4()]
     for org in orgs:
         await register(session, org)
-    await session.execute("update hookd.lane set proven = (subscription_id = (select min(subscription_id::text)::uuid from hookd.lane)), window_size = 100")
+    await session.execute(
+        "update hookd.lane set window_size = 100,"
+        " proven = (subscription_id = (select min(subscription_id::text)::uuid from hookd.lane))"
+    )
     for org in orgs:
         await owe(session, org, 20)
     await fail_to_connect(session, 4)
@@ -233,7 +240,9 @@ async def test_retry_after_holds_one_lane_and_not_the_host(session: Session) -> 
     for org in orgs:
         await owe(session, org, 5)
     got = {one.subscription_id: one for one in await claim(session, batch=2)}
-    busy = result(got[lanes[0]], "retry", delay=30.0, hold=30.0, lane="answered_badly", host_failed=False, status=429)
+    busy = result(
+        got[lanes[0]], "retry", delay=30.0, hold=30.0, lane="answered_badly", host_failed=False, status=429
+    )
     await record(session, [busy, result(got[lanes[1]])])
     await owe(session, orgs[0], 1)
     assert {one.subscription_id for one in await claim_any(session)} == {lanes[1]}
@@ -249,7 +258,10 @@ async def test_gone_switches_off_and_holds_what_is_owed_until_resumed(session: S
     await prove(session)
     await owe(session, org, 3)
     first, second = await claim(session, batch=2)
-    await record(session, [result(first, "given_up", reason="gone", lane="answered_well", host_failed=False, status=410)])
+    await record(
+        session,
+        [result(first, "given_up", reason="gone", lane="answered_well", host_failed=False, status=410)],
+    )
     row = await session.fetchrow("select is_active, disabled_reason, revision from hookd.subscription")
     assert row is not None and tuple(row) == (False, "gone", 2)
     await record(session, [result(second, "retry", delay=0.0, lane="answered_badly", host_failed=False)])
@@ -308,7 +320,12 @@ async def test_pause_and_resume_keep_counters_while_requests_are_under_way(sessi
 
 @pytest.mark.parametrize(
     "patterns",
-    [["*", "placement.*"], ["placement.*", "placement.created"], ["a.*", "a.b.*", "a.b.c", "*"], ["placement.created"] * 2],
+    [
+        ["*", "placement.*"],
+        ["placement.*", "placement.created"],
+        ["a.*", "a.b.*", "a.b.c", "*"],
+        ["placement.created"] * 2,
+    ],
 )
 async def test_patterns_that_overlap_deliver_once(session: Session, patterns: list[str]) -> None:
     org = uuid4()
@@ -338,7 +355,7 @@ async def test_a_wide_event_goes_out_in_slices_each_once(session: Session) -> No
     sizes = [0]
     while await route(session, 500, 1000) is not None:
         sizes.append(await session.fetchval("select count(*) from hookd.delivery"))
-    assert max(after - before for before, after in zip(sizes, sizes[1:], strict=False)) <= 1000
+    assert max(after - before for before, after in pairwise(sizes)) <= 1000
     for one in (event, *others):
         row = await session.fetchrow(
             "select count(*), count(distinct subscription_id) from hookd.delivery where event_id = $1", one
@@ -382,7 +399,8 @@ async def test_a_wide_unrepresentable_event_ends_once_for_each(session: Session)
     rounds = await route_all(session, problems={event: "a number beyond a double"})
     assert rounds >= 20
     row = await session.fetchrow(
-        "select count(*), count(distinct subscription_id), bool_and(ended = 'unrepresentable') from hookd.attempt"
+        "select count(*), count(distinct subscription_id), bool_and(ended = 'unrepresentable')"
+        " from hookd.attempt"
     )
     assert row is not None and tuple(row) == (10_000, 10_000, True)
     assert await session.fetchval("select count(*) from hookd.delivery") == 10_000
@@ -393,7 +411,8 @@ WIDE = """
 insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
 select 'w' || n, 1e6, 1e6, 100, 1e6, hookd.clock() from generate_series(1, 50) n;
 with s as (insert into hookd.subscription (id, org_id, url, events, created_at)
-    select hookd.uuid7(hookd.clock()), '{org}', 'https://w/', '{{*}}', hookd.clock() from generate_series(1, 10000)
+    select hookd.uuid7(hookd.clock()), '{org}', 'https://w/', '{{*}}', hookd.clock()
+    from generate_series(1, 10000)
     returning id),
 i as (insert into hookd.interest (org_id, pattern, subscription_id) select '{org}', '*', id from s)
 insert into hookd.lane (subscription_id, host_id) select id, 1 + (row_number() over ()) % 50 from s;

@@ -1,4 +1,4 @@
-"""Two sessions in forced order: no wake-up is lost, no result overwrites another's, no late commit is passed."""
+"""Two sessions in forced order: no wake-up, result or late commit is lost."""
 
 from collections.abc import Awaitable, Callable
 from uuid import UUID, uuid4
@@ -330,7 +330,10 @@ async def test_recording_twice_counts_once(connect: Connect) -> None:
     first, second = await claim(session)
     batch = [result(first), result(second, "retry", delay=5.0, lane="answered_badly", status=500)]
     assert await record(session, batch) == [True, True]
-    state = "select (h.in_flight, l.in_flight, l.failure_count, l.window_size)::text from hookd.host h, hookd.lane l"
+    state = (
+        "select (h.in_flight, l.in_flight, l.failure_count, l.window_size)::text"
+        " from hookd.host h, hookd.lane l"
+    )
     before = await session.fetchval(state)
     assert before.startswith("(0,0,1,")
     assert await record(session, batch) == [False, False]

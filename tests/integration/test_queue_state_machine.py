@@ -1,10 +1,10 @@
 """Random histories of the queue against a model in memory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Iterator
+from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -21,14 +21,27 @@ from hypothesis.stateful import (
 
 from daemon.store.queue import Held
 from tests.support import queue_lab as lab
-from tests.support.queue_model import OBSERVED_HOSTS, OBSERVED_LANES, Bucket, Model, Subscription, check_tables
+from tests.support.queue_model import (
+    OBSERVED_HOSTS,
+    OBSERVED_LANES,
+    Bucket,
+    Model,
+    Subscription,
+    check_tables,
+)
 
 T = TypeVar("T")
 
 ORGS = [UUID(int=n << 64 | 1) for n in (1, 2, 3)]
 HOSTS = ["a:443", "b:443"]
 TYPES = ["placement.created", "placement.updated", "match.proposed"]
-PATTERNS = [("*",), ("placement.*",), ("placement.created",), ("placement.created", "match.*"), ("*", "placement.*")]
+PATTERNS = [
+    ("*",),
+    ("placement.*",),
+    ("placement.created",),
+    ("placement.created", "match.*"),
+    ("*", "placement.*"),
+]
 LIMITS = [(1e6, 1e6, 1000), (0.5, 1.0, 2), (5.0, 3.0, 1000), (1000.0, 10.0, 1), (2.0, 2.0, 3)]
 RESET = """
 truncate hookd.inbox, hookd.delivery, hookd.lease, hookd.lane, hookd.host, hookd.interest, hookd.subscription,
@@ -64,7 +77,9 @@ class Queue(RuleBasedStateMachine):
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         for host in HOSTS:
-            self.register(ORGS[0], host, data.draw(st.sampled_from(PATTERNS)), data.draw(st.sampled_from(LIMITS)))
+            self.register(
+                ORGS[0], host, data.draw(st.sampled_from(PATTERNS)), data.draw(st.sampled_from(LIMITS))
+            )
 
     @precondition(lambda self: len(self.model.subscriptions) < 8)
     @rule(
@@ -73,14 +88,18 @@ class Queue(RuleBasedStateMachine):
         patterns=st.sampled_from(PATTERNS),
         limits=st.sampled_from(LIMITS),
     )
-    def register(self, org: UUID, host: str, patterns: tuple[str, ...], limits: tuple[float, float, int]) -> None:
+    def register(
+        self, org: UUID, host: str, patterns: tuple[str, ...], limits: tuple[float, float, int]
+    ) -> None:
         rate, burst, cap = limits
         id_ = self.run(
             lab.register(self.connection, org, host=host, events=patterns, rate=rate, burst=burst, cap=cap)
         )
         row = self.run(
             self.connection.fetchrow(
-                "select h.* from hookd.lane l join hookd.host h on h.id = l.host_id where l.subscription_id = $1", id_
+                "select h.* from hookd.lane l join hookd.host h on h.id = l.host_id"
+                " where l.subscription_id = $1",
+                id_,
             )
         )
         self.model.buckets.setdefault(row["id"], Bucket(row["rate"], row["burst"], row["tokens"], self.now))
@@ -97,15 +116,22 @@ class Queue(RuleBasedStateMachine):
     def limit_host(self, host: str, limits: tuple[float, float, int]) -> None:
         rate, burst, cap = limits
         self.run(self.connection.execute(lab.STATEMENTS["limit_hosts"], [host], [rate], [burst], [cap]))
-        bucket = self.model.buckets[self.run(self.connection.fetchval("select id from hookd.host where name = $1", host))]
+        bucket = self.model.buckets[
+            self.run(self.connection.fetchval("select id from hookd.host where name = $1", host))
+        ]
         bucket.refill(self.now)
         bucket.rate, bucket.burst, bucket.tokens = rate, burst, min(burst, bucket.tokens)
 
     # -- events -------------------------------------------------------------------------------------------
 
-    @rule(org=st.sampled_from(ORGS), type_=st.sampled_from(TYPES), wrong=st.integers(0, 5), after=st.sampled_from([0, 0, 0, 7, 90]))
+    @rule(
+        org=st.sampled_from(ORGS),
+        type_=st.sampled_from(TYPES),
+        wrong=st.integers(0, 5),
+        after=st.sampled_from([0, 0, 0, 7, 90]),
+    )
     def publish_through_sql(self, org: UUID, type_: str, wrong: int, after: int) -> None:
-        more = {"deliver_after": self.now + timedelta(seconds=after)} if after else {}
+        more: dict[str, Any] = {"deliver_after": self.now + timedelta(seconds=after)} if after else {}
         id_ = self.run(lab.publish(self.connection, org, type_, **more))
         self.model.published(id_, org, type_, unrepresentable=wrong == 0)
 
@@ -126,9 +152,13 @@ class Queue(RuleBasedStateMachine):
     def check_routed(self) -> None:
         rows = self.run(self.connection.fetch("select event_id from hookd.inbox"))
         inbox = {row[0] for row in rows}
-        deliveries = self.run(self.connection.fetch("select id, event_id, subscription_id from hookd.delivery"))
+        deliveries = self.run(
+            self.connection.fetch("select id, event_id, subscription_id from hookd.delivery")
+        )
         never = self.run(
-            self.connection.fetch("select event_id, subscription_id from hookd.attempt where ended = 'unrepresentable'")
+            self.connection.fetch(
+                "select event_id, subscription_id from hookd.attempt where ended = 'unrepresentable'"
+            )
         )
         assert len(never) == len({tuple(row) for row in never}), "an unrepresentable event ended twice"
         self.model.routed(
@@ -137,7 +167,12 @@ class Queue(RuleBasedStateMachine):
 
     # -- claims and results -------------------------------------------------------------------------------
 
-    @rule(probe=st.booleans(), batch=st.sampled_from([1, 2, 3, 500]), hosts=st.sampled_from([1, 500]), lease=st.sampled_from([10, 60]))
+    @rule(
+        probe=st.booleans(),
+        batch=st.sampled_from([1, 2, 3, 500]),
+        hosts=st.sampled_from([1, 500]),
+        lease=st.sampled_from([10, 60]),
+    )
     def claim(self, probe: bool, batch: int, hosts: int, lease: float) -> None:
         self.take(probe, batch, hosts, lease)
 
@@ -161,7 +196,9 @@ class Queue(RuleBasedStateMachine):
         count = data.draw(st.integers(1, len(lease.left)))
         batch = [self.judge(data, lease.left[one]) for one in list(lease.left)[:count]]
         late = self.model.dead[:2] if data.draw(st.booleans()) else []
-        stale = [lab.result(one, data.draw(st.sampled_from(["succeeded", "retry"])), delay=1.0) for one in late]
+        stale = [
+            lab.result(one, data.draw(st.sampled_from(["succeeded", "retry"])), delay=1.0) for one in late
+        ]
         counted = self.run(lab.record(self.connection, [*batch, *stale], done=False))
         assert counted == [True] * len(batch) + [False] * len(stale)
         for one in batch:
@@ -177,24 +214,55 @@ class Queue(RuleBasedStateMachine):
 
     def judge(self, data: st.DataObject, held: Held) -> Any:
         kind = data.draw(
-            st.sampled_from(["ok", "ok", "busy", "hold", "slow", "unreachable", "unreachable", "404", "gone", "exhausted", "lost", "unsent"])
+            st.sampled_from(
+                [
+                    "ok",
+                    "ok",
+                    "busy",
+                    "hold",
+                    "slow",
+                    "unreachable",
+                    "unreachable",
+                    "404",
+                    "gone",
+                    "exhausted",
+                    "lost",
+                    "unsent",
+                ]
+            )
         )
         delay = data.draw(st.sampled_from([0.0, 3.0, 40.0]))
         match kind:
             case "ok":
                 return lab.result(held)
             case "busy":
-                return lab.result(held, "retry", delay=delay, lane="answered_badly", host_failed=False, status=500)
+                return lab.result(
+                    held, "retry", delay=delay, lane="answered_badly", host_failed=False, status=500
+                )
             case "hold":
-                return lab.result(held, "retry", delay=delay, hold=25.0, lane="answered_badly", host_failed=False, status=429)
+                return lab.result(
+                    held,
+                    "retry",
+                    delay=delay,
+                    hold=25.0,
+                    lane="answered_badly",
+                    host_failed=False,
+                    status=429,
+                )
             case "slow":
-                return lab.result(held, "retry", delay=delay, lane="unanswered", host_failed=False, error="timeout")
+                return lab.result(
+                    held, "retry", delay=delay, lane="unanswered", host_failed=False, error="timeout"
+                )
             case "unreachable":
                 return lab.result(held, "retry", delay=delay, host_failed=True, error="connect_refused")
             case "404":
-                return lab.result(held, "retry", delay=delay, lane="answered_well", host_failed=False, status=404)
+                return lab.result(
+                    held, "retry", delay=delay, lane="answered_well", host_failed=False, status=404
+                )
             case "gone":
-                return lab.result(held, "given_up", reason="gone", lane="answered_well", host_failed=False, status=410)
+                return lab.result(
+                    held, "given_up", reason="gone", lane="answered_well", host_failed=False, status=410
+                )
             case "exhausted":
                 return lab.result(held, "given_up", reason="exhausted", lane="unanswered", host_failed=False)
             case "lost":
@@ -304,5 +372,5 @@ def test_random_histories_agree_with_the_model(machine: type[Queue]) -> None:
 
 def test_histories_find_naive_floors(machine: type[Queue]) -> None:
     machine.loop.run_until_complete(lab.load_naive(machine.connection, "settle_without_new_lanes"))
-    with pytest.raises(AssertionError, match="floor|sleep"):
+    with pytest.raises(AssertionError, match=r"floor|sleep"):
         run_state_machine_as_test(machine, settings=SETTINGS)

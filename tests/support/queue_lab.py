@@ -1,5 +1,7 @@
 """The queue's SQL functions under plain names, for tests that drive them on connections of their own."""
 
+# ruff: noqa: S608  (statements are put together from a test's own numbers and names)
+
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +28,8 @@ begin
     end if;
     return (select c.now from hookd.test_clock c);
 end $$;
-select hookd.make_partitions('{now}'::timestamptz - interval '7 days', '{now}'::timestamptz + interval '21 days');
+select hookd.make_partitions('{now}'::timestamptz - interval '1 week',
+    '{now}'::timestamptz + interval '3 weeks');
 """
 
 
@@ -97,21 +100,23 @@ async def register_many(
     window: int = 10_000,
     cap: int = 10_000,
     rate: float = 1e9,
+    prefix: str = "h",
 ) -> None:
     """Register `count` subscriptions on `hosts` new hosts, of one organisation or of one each."""
+    owner = f"'{org}'::uuid" if org else "gen_random_uuid()"
     await session.execute(
         f"""
         insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
-        select 'h' || n, {rate}, {rate}, {cap}, {rate}, hookd.clock() from generate_series(1, {hosts}) n;
+        select '{prefix}' || n, {rate}, {rate}, {cap}, {rate}, hookd.clock()
+        from generate_series(1, {hosts}) n;
         with s as (insert into hookd.subscription (id, org_id, url, events, created_at)
-            select hookd.uuid7(hookd.clock()), coalesce({f"'{org}'" if org else "null"}::uuid, gen_random_uuid()),
-                'https://h/', '{{*}}', hookd.clock()
+            select hookd.uuid7(hookd.clock()), {owner}, 'https://h/', '{{*}}', hookd.clock()
             from generate_series(1, {count}) returning id, org_id),
         i as (insert into hookd.interest (org_id, pattern, subscription_id) select org_id, '*', id from s)
         insert into hookd.lane (subscription_id, host_id, proven, window_size)
-        select id, h.id, {proven}, {window} from (select *, row_number() over () as n from s) s
-        join (select id, row_number() over (order by id) as n from hookd.host where name ~ '^h\\d+$') h
-            on h.n = 1 + s.n % {hosts};
+        select s.id, h.id, {proven}, {window}
+        from (select id, row_number() over () as n from s) s
+        join hookd.host h on h.name = '{prefix}' || 1 + s.n % {hosts};
         """
     )
 
@@ -196,7 +201,15 @@ async def claim(
     token = token or uuid4()
     rows = await session.fetch(STATEMENTS["claim"], token, batch, hosts, timedelta(seconds=lease), probe)
     return [
-        Held(token, r["delivery_id"], r["subscription_id"], r["host_id"], r["event_id"], r["event_type"], r["attempt"])
+        Held(
+            token,
+            r["delivery_id"],
+            r["subscription_id"],
+            r["host_id"],
+            r["event_id"],
+            r["event_type"],
+            r["attempt"],
+        )
         for r in rows
     ]
 
@@ -210,7 +223,15 @@ def result(held: Held, outcome: str = "succeeded", **more: Any) -> Result:
     """Return what became of a delivery; a success answers well, unless `more` says otherwise."""
     base = {
         field: getattr(held, field)
-        for field in ("token", "delivery_id", "subscription_id", "host_id", "event_id", "event_type", "attempt")
+        for field in (
+            "token",
+            "delivery_id",
+            "subscription_id",
+            "host_id",
+            "event_id",
+            "event_type",
+            "attempt",
+        )
     }
     if outcome == "succeeded":
         more = {"lane": "answered_well", "host_failed": False, "status": 200, **more}

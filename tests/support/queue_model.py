@@ -1,4 +1,4 @@
-"""What the queue should hold, kept in memory beside it, and what must be true of its tables after every step."""
+"""What the queue should hold, kept in memory beside it, and what must be true of its tables."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -120,9 +120,7 @@ class Model:
             bucket.refill(now)
             bucket.tokens -= 1
             assert bucket.tokens > -1e-3, "more requests than rate x time + burst"
-            own = self.leases.setdefault(
-                held.token, Lease(held.token, now + timedelta(seconds=lease), {})
-            )
+            own = self.leases.setdefault(held.token, Lease(held.token, now + timedelta(seconds=lease), {}))
             own.left[held.delivery_id] = held
 
 
@@ -140,7 +138,8 @@ OBSERVED_LANES = """
 select l.subscription_id, l.host_id, l.active, l.proven, l.in_flight, l.window_size,
     nullif(l.due, 'infinity') as due, l.floor <= coalesce(x.first, 'infinity') as floor_holds,
     nullif(l.hold_until, '-infinity') as hold, x.first, x.leased, s.is_active,
-    case when l.due < 'infinity' then case when l.proven then h.ready_floor else h.probe_floor end <= l.due end as host_floor_holds
+    l.due = 'infinity' or case when l.proven then h.ready_floor else h.probe_floor end <= l.due
+        as host_floor_holds
 from hookd.lane l
 join hookd.host h on h.id = l.host_id
 join hookd.subscription s on s.id = l.subscription_id
@@ -155,11 +154,13 @@ def check_tables(hosts: list[Any], lanes: list[Any], now: datetime) -> None:
     for lane in lanes:
         assert lane["in_flight"] == lane["leased"], "lane.in_flight has drifted from the leases"
         assert lane["floor_holds"], "a delivery is due below its lane's floor"
-        assert lane["host_floor_holds"] in (None, True), "a lane is due below its host's floor"
+        assert lane["host_floor_holds"], "a lane is due below its host's floor"
         assert lane["active"] == lane["is_active"]
         room = lane["active"] and lane["in_flight"] < lane["window_size"]
         if not room or lane["first"] is None:
-            assert lane["due"] is None or (room and lane["due"] <= now), "a lane that may not go wakes its host"
+            assert lane["due"] is None or (room and lane["due"] <= now), (
+                "a lane that may not go wakes its host"
+            )
         if room and lane["first"] is not None:
             latest = max(one for one in (lane["first"], lane["hold"], now) if one is not None)
             assert lane["due"] is not None and lane["due"] <= latest, "a lane sleeps though it could go"
@@ -196,7 +197,7 @@ def earliest_work(host: Any, lanes: list[Any], proven: bool, now: datetime) -> d
         return None
     elapsed = max(0.0, (now - host["refilled_at"]).total_seconds())
     tokens = min(host["burst"], host["tokens"] + host["rate"] * elapsed)
-    moment = max(min(moments), now + timedelta(seconds=max(0.0, 1 - tokens) / host["rate"]))
+    moment: datetime = max(min(moments), now + timedelta(seconds=max(0.0, 1 - tokens) / host["rate"]))
     if host["open"] and host["blocked"] is not None:
         moment = max(moment, host["blocked"])
     return moment

@@ -1,0 +1,12 @@
+-- Broken: plans that were right for an almost empty queue are kept when it is full.
+do $$
+declare
+    v_function regprocedure;
+begin
+    for v_function in
+        select p.oid::regprocedure from pg_proc p
+        where p.pronamespace = 'hookd'::regnamespace and p.proconfig::text like '%enable_seqscan%'
+    loop
+        execute format('alter function %s reset enable_seqscan', v_function);
+    end loop;
+end $$;

@@ -1,0 +1,158 @@
+"""What a step of the queue costs must not depend on what is owed, on plans made earlier, or on dead rows.
+
+Costs are counted in blocks, which the machine's speed does not change.
+"""
+
+# ruff: noqa: S608  (statements are put together from a test's own numbers and names)
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.support.postgres import Session
+from tests.support.queue_drain import (
+    CLAIM,
+    OPEN_SHARD,
+    RECORD,
+    ROUTE,
+    Cost,
+    Costs,
+    cost,
+    drain,
+    fill_inbox,
+    fill_queue,
+    route_costs,
+    warm,
+)
+from tests.support.queue_lab import NOON, load_naive, prepare, register_many
+
+Connect = Callable[[], Awaitable[Session]]
+BATCH = 100
+A_ROW = 120
+"""Blocks that a step may touch for each delivery."""
+
+
+@pytest.fixture
+async def session(connect: Connect) -> Session:
+    opened = await connect()
+    await prepare(opened)
+    await opened.execute("set statement_timeout = '60s'")
+    return opened
+
+
+async def costs_of_a_full_queue(
+    session: Session, *, lanes: int, hosts: int, deliveries: int
+) -> dict[str, Cost]:
+    """Warm the session on an almost empty queue, fill it without ANALYZE, and return what the steps cost."""
+    await warm(session)
+    await register_many(session, None, lanes, hosts=hosts, prefix="full")
+    await fill_queue(session, deliveries, "full")
+    token, lost = uuid4(), uuid4()
+    found = {"claim": await cost(session, CLAIM.format(token=token, batch=BATCH, probe="false"))}
+    assert await session.fetchval("select cardinality(deliveries) from hookd.lease") >= BATCH // 2
+    found["record"] = await cost(session, RECORD.format(token=token, outcome="retry", delay=5))
+    await cost(session, CLAIM.format(token=lost, batch=BATCH, probe="false"))
+    found["leased"] = await cost(session, f"select * from hookd.leased('{lost}')")
+    found["give back"] = await cost(session, RECORD.format(token=lost, outcome="unsent", delay="null"))
+    await fill_inbox(session, 20_000)
+    await session.execute("begin")
+    found["open_shard"] = await cost(session, OPEN_SHARD)
+    shard = await session.fetchval("select shard from hookd.open_shard(1)")
+    found["route"] = await cost(session, ROUTE.format(shard=shard))
+    await session.execute("commit")
+    found["set_active"] = await cost(
+        session,
+        "select hookd.set_active((select subscription_id from hookd.delivery limit 1), false, 'asked')",
+    )
+    return found
+
+
+SHAPES = [(1, 1), (1000, 100)]
+
+
+@pytest.mark.parametrize("lanes, hosts", SHAPES)
+@pytest.mark.parametrize("weeks", [4, 30])
+async def test_plans_made_on_an_empty_queue_are_good_for_a_full_one(
+    session: Session, lanes: int, hosts: int, weeks: int
+) -> None:
+    if weeks > 4:
+        await session.execute("select hookd.make_partitions($1, $2)", NOON - timedelta(weeks=weeks), NOON)
+    found = await costs_of_a_full_queue(session, lanes=lanes, hosts=hosts, deliveries=100_000)
+    allowed = dict.fromkeys(found, A_ROW * BATCH) | {
+        "route": 500 * A_ROW,
+        "open_shard": 2000,
+        "set_active": 1000,
+    }
+    dear = {name: one.blocks for name, one in found.items() if one.blocks > allowed[name]}
+    assert not dear, f"{dear} of {found}"
+
+
+async def test_naive_plans_made_on_an_empty_queue_read_all_of_it(session: Session) -> None:
+    await load_naive(session, "plans_as_they_come")
+    found = await costs_of_a_full_queue(session, lanes=1000, hosts=100, deliveries=100_000)
+    assert max(one.blocks for one in found.values()) > 10 * A_ROW * BATCH, found
+
+
+async def drained_under_a_snapshot(
+    connect: Connect, session: Session, *, lanes: int, hosts: int, wrote: bool = False
+) -> Costs:
+    """Drain 20,000 deliveries while an idle transaction elsewhere keeps every dead row."""
+    costs = Costs()
+    await register_many(session, None, lanes, hosts=hosts)
+    await fill_inbox(session, 20_000)
+    holder = await connect()
+    await holder.begin("repeatable read")
+    await holder.fetchval("select count(*) from hookd.host")
+    if wrote:
+        await holder.fetchval("select pg_current_xact_id()")
+    await route_costs(session, costs.route)
+    assert await drain(session, costs, batch=500) == 20_000
+    await holder.rollback()
+    return costs
+
+
+@pytest.mark.parametrize("lanes, hosts", SHAPES)
+async def test_dead_rows_under_a_held_snapshot_cost_nothing(
+    connect: Connect, session: Session, lanes: int, hosts: int
+) -> None:
+    costs = await drained_under_a_snapshot(connect, session, lanes=lanes, hosts=hosts)
+    growth = {name: round(costs.growth(name), 2) for name in ("route", "claim", "record")}
+    assert max(growth.values()) <= 3, growth
+
+
+@pytest.mark.parametrize("lanes, hosts", SHAPES)
+async def test_naive_scans_without_floors_pay_for_every_dead_row(
+    connect: Connect, session: Session, lanes: int, hosts: int
+) -> None:
+    await load_naive(session, "no_floors")
+    costs = await drained_under_a_snapshot(connect, session, lanes=lanes, hosts=hosts)
+    growth = {name: round(costs.growth(name), 2) for name in ("route", "claim", "record")}
+    assert max(growth.values()) > 3, growth
+
+
+async def test_deliveries_due_at_one_moment_cost_nothing_more(connect: Connect, session: Session) -> None:
+    """A whole day's events that are to go out at nine o'clock: one due time, which no floor can part."""
+    costs = Costs()
+    await register_many(session, None, 1)
+    org = await session.fetchval("select org_id from hookd.subscription")
+    for _ in range(20):
+        await session.execute(
+            "select hookd.publish_bodies("
+            "array(select hookd.uuid7(hookd.clock()) from generate_series(1, 500)),"
+            " array_fill($1::uuid, array[500]), array_fill('t'::text, array[500]),"
+            " array_fill('{}'::text, array[500]),"
+            " array_fill(null::text, array[500]), array_fill($2::timestamptz, array[500]))",
+            org,
+            NOON + timedelta(seconds=60),
+        )
+    await route_costs(session, costs.route)
+    await session.execute("update hookd.test_clock set now = $1", NOON + timedelta(seconds=61))
+    holder = await connect()
+    await holder.begin("repeatable read")
+    await holder.fetchval("select count(*) from hookd.host")
+    assert await drain(session, costs, batch=250) == 10_000
+    await holder.rollback()
+    growth = {name: round(costs.growth(name), 2) for name in ("claim", "record")}
+    assert max(growth.values()) <= 3, growth
