@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import trio
-from daemon.store.events import NewEvent
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from quart import Blueprint
 from quart.wrappers import Response
@@ -22,6 +21,7 @@ from api.problems import FieldError, Problem, invalid
 from api.services import ApiSettings, Services
 from daemon.model import Role, uuid7, uuid7_time
 from daemon.signing.canonical import event_body
+from daemon.store.events import NewEvent
 
 _ENVELOPE_DEPTH = 2  # the array and the event around `data`
 _CHECKPOINT_EVERY = 50  # events

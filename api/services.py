@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from daemon.store.events import NewEvent
-from daemon.store.subscriptions import Subscription
-
 from api.auth import Authenticator
 from api.cursors import Cursors
 from daemon.egress.url import Url
+from daemon.store.events import NewEvent
+from daemon.store.subscriptions import Subscription
 
 
 class SubscriptionStore(Protocol):

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from daemon.store.subscriptions import Subscription, TooManySubscriptions
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from quart import Blueprint
 from quart.wrappers import Response
@@ -19,6 +18,7 @@ from api.services import ApiSettings, Services
 from daemon.egress.url import Url, UrlRefused
 from daemon.model import Role, rfc3339, uuid7
 from daemon.signing.secrets import generate_secret, parse_secret
+from daemon.store.subscriptions import Subscription, TooManySubscriptions
 
 _LISTING = "webhooks"
 _MAX_BODY = 64 * 1024  # bytes

@@ -52,8 +52,9 @@ class EgressError(httpx.TransportError):
     """A request that got no usable answer.
 
     `code` is one of `CODES`. `detail` is one printable sentence of at most `DETAIL_LIMIT` characters; it
-    names no resolved address, because the owner of a subscription may read it and could map an internal network
-    with it. `rule` names the rule that refused an address or URL. `phases` tells how far the request came.
+    names no resolved address, because the owner of a subscription may read it and could map an internal
+    network with it. `rule` names the rule that refused an address or URL. `phases` tells how far the request
+    came.
     """
 
     def __init__(self, code: str, detail: str, *, rule: str | None = None) -> None:

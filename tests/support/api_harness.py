@@ -34,7 +34,7 @@ TYPES = ("placement.created", "placement.updated", "attestation.issued", "match.
 
 def token(*roles: str, org: UUID = ORG, **claims: Any) -> str:
     """Return a token of `org` with `roles`, good for a minute."""
-    standard = {"exp": time.time() + 60, "sub": "tester", "org_id": str(org), "roles": list(roles)}
+    standard = {"exp": time.time() + 3600, "sub": "tester", "org_id": str(org), "roles": list(roles)}
     return jwt.encode({**standard, **claims}, SECRET, "HS256")
 
 

@@ -7,6 +7,6 @@ begin
         select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'hookd'::regnamespace and p.proconfig::text like '%enable_seqscan%'
     loop
-        execute format('alter function %s reset enable_seqscan', v_function);
+        execute format('alter function %s reset all', v_function);
     end loop;
 end $$;
