@@ -115,6 +115,9 @@ async def drain(session: Runs, costs: Costs, *, batch: int, most: int | None = N
 async def warm(session: Runs, calls: int = 12) -> None:
     """Let the session cache the plans of all hot functions while the queue is almost empty."""
     await register_many(session, None, 1)
+    await fill_inbox(session, 2)
+    await route_costs(session, [])
+    await fill_inbox(session, 1)
     await session.execute(
         "vacuum analyze"
     )  # as autovacuum does at night: the planner knows of almost no rows

@@ -1,34 +1,75 @@
 -- When may a claim find work again? Two functions answer it, for lanes and for hosts, from what is owed now; every
--- change of the queue ends with them. The caller holds the locks of all the hosts concerned.
+-- change of the queue ends with them, and only they (and route(), for lanes) write these rows: once a change, as under
+-- a held vacuum horizon each version of a row stays. The caller holds the locks of all the hosts concerned. Arrays run
+-- in parallel; one that is null says nothing.
 
--- Sets due and floor of lanes. p_early: no unleased delivery of the lane is due before the lesser of its floor and this.
--- A lane that was due and still is keeps its due, and with it its turn.
-create or replace function hookd.settle_lanes(p_subscriptions uuid[], p_early timestamptz[], p_now timestamptz) returns void
+-- p_early: no unleased delivery of the lane is due before the lesser of its floor and this. p_taken: deliveries that a
+-- claim leased. p_active: paused or resumed. The rest is what results say: p_flown are back, p_well of them answered well;
+-- p_verdicts: 'unanswered', 'badly' or 'answered', the worst of them; p_holds: until when Retry-After holds the lane;
+-- p_success: one succeeded; p_failed: failed attempts after the last success.
+create or replace function hookd.settle_lanes(
+    p_ids uuid[], p_now timestamptz, p_early timestamptz[] default null, p_taken integer[] default null,
+    p_active boolean[] default null, p_flown integer[] default null, p_well integer[] default null,
+    p_verdicts text[] default null, p_holds timestamptz[] default null, p_success boolean[] default null,
+    p_failed integer[] default null
+) returns void
 language plpgsql volatile as $$
 begin
     update hookd.lane l set
+        active = x.active,
+        proven = x.proven,
+        in_flight = x.in_flight,
+        window_size = x.window_size,
+        hold_until = x.hold_until,
+        failure_count = x.failure_count,
+        failing_since = x.failing_since,
         floor = x.first_due,
         due = case
-            when not l.active or l.in_flight >= l.window_size then 'infinity'
-            when greatest(x.first_due, l.hold_until) > p_now then greatest(x.first_due, l.hold_until)
-            when l.due <= p_now then l.due
+            when not x.active or x.in_flight >= x.window_size then 'infinity'
+            when greatest(x.first_due, x.hold_until) > p_now then greatest(x.first_due, x.hold_until)
+            -- to the back of the turn, and the further the more it was given
+            when x.taken > 0 then greatest(l.due, p_now + interval '1 microsecond' * (least(x.taken, 1000) - 1000))
+            when l.due <= p_now then l.due -- it keeps its turn
             else p_now end
     from (
-        select y.subscription_id, coalesce((
-            select d.due from hookd.delivery d
-            where d.subscription_id = y.subscription_id and d.lease is null and d.due >= least(k.floor, y.early)
-            order by d.due limit 1), 'infinity') as first_due
-        from unnest(p_subscriptions, p_early) y(subscription_id, early)
-        join hookd.lane k on k.subscription_id = y.subscription_id
+        select k.subscription_id, coalesce(y.taken, 0) as taken,
+            coalesce(y.active, k.active) as active,
+            case y.verdict when 'unanswered' then false when 'badly' then true when 'answered' then true
+                else k.proven end as proven,
+            k.in_flight + coalesce(y.taken, 0) - coalesce(y.flown, 0) as in_flight,
+            case when y.verdict in ('unanswered', 'badly') then 1
+                else least(10000, k.window_size + coalesce(y.well, 0)) end as window_size,
+            case when y.active then '-infinity' else greatest(k.hold_until, y.hold) end as hold_until,
+            case when y.active or y.success then 0 else k.failure_count end + coalesce(y.failed, 0) as failure_count,
+            case when y.active or y.success and y.failed = 0 then null
+                 when y.failed > 0 and (y.success or k.failing_since is null) then p_now
+                 else k.failing_since end as failing_since,
+            coalesce((
+                select d.due from hookd.delivery d
+                where d.subscription_id = k.subscription_id and d.lease is null and d.due >= least(k.floor, y.early)
+                order by d.due limit 1), 'infinity') as first_due
+        from unnest(p_ids, p_early, p_taken, p_active, p_flown, p_well, p_verdicts, p_holds, p_success, p_failed)
+            y(id, early, taken, active, flown, well, verdict, hold, success, failed)
+        join hookd.lane k on k.subscription_id = y.id
     ) x
     where l.subscription_id = x.subscription_id;
 end $$;
 
--- Sets ready_at, probe_at and their floors. p_subscriptions: the lanes that may have become due before their host's floor.
-create or replace function hookd.settle_hosts(p_hosts integer[], p_subscriptions uuid[], p_now timestamptz) returns void
+-- p_lanes: those that may have become due before their host's floor. p_taken: deliveries that a claim leased. p_flown:
+-- results that are back; p_failed of them could not connect, p_answered: at least one could.
+create or replace function hookd.settle_hosts(
+    p_ids integer[], p_now timestamptz, p_lanes uuid[] default null, p_taken integer[] default null,
+    p_flown integer[] default null, p_failed integer[] default null, p_answered boolean[] default null
+) returns void
 language plpgsql volatile as $$
 begin
     update hookd.host h set
+        tokens = x.tokens,
+        refilled_at = greatest(h.refilled_at, p_now), -- sessions that overlap may read the clock out of order
+        in_flight = x.in_flight,
+        circuit_failures = x.failures,
+        circuit_trips = x.trips,
+        blocked_until = x.blocked_until,
         ready_floor = x.ready,
         probe_floor = x.probe,
         ready_at = case when x.open then 'infinity' else greatest(x.ready, x.wait) end,
@@ -36,9 +77,9 @@ begin
                         when x.in_flight > 0 then 'infinity' -- the probe under way decides
                         else greatest(least(x.ready, x.probe), x.wait, x.blocked_until) end
     from (
-        select g.id, g.in_flight, g.blocked_until, hookd.circuit_open(g.circuit_failures) as open,
+        select g.*, hookd.circuit_open(g.failures) as open,
             case when g.in_flight >= g.cap then 'infinity'
-                 when g.tokens_now < 1 then p_now + make_interval(secs => (1 - g.tokens_now) / g.rate)
+                 when g.tokens < 1 then p_now + make_interval(secs => (1 - g.tokens) / g.rate)
                  else '-infinity' end as wait,
             least(e.ready, coalesce((
                 select l.due from hookd.lane l
@@ -48,10 +89,26 @@ begin
                 select l.due from hookd.lane l
                 where l.host_id = g.id and not l.proven and l.due >= g.probe_floor and l.due < 'infinity'
                 order by l.due limit 1), 'infinity')) as probe
-        from (select k.*, hookd.tokens_at(k, p_now) as tokens_now from hookd.host k where k.id = any (p_hosts)) g
+        from (
+            select k.id, k.cap, k.rate, k.ready_floor, k.probe_floor,
+                hookd.tokens_at(k, p_now) - coalesce(y.taken, 0) as tokens,
+                k.in_flight + coalesce(y.taken, 0) - coalesce(y.flown, 0) as in_flight,
+                case when y.answered then 0 when c.counts then k.circuit_failures + y.failed
+                    else k.circuit_failures end as failures,
+                case when y.answered then 0 when c.trips then k.circuit_trips + 1 else k.circuit_trips end as trips,
+                case when y.answered then '-infinity'
+                     when c.trips then p_now + make_interval(secs => hookd.circuit_block(k.circuit_trips, random()))
+                     else k.blocked_until end as blocked_until
+            from unnest(p_ids, p_taken, p_flown, p_failed, p_answered) y(id, taken, flown, failed, answered)
+            join hookd.host k on k.id = y.id
+            -- what fails while the circuit is open was sent before it opened
+            cross join lateral (select y.failed > 0 and k.blocked_until <= p_now as counts,
+                y.failed > 0 and k.blocked_until <= p_now
+                    and hookd.circuit_open(k.circuit_failures + y.failed) as trips) c
+        ) g
         left join (
             select l.host_id, min(l.due) filter (where l.proven) as ready, min(l.due) filter (where not l.proven) as probe
-            from hookd.lane l where l.subscription_id = any (p_subscriptions) group by l.host_id
+            from hookd.lane l where l.subscription_id = any (p_lanes) group by l.host_id
         ) e on e.host_id = g.id
     ) x
     where h.id = x.id;
@@ -68,6 +125,12 @@ $$;
 create or replace function hookd.circuit_open(p_failures integer) returns boolean
 language sql immutable parallel safe as $$ select p_failures >= 5 $$;
 
+-- Seconds for which an open circuit blocks: 5, doubling with each time in a row to 5 minutes, with 20 % jitter.
+create or replace function hookd.circuit_block(p_trips integer, p_random float8) returns float8
+language sql immutable parallel safe as $$
+    select least(300, 5 * 2.0 ^ least(p_trips, 10) * (0.8 + 0.4 * p_random))
+$$;
+
 -- Locks hosts in the one order that everybody uses. They are locked whatever they say now: a claim under way may be
 -- about to put one of them to sleep.
 create or replace function hookd.lock_hosts(p_hosts integer[]) returns void language plpgsql volatile as $$
@@ -82,4 +145,20 @@ begin
     if exists (select from hookd.lane l where l.subscription_id = any (p_subscriptions) and l.host_id <> all (p_hosts)) then
         raise exception 'a subscription moved to another host meanwhile' using errcode = '40001', hint = 'Try again.';
     end if;
+end $$;
+
+-- Gives hosts other limits, with effect at once: a host that was full or waited for a token may be ready now.
+create or replace function hookd.limit_hosts(p_names text[], p_rates float8[], p_bursts float8[], p_caps integer[])
+returns void
+language plpgsql volatile as $$
+declare
+    v_now timestamptz := hookd.clock();
+    v_ids integer[];
+begin
+    select array_agg(h.id) into v_ids from hookd.host h where h.name = any (p_names);
+    perform hookd.lock_hosts(v_ids);
+    update hookd.host h set rate = x.rate, burst = x.burst, cap = x.cap,
+        tokens = least(x.burst, hookd.tokens_at(h, v_now)), refilled_at = greatest(h.refilled_at, v_now)
+    from unnest(p_names, p_rates, p_bursts, p_caps) x(name, rate, burst, cap) where h.name = x.name;
+    perform hookd.settle_hosts(v_ids, v_now);
 end $$;

@@ -126,7 +126,7 @@ begin
         from unnest(v_subs, v_early) x(subscription_id, early)
         where l.subscription_id = x.subscription_id and (l.floor > x.early
             or l.active and l.in_flight < l.window_size and l.due > greatest(x.early, l.hold_until));
-        perform hookd.settle_hosts(v_hosts, v_subs, v_now);
+        perform hookd.settle_hosts(v_hosts, v_now, v_subs);
     end if;
 
     if v_last is not null then

@@ -18,6 +18,7 @@ declare
     v_ids   uuid[];
     v_from  uuid[];
     v_at    integer[];
+    v_taken integer[];
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'the queue needs read committed transactions'
@@ -41,12 +42,13 @@ begin
     v_share := greatest(1, ceil(p_batch::float8 / cardinality(v_hosts)));
 
     -- a second statement: it sees what was committed before the locks of the hosts were had
-    select array_agg(z.subscription_id), array_agg(z.id), array_agg(z.n) into v_lanes, v_homes, v_rows from (
-        select y.subscription_id, y.id, least(y.space, y.room / y.lanes + (y.turn <= y.room % y.lanes)::integer)::integer as n
+    select array_agg(z.subscription_id order by z.place, z.turn), array_agg(z.id order by z.place, z.turn),
+        array_agg(z.n order by z.place, z.turn) into v_lanes, v_homes, v_rows from (
+        select y.place, y.turn, y.subscription_id, y.id, least(y.space, y.room / y.lanes + (y.turn <= y.room % y.lanes)::integer)::integer as n
         from (
-            select l.subscription_id, r.id, l.space, least(r.room, v_share) as room,
+            select l.subscription_id, r.id, r.place, l.space, least(r.room, v_share) as room,
                 row_number() over (partition by r.id order by l.due) as turn, count(*) over (partition by r.id) as lanes
-            from unnest(v_hosts, v_rooms, v_open) r(id, room, open)
+            from unnest(v_hosts, v_rooms, v_open) with ordinality r(id, room, open, place)
             join hookd.host h on h.id = r.id
             cross join unnest(case when r.open then '{true,false}' else array[not p_probe] end) k(proven)
             cross join lateral (
@@ -73,31 +75,19 @@ begin
             returning d.id, d.subscription_id, d.host_id)
         select array_agg(t.id), array_agg(t.subscription_id), array_agg(t.host_id) into v_ids, v_from, v_at from taken t;
 
-        update hookd.lane l set
-            in_flight = x.flight,
-            floor = x.first_due,
-            due = case when x.flight >= l.window_size then 'infinity'
-                       else greatest(x.first_due, v_now) end -- to the back of the turn
-        from (
-            select k.subscription_id, k.in_flight + coalesce(c.n, 0) as flight, coalesce((
-                select d.due from hookd.delivery d
-                where d.subscription_id = k.subscription_id and d.lease is null and d.due >= k.floor
-                order by d.due limit 1), 'infinity') as first_due
-            from unnest(v_lanes) t(subscription_id)
-            join hookd.lane k on k.subscription_id = t.subscription_id
-            left join (select s, count(*)::integer as n from unnest(v_from) s group by s) c on c.s = k.subscription_id
-        ) x
-        where l.subscription_id = x.subscription_id;
+        select array_agg(coalesce(c.n, 0) order by t.k) into v_taken
+        from unnest(v_lanes) with ordinality t(id, k)
+        left join (select f, count(*)::integer as n from unnest(v_from) f group by f) c on c.f = t.id;
+        perform hookd.settle_lanes(v_lanes, v_now, p_taken => v_taken);
         if v_ids is not null then
             insert into hookd.lease (token, until, deliveries) values (p_token, v_now + p_lease, v_ids);
         end if;
     end if;
 
-    update hookd.host h set tokens = hookd.tokens_at(h, v_now) - coalesce(c.n, 0), refilled_at = v_now,
-        in_flight = h.in_flight + coalesce(c.n, 0)
-    from unnest(v_hosts) t(id) left join (select k, count(*)::integer as n from unnest(v_at) k group by k) c on c.k = t.id
-    where h.id = t.id;
-    perform hookd.settle_hosts(v_hosts, '{}', v_now);
+    select array_agg(coalesce(c.n, 0) order by t.k) into v_taken
+    from unnest(v_hosts) with ordinality t(id, k)
+    left join (select a, count(*)::integer as n from unnest(v_at) a group by a) c on c.a = t.id;
+    perform hookd.settle_hosts(v_hosts, v_now, p_taken => v_taken);
 
     return query
         select d.id, d.subscription_id, d.host_id, d.event_id, d.attempt, d.failures, s.revision, e.type, e.body

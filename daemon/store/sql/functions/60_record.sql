@@ -20,8 +20,14 @@ declare
     v_ok    boolean[];
     v_subs  uuid[];
     v_early timestamptz[];
-    v_off   uuid[];
-    v_why   text[];
+    v_flown integer[];
+    v_well  integer[];
+    v_verdicts text[];
+    v_holds timestamptz[];
+    v_success boolean[];
+    v_failed integer[];
+    v_active boolean[];
+    v_off   text[];
 begin
     perform set_config('synchronous_commit', 'off', true); -- a lost result only sends again
     select array_agg(distinct x.id) into v_locks from (
@@ -65,64 +71,46 @@ begin
         where ok),
     last as (select subscription, max(n) filter (where outcome = 'succeeded') as n from x group by subscription),
     y as (
-        select x.subscription, count(*)::integer as flown, bool_or(x.reason = 'gone') as gone,
+        select x.subscription, count(*)::integer as flown, coalesce(bool_or(x.reason = 'gone'), false) as gone,
             last.n is not null as success,
             count(*) filter (where x.outcome in ('retry', 'given_up') and x.n > coalesce(last.n, 0))::integer as failed,
             count(*) filter (where x.lane = 'answered_well')::integer as well,
-            coalesce(bool_or(x.lane in ('answered_badly', 'unanswered')), false) as badly,
-            coalesce(bool_or(x.lane = 'unanswered'), false) as unanswered,
-            coalesce(bool_or(x.lane in ('answered_well', 'answered_badly')), false) as answered,
+            case when bool_or(x.lane = 'unanswered') then 'unanswered'
+                 when bool_or(x.lane = 'answered_badly') then 'badly'
+                 when bool_or(x.lane = 'answered_well') then 'answered' end as verdict,
             v_now + make_interval(secs => max(x.hold)) as hold_until,
             v_now + make_interval(secs => min(case x.outcome when 'retry' then x.delay else 0 end)
                 filter (where x.outcome not in ('succeeded', 'given_up'))) as early
         from x join last on last.subscription = x.subscription group by x.subscription, last.n),
-    changed as (
-        update hookd.lane l set
-            in_flight = l.in_flight - y.flown,
-            window_size = case when y.badly then 1 else least(10000, l.window_size + y.well) end,
-            proven = case when y.unanswered then false else l.proven or y.answered end,
-            hold_until = greatest(l.hold_until, y.hold_until),
-            failure_count = case when y.success then 0 else l.failure_count end + y.failed,
-            failing_since = case when y.failed = 0 and y.success then null
-                                 when y.failed = 0 then l.failing_since
-                                 when y.success or l.failing_since is null then v_now
-                                 else l.failing_since end
-        from y where l.subscription_id = y.subscription
-        returning l.subscription_id, y.early, y.gone and l.active as gone,
-            l.active and y.failed > 0 and l.failing_since <= v_now - p_disable_after as failing)
-    select array_agg(subscription_id), array_agg(early), array_agg(subscription_id) filter (where gone or failing),
-        array_agg(case when gone then 'gone' else 'failing' end) filter (where gone or failing)
-    into v_subs, v_early, v_off, v_why from changed;
+    z as (
+        select y.*, case when y.gone then 'gone'
+            when y.failed > 0 and not y.success and l.failing_since <= v_now - p_disable_after then 'failing' end as off
+        from y join hookd.lane l on l.subscription_id = y.subscription)
+    select array_agg(subscription), array_agg(early), array_agg(flown), array_agg(well), array_agg(verdict),
+        array_agg(hold_until), array_agg(success), array_agg(failed),
+        array_agg(case when off is not null then false end), array_agg(off)
+    into v_subs, v_early, v_flown, v_well, v_verdicts, v_holds, v_success, v_failed, v_active, v_off from z;
 
     if v_subs is not null then
-        if v_off is not null then
-            perform hookd.switch_off(v_off, v_why);
-        end if;
-        perform hookd.settle_lanes(v_subs, v_early, v_now);
-
-        update hookd.host h set
-            in_flight = h.in_flight - y.flown,
-            circuit_failures = case when y.answered then 0 when y.counts then h.circuit_failures + y.failed
-                                    else h.circuit_failures end,
-            circuit_trips = case when y.answered then 0
-                                 when y.counts and hookd.circuit_open(h.circuit_failures + y.failed) then h.circuit_trips + 1
-                                 else h.circuit_trips end,
-            -- 5 s, doubling to 5 min, 20 % jitter
-            blocked_until = case when y.answered then '-infinity'
-                                 when y.counts and hookd.circuit_open(h.circuit_failures + y.failed)
-                                 then v_now + make_interval(secs => least(300, 5 * 2 ^ least(h.circuit_trips, 10)) * (0.8 + 0.4 * random()))
-                                 else h.blocked_until end
-        from (
-            select x.host, count(*)::integer as flown, count(*) filter (where x.failed)::integer as failed,
-                coalesce(bool_or(not x.failed), false) as answered,
-                -- what fails while the circuit is open was sent before it opened
-                bool_or(x.failed) and k.blocked_until <= v_now as counts
-            from unnest(v_ok, p_hosts, p_host_failed) x(ok, host, failed)
-            join hookd.host k on k.id = x.host
-            where x.ok group by x.host, k.blocked_until) y
-        where h.id = y.host;
-        perform hookd.settle_hosts(v_locks, v_subs, v_now);
+        perform hookd.switch_off(x.ids, x.reasons) from (
+            select array_agg(id) as ids, array_agg(reason) as reasons
+            from unnest(v_subs, v_off) x(id, reason) join hookd.lane l on l.subscription_id = x.id and l.active
+            where x.reason is not null) x
+        where x.ids is not null;
+        perform hookd.settle_lanes(v_subs, v_now, p_early => v_early, p_active => v_active, p_flown => v_flown,
+            p_well => v_well, p_verdicts => v_verdicts, p_holds => v_holds, p_success => v_success, p_failed => v_failed);
     end if;
+
+    -- of the hosts that are locked, also those of lanes that have moved away
+    select array_agg(coalesce(y.flown, 0) order by t.k), array_agg(coalesce(y.failed, 0) order by t.k),
+        array_agg(coalesce(y.answered, false) order by t.k)
+    into v_flown, v_failed, v_success
+    from unnest(v_locks) with ordinality t(id, k)
+    left join (
+        select x.host, count(*)::integer as flown, count(*) filter (where x.failed)::integer as failed,
+            bool_or(not x.failed) as answered
+        from unnest(v_ok, p_hosts, p_host_failed) x(ok, host, failed) where x.ok group by x.host) y on y.host = t.id;
+    perform hookd.settle_hosts(v_locks, v_now, v_subs, p_flown => v_flown, p_failed => v_failed, p_answered => v_success);
     delete from hookd.lease e where e.token = any (p_done);
     return v_ok;
 end $$;

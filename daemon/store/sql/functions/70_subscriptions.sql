@@ -39,14 +39,13 @@ begin
         where o.pattern <> e.pattern and o.pattern = any (hookd.patterns(e.pattern)));
 end $$;
 
--- Switches subscriptions off with a reason. The caller holds their hosts' locks and settles the lanes.
+-- Switches subscriptions off with a reason. The caller holds their hosts' locks and settles their lanes as not active.
 create or replace function hookd.switch_off(p_ids uuid[], p_reasons text[]) returns void language plpgsql volatile as $$
 begin
     update hookd.subscription s set is_active = false, disabled_reason = x.reason, revision = s.revision + 1
     from unnest(p_ids, p_reasons) x(id, reason) where s.id = x.id;
     delete from hookd.interest i using hookd.subscription s
     where s.id = any (p_ids) and i.org_id = s.org_id and i.subscription_id = s.id and i.pattern = any (s.events);
-    update hookd.lane l set active = false where l.subscription_id = any (p_ids);
 end $$;
 
 -- Pauses (p_active false) or resumes a subscription: nothing new is routed to it and what is owed is held, or goes on.
@@ -65,13 +64,11 @@ begin
     perform hookd.check_lanes_locked(array[p_id], array[v_host]);
     if p_active then
         update hookd.subscription s set is_active = true, disabled_reason = null, revision = s.revision + 1 where s.id = p_id;
-        update hookd.lane l set active = true, failing_since = null, failure_count = 0, hold_until = '-infinity'
-        where l.subscription_id = p_id;
         perform hookd.want(p_id);
     else
         perform hookd.switch_off(array[p_id], array[p_reason]);
     end if;
-    perform hookd.settle_lanes(array[p_id], array['-infinity'::timestamptz], v_now);
-    perform hookd.settle_hosts(array[v_host], array[p_id], v_now);
+    perform hookd.settle_lanes(array[p_id], v_now, p_active => array[p_active]);
+    perform hookd.settle_hosts(array[v_host], v_now, array[p_id]);
     return true;
 end $$;

@@ -37,8 +37,8 @@ begin
     select (select count(*) from lanes) + (select count(*) from hosts) into drifted;
 
     update hookd.host h set ready_floor = '-infinity', probe_floor = '-infinity' where h.id = any (v_hosts);
-    perform hookd.settle_lanes(v_subs, array_fill('-infinity'::timestamptz, array[coalesce(cardinality(v_subs), 0)]), v_now);
-    perform hookd.settle_hosts(v_hosts, v_subs, v_now);
+    perform hookd.settle_lanes(v_subs, v_now, array_fill('-infinity'::timestamptz, array[coalesce(cardinality(v_subs), 0)]));
+    perform hookd.settle_hosts(v_hosts, v_now, v_subs);
     select count(*) into v_n from hookd.host h
     where h.id = any (v_hosts) and least(h.ready_at, h.probe_at) <= v_now;
     last_host := v_hosts[cardinality(v_hosts)];

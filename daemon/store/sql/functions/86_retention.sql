@@ -23,8 +23,8 @@ begin
         select hookd.uuid7(v_now), g.subscription_id, g.id, g.event_id, coalesce(e.type, ''), g.attempt, false, 'expired',
             'expired', v_now
         from gone g left join lateral (select v.type from hookd.event v where v.id = g.event_id offset 0) e on true;
-        perform hookd.settle_lanes(v_subs, array_fill('infinity'::timestamptz, array[cardinality(v_subs)]), v_now);
-        perform hookd.settle_hosts(v_hosts, v_subs, v_now);
+        perform hookd.settle_lanes(v_subs, v_now);
+        perform hookd.settle_hosts(v_hosts, v_now, v_subs);
     end if;
     return (select count(*) from hookd.delivery d where d.event_id < p_before)
         + (select count(*) from hookd.inbox i where i.event_id < p_before);

@@ -7,7 +7,7 @@ begin
     for v_function in
         select p.oid::regprocedure from pg_proc p
         where p.pronamespace = (select c.relnamespace from pg_class c where c.oid = 'hookd.host'::regclass) and p.proname in ('publish', 'publish_batch', 'publish_bodies',
-            'open_shard', 'route', 'claim', 'record', 'expired_leases', 'leased', 'set_active', 'repair')
+            'open_shard', 'route', 'claim', 'record', 'expired_leases', 'leased', 'set_active', 'repair', 'limit_hosts')
     loop
         execute format('alter function %s set enable_seqscan = off', v_function);
         execute format('alter function %s set jit = off', v_function);

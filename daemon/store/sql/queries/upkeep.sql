@@ -12,13 +12,7 @@ where (p.types, p.max_bytes, p.max_depth) is distinct from ($1, $2, $3)
 select name, rate, burst, cap from hookd.host
 
 -- name: limit_hosts
--- The caller gives hosts in one batch; their new limits take effect with the next claim.
-with locked as (
-    select h.id, x.rate, x.burst, x.cap from hookd.host h
-    join unnest($1::text[], $2::float8[], $3::float8[], $4::integer[]) x(name, rate, burst, cap) on x.name = h.name
-    order by h.id for no key update of h)
-update hookd.host h set rate = k.rate, burst = k.burst, cap = k.cap, tokens = least(h.tokens, k.burst)
-from locked k where h.id = k.id
+select hookd.limit_hosts($1, $2, $3, $4)
 
 -- name: forget_keys
 delete from hookd.event_key where created_at < hookd.clock() - interval '24 hours'
