@@ -169,7 +169,7 @@ async def claim(
 
     async def take(connection: Connection, token: UUID, batch: int, probe: bool) -> list[Claimed]:
         rows = await connection.fetch(
-            claim_sql, token, batch, max(1, batch // 2), timedelta(seconds=lease), probe
+            claim_sql, token, batch, max(8, batch // 8), timedelta(seconds=lease), probe
         )
         return [Claimed(token, *row) for row in rows]
 

@@ -10,3 +10,4 @@ begin
         execute format('alter function %s reset all', v_function);
     end loop;
 end $$;
+create or replace function hookd.fresh_plans() returns void language sql as $$ select $$;

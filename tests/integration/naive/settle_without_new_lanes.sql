@@ -1,4 +1,9 @@
 -- Broken: whoever makes a lane due earlier does not lower its host's floor.
 alter function hookd.settle_hosts rename to settle_hosts_and_floors;
-create function hookd.settle_hosts(p_hosts integer[], p_subscriptions uuid[], p_now timestamptz) returns void
-language sql volatile as $$ select hookd.settle_hosts_and_floors(p_hosts, '{}', p_now) $$;
+create function hookd.settle_hosts(
+    p_ids integer[], p_now timestamptz, p_lanes uuid[] default null, p_taken integer[] default null,
+    p_flown integer[] default null, p_failed integer[] default null, p_answered boolean[] default null
+) returns void
+language sql volatile as $$
+    select hookd.settle_hosts_and_floors(p_ids, p_now, null, p_taken, p_flown, p_failed, p_answered)
+$$;

@@ -47,9 +47,10 @@ create or replace function hookd.publish_batch(
 ) returns uuid[]
 language plpgsql volatile security definer set search_path = pg_catalog as $$
 declare
-    v_ids uuid[] := '{}'::uuid[];
-    v_old uuid;
-    v_new integer[];
+    v_ids  uuid[] := '{}'::uuid[];
+    v_kept uuid[];
+    v_old  uuid;
+    n      integer;
 begin
     if coalesce(cardinality(types), 0) <> coalesce(cardinality(data), 0)
         or cardinality(keys) <> cardinality(types) or cardinality(publish_batch.deliver_after) <> cardinality(types) then
@@ -59,23 +60,22 @@ begin
     for i in 1 .. coalesce(cardinality(types), 0) loop
         perform hookd.check_event(publish_batch.org_id, types[i], publish_batch.data[i], keys[i]);
         v_ids[i] := hookd.uuid7(hookd.clock());
-        v_old := null;
-        if keys[i] is not null then
-            v_old := hookd.keep_key(publish_batch.org_id, keys[i], v_ids[i]);
-        end if;
-        if v_old is null then
-            v_new := v_new || i;
-        else
-            v_ids[i] := v_old;
+    end loop;
+    v_kept := v_ids;
+    for n in select k.n from unnest(keys) with ordinality k(key, n)
+             where k.key is not null order by k.key, k.n loop -- one order for all, so that two batches cannot deadlock
+        v_old := hookd.keep_key(publish_batch.org_id, keys[n], v_ids[n]);
+        if v_old is not null then
+            v_kept[n] := v_old;
         end if;
     end loop;
     insert into hookd.event (id, org_id, type)
-    select v_ids[n], publish_batch.org_id, types[n] from unnest(v_new) n;
+    select x.id, publish_batch.org_id, x.type from unnest(v_ids, v_kept, types) x(id, kept, type) where x.id = x.kept;
     insert into hookd.inbox (shard, event_id, org_id, type, data, deliver_after)
-    select uuid_hash(publish_batch.org_id) & 31, v_ids[n], publish_batch.org_id, types[n], publish_batch.data[n],
-        publish_batch.deliver_after[n]
-    from unnest(v_new) n;
-    return v_ids;
+    select uuid_hash(publish_batch.org_id) & 31, x.id, publish_batch.org_id, x.type, x.data, x.deliver_after
+    from unnest(v_ids, v_kept, types, publish_batch.data, publish_batch.deliver_after) x(id, kept, type, data, deliver_after)
+    where x.id = x.kept;
+    return v_kept;
 end $$;
 
 -- Refuses an event that could not be delivered, naming the fault and the remedy.

@@ -5,6 +5,12 @@ create or replace function hookd.patterns(p_type text) returns text[] language s
         from generate_series(1, cardinality(string_to_array(p_type, '.')) - 1) n), '{}')
 $$;
 
+-- Where to begin reading a shard. A floor beyond all that runs comes from another cluster (dump and restore), and says
+-- nothing here.
+create or replace function hookd.inbox_floor(p_floor xid8) returns xid8 language sql stable parallel safe as $$
+    select case when p_floor <= pg_snapshot_xmin(pg_current_snapshot()) then p_floor else '0'::xid8 end
+$$;
+
 -- Takes the inbox shard that has waited longest, under a lock that only routers use. Returns the shard's first events
 -- from SQL, whose bodies the router must write first; or one row without an event if none needs that; or nothing.
 create or replace function hookd.open_shard(p_limit integer)
@@ -19,17 +25,18 @@ begin
         raise exception 'the queue needs read committed transactions'
             using hint = 'Reset default_transaction_isolation for hookd''s role.';
     end if;
+    perform hookd.fresh_plans();
     select s.shard into v_shard from hookd.inbox_shard s
     where exists (
         select from hookd.inbox i
-        where i.shard = s.shard and i.xid >= least(s.floor, pg_snapshot_xmin(pg_current_snapshot())))
+        where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
+        offset 0) -- looked up shard by shard: as a join it would read the whole inbox
     order by s.served_at limit 1 for no key update skip locked;
     if not found then
         return;
     end if;
     -- the lock is had: what the router before us left is visible to the next statements
-    select least(s.floor, pg_snapshot_xmin(pg_current_snapshot())) into v_floor
-    from hookd.inbox_shard s where s.shard = v_shard;
+    select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = v_shard;
     return query
         select v_shard, i.event_id, i.type, i.data::text
         from (select * from hookd.inbox j where j.shard = v_shard and j.xid >= v_floor
@@ -66,8 +73,7 @@ begin
         update hookd.event e set body = x.body, problem = x.problem
         from unnest(p_ids, p_bodies, p_problems) x(id, body, problem) where e.id = x.id;
     end if;
-    select least(s.floor, pg_snapshot_xmin(pg_current_snapshot())) into v_floor
-    from hookd.inbox_shard s where s.shard = p_shard;
+    select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = p_shard;
 
     with e as materialized (
         select row_number() over (order by i.xid, i.event_id) as n, i.place, i.event_id, i.org_id, i.type, i.routed_to,

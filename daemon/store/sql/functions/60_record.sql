@@ -29,6 +29,7 @@ declare
     v_active boolean[];
     v_off   text[];
 begin
+    perform hookd.fresh_plans();
     perform set_config('synchronous_commit', 'off', true); -- a lost result only sends again
     select array_agg(distinct x.id) into v_locks from (
         select unnest(p_hosts) as id
@@ -121,11 +122,13 @@ returns table (token uuid, delivery_id uuid, subscription_id uuid, host_id integ
 language plpgsql volatile as $$
 #variable_conflict use_column
 begin
+    perform hookd.fresh_plans();
     return query
-        select e.token, d.id, d.subscription_id, d.host_id, d.event_id, v.type, d.attempt
+        select e.token, d.id, d.subscription_id, d.host_id, d.event_id, coalesce(v.type, ''), d.attempt
         from (select * from hookd.lease l where l.until <= hookd.clock() order by l.until limit p_limit) e
         left join lateral (
-            select d.* from unnest(e.deliveries) u(id) join hookd.delivery d on d.id = u.id and d.lease = e.token offset 0) d on true
+            select f.* from unnest(e.deliveries) u(id) cross join lateral (
+                select * from hookd.delivery g where g.id = u.id and g.lease = e.token offset 0) f offset 0) d on true
         left join lateral (select w.type from hookd.event w where w.id = d.event_id offset 0) v on true;
 end $$;
 
@@ -135,11 +138,13 @@ returns table (token uuid, delivery_id uuid, subscription_id uuid, host_id integ
 language plpgsql volatile as $$
 #variable_conflict use_column
 begin
+    perform hookd.fresh_plans();
     return query
         select e.token, d.id, d.subscription_id, d.host_id, d.event_id, v.type, d.attempt
         from hookd.lease e
         cross join lateral (
-            select d.* from unnest(e.deliveries) u(id) join hookd.delivery d on d.id = u.id and d.lease = e.token offset 0) d
+            select f.* from unnest(e.deliveries) u(id) cross join lateral (
+                select * from hookd.delivery g where g.id = u.id and g.lease = e.token offset 0) f offset 0) d
         cross join lateral (select w.type from hookd.event w where w.id = d.event_id offset 0) v
         where e.token = p_token;
 end $$;

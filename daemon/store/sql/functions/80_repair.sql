@@ -8,8 +8,7 @@ declare
     v_now   timestamptz := hookd.clock();
     v_hosts integer[];
     v_subs  uuid[];
-    v_old   integer;
-    v_n     integer;
+    v_due   integer[];
 begin
     select array_agg(x.id order by x.id) into v_hosts from (
         select h.id from hookd.host h where h.id > p_after order by h.id limit p_limit for no key update) x;
@@ -17,7 +16,7 @@ begin
         return;
     end if;
     select array_agg(l.subscription_id) into v_subs from hookd.lane l where l.host_id = any (v_hosts);
-    select count(*) into v_old from hookd.host h
+    select coalesce(array_agg(h.id), '{}') into v_due from hookd.host h
     where h.id = any (v_hosts) and least(h.ready_at, h.probe_at) <= v_now;
 
     with held as (
@@ -39,9 +38,8 @@ begin
     update hookd.host h set ready_floor = '-infinity', probe_floor = '-infinity' where h.id = any (v_hosts);
     perform hookd.settle_lanes(v_subs, v_now, array_fill('-infinity'::timestamptz, array[coalesce(cardinality(v_subs), 0)]));
     perform hookd.settle_hosts(v_hosts, v_now, v_subs);
-    select count(*) into v_n from hookd.host h
-    where h.id = any (v_hosts) and least(h.ready_at, h.probe_at) <= v_now;
+    select count(*) into asleep from hookd.host h
+    where h.id = any (v_hosts) and h.id <> all (v_due) and least(h.ready_at, h.probe_at) <= v_now;
     last_host := v_hosts[cardinality(v_hosts)];
-    asleep := greatest(0, v_n - v_old);
     return next;
 end $$;

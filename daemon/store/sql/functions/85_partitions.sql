@@ -3,7 +3,7 @@
 
 -- Makes the partitions that are missing from p_from to p_until; returns the names of those made.
 create or replace function hookd.make_partitions(p_from timestamptz, p_until timestamptz) returns setof text
-language plpgsql volatile as $$
+language plpgsql volatile set timezone = 'UTC' as $$
 declare
     v_table text;
     v_week  timestamptz;
@@ -12,10 +12,9 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('hookd.partitions', 'hookd.event'::regclass::oid::bigint));
     foreach v_table in array array['event', 'attempt'] loop
         for v_week in
-            select w from generate_series(date_trunc('week', p_from at time zone 'UTC') at time zone 'UTC', p_until,
-                interval '7 days') w
+            select w from generate_series(date_trunc('week', p_from), p_until, interval '7 days') w
         loop
-            v_name := v_table || to_char(v_week at time zone 'UTC', '"_"YYYYMMDD');
+            v_name := v_table || to_char(v_week, '"_"YYYYMMDD');
             if to_regclass('hookd.' || v_name) is null then
                 execute format('create table hookd.%I (like hookd.%I including all)', v_name, v_table);
                 execute format('alter table hookd.%I attach partition hookd.%I for values from (%L) to (%L)', v_table, v_name,
@@ -28,9 +27,9 @@ end $$;
 
 -- The partitions with the time at which they end.
 create or replace function hookd.partitions() returns table (parent text, name text, ends_at timestamptz, detached boolean)
-language sql stable as $$
+language sql stable set timezone = 'UTC' as $$
     select p.relname::text, c.relname::text,
-        to_timestamp(substring(c.relname from '_(\d{8})$'), 'YYYYMMDD') at time zone 'UTC' at time zone 'UTC' + interval '7 days',
+        to_timestamp(substring(c.relname from '_(\d{8})$'), 'YYYYMMDD') + interval '7 days',
         i.inhdetachpending
     from pg_inherits i
     join pg_class p on p.oid = i.inhparent
