@@ -1,8 +1,6 @@
 """Publishing events."""
 
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,16 +14,14 @@ from api.asgi import current_request, json_response
 from api.auth import Caller
 from api.bodies import pointer, read_json, validated
 from api.commits import finish
-from api.event_types import refusal
+from api.new_event import LONGEST_KEY, BadFieldError, EventRules, new_event
 from api.problems import FieldError, Problem, invalid
 from api.services import ApiSettings, Services
-from daemon.model import Role, uuid7, uuid7_time
-from daemon.signing.canonical import event_body
+from daemon.model import Role
 from daemon.store.events import NewEvent
 
 _ENVELOPE_DEPTH = 2  # the array and the event around `data`
 _CHECKPOINT_EVERY = 50  # events
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ONLY_PLATFORM = "needs the role platform; leave it out to publish for the token's own organisation"
 
 
@@ -36,7 +32,7 @@ class IncomingEvent(BaseModel):
 
     type: str
     data: Any
-    key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    key: Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)] | None = None
     deliver_after: str | None = None
     # The only field that JSON has no type for: its text may be read.
     org_id: Annotated[UUID, Field(strict=False)] | None = None
@@ -101,12 +97,13 @@ async def _events(
     """Return the events as they are kept; raises a 422 `Problem` that names each bad field."""
     events: list[NewEvent] = []
     errors: list[FieldError] = []
+    rules = EventRules(settings.event_types, settings.max_event, settings.max_depth)
     for index, item in enumerate(given):
         if index % _CHECKPOINT_EVERY == _CHECKPOINT_EVERY - 1:
             await trio.lowlevel.checkpoint()  # a large batch lets others have their turn
         try:
-            events.append(_event(item, caller, settings))
-        except _BadField as error:
+            events.append(_event(item, caller, rules))
+        except BadFieldError as error:
             place = pointer(index, error.name) if batch else pointer(error.name)
             errors.append(FieldError(place, error.advice))
     if errors:
@@ -114,44 +111,14 @@ async def _events(
     return events
 
 
-def _event(item: IncomingEvent, caller: Caller, settings: ApiSettings) -> NewEvent:
+def _event(item: IncomingEvent, caller: Caller, rules: EventRules) -> NewEvent:
     if item.org_id is not None and Role.PLATFORM not in caller.roles:
         raise Problem(403, "missing-role", f"org_id {_ONLY_PLATFORM}.")
-    unknown = refusal(item.type, settings.event_types)
-    if unknown is not None:
-        raise _BadField("type", unknown)
-    deliver_after = None if item.deliver_after is None else _moment(item.deliver_after)
-    identifier = uuid7()
-    body = event_body(identifier, item.type, uuid7_time(identifier), item.data)
-    if len(body) > settings.max_event:  # the body is ASCII
-        advice = (
-            f"makes an event of {len(body)} bytes; the most is {settings.max_event}: send a reference instead"
-        )
-        raise _BadField("data", advice)
-    return NewEvent(
-        id=identifier,
+    return new_event(
+        rules,
         org_id=item.org_id or caller.org_id,
-        type=item.type,
-        body=body,
+        event_type=item.type,
+        data=item.data,
         key=item.key,
-        deliver_after=deliver_after,
+        deliver_after=item.deliver_after,
     )
-
-
-def _moment(text: str) -> datetime:
-    """Return the moment that an RFC 3339 time with an offset names, in UTC."""
-    if _RFC3339.fullmatch(text):
-        try:
-            return datetime.fromisoformat(text.upper()).astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise _BadField("deliver_after", "must be an RFC 3339 time with an offset, as in 2026-03-10T10:00:00Z")
-
-
-class _BadField(Exception):
-    """What is wrong with one field of an event."""
-
-    def __init__(self, name: str, advice: str) -> None:
-        super().__init__(advice)
-        self.name = name
-        self.advice = advice

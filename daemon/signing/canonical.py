@@ -110,6 +110,11 @@ def canonical(value: JSON) -> str:
         raise Unrepresentable(f"a number that JSON cannot carry ({error}); send it as a string") from None
 
 
+def nests_deeper(text: str, max_depth: int) -> bool:
+    """Tell whether more than `max_depth` arrays and objects of a JSON text lie inside each other."""
+    return _deeper_than(text.encode().replace(b"\\\\", b".."), max_depth)
+
+
 def event_body(event_id: UUID, event_type: str, timestamp: datetime, data: JSON) -> str:
     """Return the canonical text of an event, the body of every request made for it. Raises as `canonical`."""
     return canonical({"data": data, "id": str(event_id), "timestamp": rfc3339(timestamp), "type": event_type})

@@ -96,7 +96,7 @@ async def test_plans_made_on_an_empty_queue_are_good_for_a_full_one(
 
 @pytest.fixture
 def undisturbed_url() -> Iterator[str]:
-    """A migrated database on a server of its own: what other tests do on theirs makes sessions forget plans."""
+    """A migrated database on a server of its own: what other tests do makes sessions forget their plans."""
     with (
         reachable_directory() as directory,
         server(directory) as server_url,
@@ -111,7 +111,7 @@ async def test_naive_plans_made_on_an_empty_queue_read_all_of_it(
     async with connect_session(undisturbed_url) as session:
         await prepare(session)
         await load_naive(session, "plans_as_they_come")
-        found = await costs_of_a_full_queue(session, lanes=1000, hosts=100, deliveries=30_000)
+        found = await costs_of_a_full_queue(session, lanes=1000, hosts=100, deliveries=15_000)
     assert max(one.blocks for one in found.values()) > 3 * A_ROW * BATCH, found
 
 

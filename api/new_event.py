@@ -1,0 +1,73 @@
+"""From what a publisher gives to the event that is kept: rules that every way of publishing shares. Pure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from api.event_types import refusal
+from daemon.model import uuid7, uuid7_time
+from daemon.signing.canonical import JSON, event_body, nests_deeper
+from daemon.store.events import NewEvent
+
+LONGEST_KEY = 256
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+class BadFieldError(Exception):
+    """A field of an event that cannot be taken: its name, and what is wrong with it and to be done."""
+
+    def __init__(self, name: str, advice: str) -> None:
+        super().__init__(f"{name}: {advice}")
+        self.name = name
+        self.advice = advice
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """What events may be: of a known type, at most so many bytes long and nested so deep."""
+
+    types: Sequence[str]
+    max_bytes: int
+    max_depth: int
+
+
+def new_event(
+    rules: EventRules,
+    *,
+    org_id: UUID,
+    event_type: str,
+    data: JSON,
+    key: str | None = None,
+    deliver_after: str | None = None,
+) -> NewEvent:
+    """Return the event with a new id and its canonical body. Error: `BadFieldError`."""
+    unknown = refusal(event_type, rules.types)
+    if unknown is not None:
+        raise BadFieldError("type", unknown)
+    if key is not None and not 1 <= len(key) <= LONGEST_KEY:
+        raise BadFieldError("key", f"must be a string of 1 to {LONGEST_KEY} characters")
+    when = None if deliver_after is None else _moment(deliver_after)
+    identifier = uuid7()
+    body = event_body(identifier, event_type, uuid7_time(identifier), data)
+    if len(body) > rules.max_bytes:  # the body is ASCII
+        advice = (
+            f"makes an event of {len(body)} bytes; the most is {rules.max_bytes}: send a reference instead"
+        )
+        raise BadFieldError("data", advice)
+    if nests_deeper(body, rules.max_depth + 1):  # the body is one object around the data
+        raise BadFieldError("data", f"is nested deeper than {rules.max_depth} levels; flatten it")
+    return NewEvent(identifier, org_id, event_type, body, key, when)
+
+
+def _moment(text: str) -> datetime:
+    """Return the moment that an RFC 3339 time with an offset names, in UTC."""
+    if _RFC3339.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+    raise BadFieldError(
+        "deliver_after", "must be an RFC 3339 time with an offset, as in 2026-03-10T10:00:00Z"
+    )

@@ -1,0 +1,1 @@
+"""Benchmarks: each measures in one run what it compares, so that only ratios need to be believed."""
