@@ -128,9 +128,8 @@ async def run(url: str, events: int, batch: int) -> None:
     """Measure every shape and print the table."""
     connection = await asyncpg.connect(url)
     version = await connection.fetchval("show server_version")
-    print(
-        f"Postgres {version}, one connection, batches of {batch}, {events} deliveries a shape; µs a delivery, medians"
-    )
+    print(f"Postgres {version}, one connection, {events} deliveries a shape in batches of {batch}")
+    print("microseconds a delivery, medians; write-ahead log of claim and record")
     print(f"{'lanes on hosts':>14}{'publish':>9}{'route':>9}{'claim':>9}{'record':>9}{'WAL, B':>9}")
     for lanes, hosts in SHAPES:
         print(await drain(connection, lanes, hosts, events, batch), flush=True)
