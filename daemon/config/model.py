@@ -92,7 +92,7 @@ class AuthConfig(Section):
     public_key_file: _Path = ""
     """PEM file with the public key of whoever issues tokens."""
     jwks_url: Annotated[str, Text(checks.jwks_url)] = ""
-    """URL of the issuer's key set (RFC 7517)."""
+    """Reserved for the URL of the issuer's key set (RFC 7517): must be empty."""
     issuer: Annotated[str, Text()] = ""
     """Required `iss`; "": not checked."""
     audience: Annotated[str, Text()] = ""
@@ -146,7 +146,7 @@ class EventsConfig(Section):
     types: Annotated[tuple[_EventType, ...], _SOME] = _EVENT_TYPES
     """Types that may be published and subscribed to."""
     schemas: dict[_EventType, Annotated[str, Text(checks.not_empty)]] = Field(default_factory=dict)
-    """For an event type, a file with the JSON Schema of its data."""
+    """Reserved for JSON Schemas of event types' data: must be empty."""
     max_bytes: Annotated[int, Size("16", "64MiB")] = _MIB
     """Bytes of one event's canonical body."""
     max_depth: Annotated[int, Whole(1, 500)] = 64
@@ -262,7 +262,7 @@ class MetricsConfig(Section):
     """`[metrics]`."""
 
     bind: Annotated[str, Text(checks.optional_bind_address)] = ""
-    """Address for /metrics and /health, as api.bind; "": the API's."""
+    """Reserved for the address of /metrics: must be empty."""
 
 
 class LoggingConfig(Section):

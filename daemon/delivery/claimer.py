@@ -3,13 +3,14 @@
 import logging
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import trio
 
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.recorder import Leases
-from daemon.delivery.sender import Sender, interrupted
+from daemon.delivery.sender import Sender
 from daemon.delivery.targets import Targets
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.queue import Claim, Claimed, Result, claim, leased
@@ -81,7 +82,7 @@ class Senders:
                 result = await self._sender.send(claimed)
             except trio.Cancelled:
                 with trio.move_on_after(HAND_BACK, shield=True):
-                    await self._results.send(interrupted(claimed))
+                    await self._results.send(claimed.result("interrupted", "interrupted", datetime.now(UTC)))
                 raise
             finally:
                 self._busy -= 1

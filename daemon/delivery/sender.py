@@ -54,7 +54,7 @@ class Sender:
         """Make one attempt and return its result. It fails only by being cancelled."""
         target = self._targets.get(claimed.subscription_id)
         if target is None:
-            return unsent(claimed)  # deleted meanwhile: nothing is owed any more
+            return claimed.result("unsent")  # deleted meanwhile: nothing is owed any more
         now = time.time()
         began = trio.current_time()
         status, code, retry_after, excerpt = None, None, None, None
@@ -123,33 +123,6 @@ class Sender:
             user_agent=rules.user_agent,
         )
         return await self._post(target.url, headers, body, timeout=rules.timeout)
-
-
-def unsent(claimed: Claimed) -> Result:
-    """Return the result that gives a delivery back as if it had not been claimed."""
-    return _given_back(claimed, "unsent")
-
-
-def interrupted(claimed: Claimed) -> Result:
-    """Return the result of a request that was cut off by our own stop: it may have arrived."""
-    return _given_back(claimed, "interrupted", error="interrupted", started=datetime.now(UTC))
-
-
-def _given_back(
-    claimed: Claimed, outcome: str, *, error: str | None = None, started: datetime | None = None
-) -> Result:
-    return Result(
-        token=claimed.token,
-        delivery_id=claimed.delivery_id,
-        subscription_id=claimed.subscription_id,
-        host_id=claimed.host_id,
-        event_id=claimed.event_id,
-        event_type=claimed.event_type,
-        attempt=claimed.attempt,
-        outcome=outcome,
-        error=error,
-        started=started,
-    )
 
 
 def log_attempt(result: Result) -> None:

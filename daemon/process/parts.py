@@ -59,6 +59,7 @@ class Parts:
         self.bells = Bells(Doorbell(), Doorbell())
         self.vault = Vault(*prepared.master_keys)
         config = prepared.config
+        _refuse_reserved(config)
         self.pool = Pool(max_idle=max(256, config.delivery.concurrency))
         try:
             exchange = make_exchange(
@@ -195,11 +196,21 @@ class Parts:
         return create_app(services)
 
 
+def _refuse_reserved(config: Config) -> None:
+    """Refuse settings that this version has no use for, rather than let somebody believe in them."""
+    reserved = {
+        "auth.jwks_url": (config.auth.jwks_url, "set auth.public_key_file to the issuer's PEM file"),
+        "events.schemas": (config.events.schemas, "check data before it is published"),
+        "metrics.bind": (config.metrics.bind, "ask /health/ready on the API's address"),
+    }
+    for key, (value, remedy) in reserved.items():
+        if value:
+            raise StartError(f"{key} is reserved for a later version: leave it empty, and {remedy}")
+
+
 def _key_source(config: Config, token_key: bytes) -> KeySource:
     """Return the keys for tokens. Error: ValueError."""
     auth = config.auth
-    if auth.jwks_url:
-        raise ValueError("auth.jwks_url is not served yet: set auth.public_key_file to the issuer's PEM file")
     source: KeySource = PublicKey(token_key) if auth.public_key_file else SecretKey(token_key)
     if not any(source.serves(algorithm) for algorithm in auth.algorithms):
         file = Path(auth.public_key_file or auth.secret_file)

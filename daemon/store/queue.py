@@ -18,42 +18,6 @@ REPAIR_HOSTS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """A leased delivery, with what is needed to send it. `attempt` counts from 1, `failures` those before."""
-
-    token: UUID
-    delivery_id: UUID
-    subscription_id: UUID
-    host_id: int
-    event_id: UUID
-    attempt: int
-    failures: int
-    revision: int
-    event_type: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class TargetRow:
-    """Where a subscription wants its events, and its encrypted secrets, newest first, good until then."""
-
-    subscription_id: UUID
-    revision: int
-    url: str
-    secrets: tuple[bytes, ...]
-    secrets_until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a claim brought. `next_due`: seconds until another may bring more, None while nothing is owed."""
-
-    deliveries: list[Claimed]
-    targets: list[TargetRow]
-    next_due: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """What became of a leased delivery. `outcome`: succeeded, retry, given_up, interrupted or unsent.
 
@@ -84,7 +48,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A delivery that a lease holds, without what is needed to send it."""
+    """A delivery that a lease holds. `attempt` counts from 1."""
 
     token: UUID
     delivery_id: UUID
@@ -108,6 +72,35 @@ class Held:
             error=error,
             started=started,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed(Held):
+    """A leased delivery with what is needed to send it. `failures`: the failed attempts before."""
+
+    failures: int
+    revision: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """Where a subscription wants its events, and its encrypted secrets, newest first, good until then."""
+
+    subscription_id: UUID
+    revision: int
+    url: str
+    secrets: tuple[bytes, ...]
+    secrets_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim brought. `next_due`: seconds until another may bring more, None while nothing is owed."""
+
+    deliveries: list[Claimed]
+    targets: list[TargetRow]
+    next_due: float | None
 
 
 @dataclass(frozen=True, slots=True)

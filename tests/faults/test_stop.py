@@ -10,7 +10,7 @@ import trio
 from tests.faults.test_kill import owed_nothing
 from tests.support.daemon import running
 from tests.support.publishing import publish_many, rows
-from tests.support.receiver import Received, Reply, receiving
+from tests.support.receiver import Received, Reply, hang, receiving
 from tests.support.scale import scale
 
 EVENTS = scale(3_000, 20_000)
@@ -49,10 +49,6 @@ async def test_sigterm_under_load(tmp_path: Path, postgres_url: str) -> None:
 
 
 async def test_a_hung_receiver_does_not_hold_up_the_stop(tmp_path: Path, postgres_url: str) -> None:
-    async def hang(request: Received) -> Reply:
-        await trio.sleep_forever()
-        raise AssertionError
-
     org = uuid4()
     async with (
         receiving(hang) as receiver,
@@ -71,10 +67,6 @@ async def test_a_hung_receiver_does_not_hold_up_the_stop(tmp_path: Path, postgre
 
 
 async def test_a_second_signal_ends_at_once(tmp_path: Path, postgres_url: str) -> None:
-    async def hang(request: Received) -> Reply:
-        await trio.sleep_forever()
-        raise AssertionError
-
     org = uuid4()
     async with (
         receiving(hang) as receiver,

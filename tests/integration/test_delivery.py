@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from tests.support.daemon import Daemon, running
 from tests.support.publishing import publish_many, rows, with_postgres
-from tests.support.receiver import Received, Reply, receiving
+from tests.support.receiver import Received, Reply, hang, receiving
 
 QUICK = {"delivery__retry_schedule": ["200ms", "200ms", "200ms"], "delivery__timeout": "1s"}
 
@@ -144,10 +144,6 @@ async def test_a_refused_connection_opens_the_circuit_and_a_probe_closes_it(
 
 
 async def test_hung_receivers_leave_senders_for_the_others(tmp_path: Path, postgres_url: str) -> None:
-    async def hang(request: Received) -> Reply:
-        await trio.sleep_forever()
-        raise AssertionError
-
     hung, well = uuid4(), uuid4()
     async with (
         receiving(hang, ports=20) as sick,

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -140,3 +141,28 @@ async def test_sessions_in_another_isolation_are_refused(tmp_path: Path, postgre
     assert status == 1
     assert "reset default_transaction_isolation" in said
     assert "Traceback" not in said
+
+
+async def test_a_reserved_setting_is_refused(tmp_path: Path, postgres_url: str) -> None:
+    status, said = await refused(tmp_path / "d", postgres_url, metrics__bind="127.0.0.1:0")
+    assert status == 1
+    assert "metrics.bind is reserved" in said
+
+
+async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        async with running(tmp_path, postgres_url) as daemon:
+            assert await daemon.stop() == 0
+        manager.setblocking(False)
+        told: list[str] = []
+        with suppress(BlockingIOError):
+            while True:
+                told.append(manager.recv(4096).decode().splitlines()[0])
+    assert told.count("WATCHDOG=1") >= 1
+    assert [one for one in told if one != "WATCHDOG=1"] == ["READY=1", "STOPPING=1"]

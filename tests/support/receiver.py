@@ -41,6 +41,12 @@ async def accept(request: Received) -> Reply:
     return Reply()
 
 
+async def hang(request: Received) -> Reply:
+    """Take the request and never answer."""
+    await trio.sleep_forever()
+    raise AssertionError
+
+
 class Receiver:
     """Listens on loopback; `requests` grows as requests come, `in_flight` counts those not yet answered."""
 

@@ -2,8 +2,8 @@
 -- waiting first, a host's lanes take turns. p_probe: take from lanes that have not answered in time of late and from hosts
 -- whose circuit is half open, instead of from the proven ones. The same token gives the lease back (record()).
 create or replace function hookd.claim(p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean)
-returns table (delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, attempt smallint, failures smallint,
-    revision integer, event_type text, body text)
+returns table (delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, event_type text, attempt smallint,
+    failures smallint, revision integer, body text)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -96,7 +96,7 @@ begin
     perform hookd.settle_hosts(v_hosts, v_now, p_taken => v_taken);
 
     return query
-        select d.id, d.subscription_id, d.host_id, d.event_id, d.attempt, d.failures, s.revision, e.type, e.body
+        select d.id, d.subscription_id, d.host_id, d.event_id, e.type, d.attempt, d.failures, s.revision, e.body
         from hookd.delivery d
         join hookd.subscription s on s.id = d.subscription_id
         -- lateral with offset 0: else a cached plan may join over full index scans of every event partition
