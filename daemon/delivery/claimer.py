@@ -137,8 +137,11 @@ async def serve_claimer(
                 await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
                 continue
             _hand_over(claimed, tokens[1], senders, targets, leases)
-            if claimed.next_due is None or claimed.next_due > 0:
-                await doorbell.wait(min(LONGEST_POLL, claimed.next_due or LONGEST_POLL))
+            wait = LONGEST_POLL if claimed.next_due is None else min(LONGEST_POLL, claimed.next_due)
+            if not claimed.deliveries:
+                wait = max(wait, GATHER)  # what is due may be in another daemon's hands just now
+            if wait:
+                await doorbell.wait(wait)
 
 
 def _hand_over(claimed: Claim, probe_token: UUID, senders: Senders, targets: Targets, leases: Leases) -> None:

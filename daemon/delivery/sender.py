@@ -112,16 +112,19 @@ class Sender:
         if not target.keys:
             raise EgressError("key_missing", "No secret could be opened to sign with; rotate the secret.")
         body = claimed.body.encode()
-        headers = signature_headers(
-            target.keys,
-            event_id=claimed.event_id,
-            delivery_id=claimed.delivery_id,
-            event_type=claimed.event_type,
-            timestamp=timestamp,
-            body=body,
-            prefix=rules.header_prefix,
-            user_agent=rules.user_agent,
-        )
+        try:
+            headers = signature_headers(
+                target.keys,
+                event_id=claimed.event_id,
+                delivery_id=claimed.delivery_id,
+                event_type=claimed.event_type,
+                timestamp=timestamp,
+                body=body,
+                prefix=rules.header_prefix,
+                user_agent=rules.user_agent,
+            )
+        except ValueError as error:
+            raise EgressError("header_invalid", str(error)) from error
         return await self._post(target.url, headers, body, timeout=rules.timeout)
 
 

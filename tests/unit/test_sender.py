@@ -1,0 +1,117 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+from daemon.delivery.sender import Rules, Sender
+from daemon.delivery.targets import Targets
+from daemon.egress.errors import EgressError, Phases
+from daemon.egress.response import Answer
+from daemon.egress.url import Url, parse_url
+from daemon.signing.secrets import generate_secret
+from daemon.signing.vault import VaultError
+from daemon.store.queue import Claimed, TargetRow
+
+SUBSCRIPTION = uuid4()
+RULES = Rules(
+    timeout=1.0,
+    retry_schedule=(5.0,),
+    retry_jitter=0.0,
+    retry_after_max=60.0,
+    header_prefix="X-Alter-",
+    user_agent="hookd/test",
+)
+
+
+class Wire:
+    """Stands for the network: gives what it is told to and keeps what it was sent."""
+
+    def __init__(self, outcome: Answer | EgressError) -> None:
+        self.outcome = outcome
+        self.sent: list[tuple[Url, dict[bytes, bytes], bytes]] = []
+
+    async def __call__(
+        self, url: Url, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, timeout: float
+    ) -> Answer:
+        self.sent.append((url, dict(headers), body))
+        if isinstance(self.outcome, EgressError):
+            raise self.outcome
+        return self.outcome
+
+
+def answer(status: int, *headers: tuple[bytes, bytes], excerpt: bytes = b"") -> Answer:
+    return Answer(status, list(headers), excerpt, False, Phases(first_byte=0.01, total=0.02))
+
+
+def claimed(event_type: str = "match.proposed", failures: int = 0) -> Claimed:
+    return Claimed(
+        token=uuid4(),
+        delivery_id=uuid4(),
+        subscription_id=SUBSCRIPTION,
+        host_id=1,
+        event_id=uuid4(),
+        event_type=event_type,
+        attempt=failures + 1,
+        failures=failures,
+        revision=1,
+        body='{"data":1}',
+    )
+
+
+def sender(wire: Wire, url: str = "https://example.com/hook", *, sealed: bool = False) -> Sender:
+    secret = generate_secret()
+
+    def unseal(ciphertext: bytes, subscription: object) -> str:
+        if sealed:
+            raise VaultError("no key opens it")
+        return secret
+
+    targets = Targets(parse_url=lambda text: parse_url(text, https_only=True, ports=()), unseal=unseal)
+    targets.learn([TargetRow(SUBSCRIPTION, 1, url, (b"x",), None)])
+    return Sender(post=wire, targets=targets, rules=lambda: RULES)
+
+
+async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
+    wire = Wire(answer(200, excerpt=b"ok\x00\xff"))
+    result = await sender(wire).send(claimed())
+    assert (result.outcome, result.status, result.error, result.host_failed) == (
+        "succeeded",
+        200,
+        None,
+        False,
+    )
+    assert result.excerpt == "ok\ufffd\ufffd"
+    assert result.phases == "{NULL,NULL,NULL,10.00}"
+    (url, headers, body) = wire.sent[0]
+    assert url.host_name == "example.com:443"
+    assert body == b'{"data":1}'
+    assert headers[b"webhook-timestamp"] == str(int(result.started.timestamp())).encode()  # type: ignore[union-attr]
+
+
+async def test_retry_after_holds_the_lane() -> None:
+    result = await sender(Wire(answer(429, (b"Retry-After", b"30")))).send(claimed())
+    assert (result.outcome, result.hold, result.delay) == ("retry", 30.0, 30.0)
+    assert result.lane == "answered_badly"
+
+
+async def test_a_failed_connection_is_the_hosts_fault_and_the_last_one_gives_up() -> None:
+    wire = Wire(EgressError("connect_refused", "Nobody listens there."))
+    result = await sender(wire).send(claimed(failures=1))
+    assert (result.outcome, result.reason, result.host_failed) == ("given_up", "exhausted", True)
+    assert result.excerpt == "Nobody listens there."
+
+
+async def test_what_cannot_be_sent_is_a_failed_attempt_and_no_crash() -> None:
+    for made, error in (
+        (sender(Wire(answer(200))).send(claimed(event_type="ereignis.gelöst")), "header_invalid"),
+        (sender(Wire(answer(200)), "http://example.com/").send(claimed()), "scheme_forbidden"),
+        (sender(Wire(answer(200)), sealed=True).send(claimed()), "key_missing"),
+    ):
+        result = await made
+        assert (result.outcome, result.error, result.status) == ("retry", error, None)
+        assert result.host_failed is None
+
+
+async def test_a_deleted_subscription_gives_the_delivery_back() -> None:
+    wire = Wire(answer(200))
+    result = await sender(wire).send(replace(claimed(), subscription_id=uuid4()))
+    assert (result.outcome, wire.sent) == ("unsent", [])
