@@ -4,9 +4,11 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
+from uuid import UUID
 
 import trio
 
@@ -30,6 +32,12 @@ class Post(Protocol):
     ) -> Answer: ...
 
 
+class Bodies(Protocol):
+    """Gives the body of an event for as long as a block lasts; None if it cannot be had in time."""
+
+    def of(self, event_id: UUID) -> AbstractAsyncContextManager[bytes | None]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How deliveries are sent and failures judged. Times in seconds."""
@@ -45,22 +53,33 @@ class Rules:
 class Sender:
     """Sends deliveries; holds nothing between them."""
 
-    def __init__(self, *, post: Post, targets: Targets, rules: Callable[[], Rules]) -> None:
+    def __init__(
+        self, *, post: Post, targets: Targets, rules: Callable[[], Rules], large_bodies: Bodies
+    ) -> None:
         self._post = post
         self._targets = targets
         self._rules = rules
+        self._large_bodies = large_bodies
 
     async def send(self, claimed: Claimed) -> Result:
         """Make one attempt and return its result. It fails only by being cancelled."""
         target = self._targets.get(claimed.subscription_id)
         if target is None:
             return claimed.result("unsent")  # deleted meanwhile: nothing is owed any more
+        if claimed.body is not None:
+            return await self._send(claimed, target, claimed.body.encode())
+        async with self._large_bodies.of(claimed.event_id) as body:
+            if body is None:
+                return claimed.result("unsent")
+            return await self._send(claimed, target, body)
+
+    async def _send(self, claimed: Claimed, target: Target, body: bytes) -> Result:
         now = time.time()
         began = trio.current_time()
         status, code, retry_after, excerpt = None, None, None, None
         rules = self._rules()
         try:
-            answer = await self._attempt(claimed, target, rules, int(now))
+            answer = await self._attempt(claimed, target, body, rules, int(now))
         except EgressError as error:
             code, phases = error.code, error.phases
             excerpt = error.detail
@@ -105,13 +124,14 @@ class Sender:
             log_attempt(result)
         return result
 
-    async def _attempt(self, claimed: Claimed, target: Target, rules: Rules, timestamp: int) -> Answer:
+    async def _attempt(
+        self, claimed: Claimed, target: Target, body: bytes, rules: Rules, timestamp: int
+    ) -> Answer:
         if target.url is None:
             refused = target.refused
             raise EgressError("url_invalid" if refused is None else refused.code, str(refused))
         if not target.keys:
             raise EgressError("key_missing", "No secret could be opened to sign with; rotate the secret.")
-        body = claimed.body.encode()
         try:
             headers = signature_headers(
                 target.keys,

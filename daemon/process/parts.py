@@ -19,6 +19,7 @@ from api.services import ApiSettings, Check, Services
 from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
 from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.large_bodies import LargeBodies
 from daemon.delivery.sender import Rules, Sender
 from daemon.delivery.targets import Targets
 from daemon.egress.addresses import AddressRules
@@ -76,7 +77,12 @@ class Parts:
             raise StartError(str(error)) from error
         self._addresses = AddressRules(config.egress.allow_networks, config.egress.deny_networks)
         self.targets = Targets(parse_url=self._parse_url, unseal=self.vault.decrypt)
-        self.sender = Sender(post=exchange.post, targets=self.targets, rules=self.rules)
+        self.sender = Sender(
+            post=exchange.post,
+            targets=self.targets,
+            rules=self.rules,
+            large_bodies=LargeBodies(database),
+        )
         self.app = self._api(prepared, keys)
 
     @property

@@ -76,11 +76,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Claimed(Held):
-    """A leased delivery with what is needed to send it. `failures`: the failed attempts before."""
+    """A leased delivery with what is needed to send it. `failures`: the failed attempts before.
+
+    `body` is None where it is large: `body_of` gives it.
+    """
 
     failures: int
     revision: int
-    body: str
+    body: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,17 @@ async def fetch_targets(
         TargetRow(row["id"], row["revision"], row["url"], tuple(row["secrets"]), row["secrets_until"])
         for row in rows
     ]
+
+
+async def body_of(database: Database, event_id: UUID) -> str | None:
+    """Return the body of an event, None if it is gone."""
+    statement = database.sql("body")
+
+    async def unit(connection: Connection) -> str | None:
+        body: str | None = await connection.fetchval(statement, event_id)
+        return body
+
+    return await database.run(unit)
 
 
 def recording(

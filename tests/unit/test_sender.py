@@ -1,6 +1,7 @@
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from daemon.delivery.sender import Rules, Sender
 from daemon.delivery.targets import Targets
@@ -11,7 +12,7 @@ from daemon.signing.secrets import generate_secret
 from daemon.signing.vault import VaultError
 from daemon.store.queue import Claimed, TargetRow
 
-SUBSCRIPTION = uuid4()
+SUBSCRIPTION, LARGE = uuid4(), uuid4()
 RULES = Rules(
     timeout=1.0,
     retry_schedule=(5.0,),
@@ -36,6 +37,14 @@ class Wire:
         if isinstance(self.outcome, EgressError):
             raise self.outcome
         return self.outcome
+
+
+class Stored:
+    """Stands for the store, in which one event's large body is."""
+
+    @asynccontextmanager
+    async def of(self, event_id: UUID) -> AsyncIterator[bytes | None]:
+        yield b"large" if event_id == LARGE else None
 
 
 def answer(status: int, *headers: tuple[bytes, bytes], excerpt: bytes = b"") -> Answer:
@@ -67,7 +76,7 @@ def sender(wire: Wire, url: str = "https://example.com/hook", *, sealed: bool = 
 
     targets = Targets(parse_url=lambda text: parse_url(text, https_only=True, ports=()), unseal=unseal)
     targets.learn([TargetRow(SUBSCRIPTION, 1, url, (b"x",), None)])
-    return Sender(post=wire, targets=targets, rules=lambda: RULES)
+    return Sender(post=wire, targets=targets, rules=lambda: RULES, large_bodies=Stored())
 
 
 async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
@@ -115,3 +124,11 @@ async def test_a_deleted_subscription_gives_the_delivery_back() -> None:
     wire = Wire(answer(200))
     result = await sender(wire).send(replace(claimed(), subscription_id=uuid4()))
     assert (result.outcome, wire.sent) == ("unsent", [])
+
+
+async def test_a_large_body_is_fetched_or_the_delivery_goes_back() -> None:
+    wire = Wire(answer(200))
+    result = await sender(wire).send(replace(claimed(), body=None, event_id=LARGE))
+    assert (result.outcome, wire.sent[0][2]) == ("succeeded", b"large")
+    result = await sender(wire).send(replace(claimed(), body=None))
+    assert (result.outcome, len(wire.sent)) == ("unsent", 1)

@@ -1,6 +1,7 @@
 -- Leases up to p_batch due deliveries of up to p_hosts due hosts under the random token p_token. Hosts come longest
 -- waiting first, a host's lanes take turns. p_probe: take from lanes that have not answered in time of late and from hosts
--- whose circuit is half open, instead of from the proven ones. The same token gives the lease back (record()).
+-- whose circuit is half open, instead of from the proven ones. The same token gives the lease back (record()). A body of more than 64 KiB is null:
+-- the sender fetches it when it is about to send, so that a claim of large events fits into memory.
 create or replace function hookd.claim(p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean)
 returns table (delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, event_type text, attempt smallint,
     failures smallint, revision integer, body text)
@@ -96,7 +97,8 @@ begin
     perform hookd.settle_hosts(v_hosts, v_now, p_taken => v_taken);
 
     return query
-        select d.id, d.subscription_id, d.host_id, d.event_id, e.type, d.attempt, d.failures, s.revision, e.body
+        select d.id, d.subscription_id, d.host_id, d.event_id, e.type, d.attempt, d.failures, s.revision,
+            case when octet_length(e.body) <= 65536 then e.body end
         from hookd.delivery d
         join hookd.subscription s on s.id = d.subscription_id
         -- lateral with offset 0: else a cached plan may join over full index scans of every event partition

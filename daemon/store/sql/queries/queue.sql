@@ -35,3 +35,6 @@ select * from hookd.leased($1)
 
 -- name: repair
 select * from hookd.repair($1, $2)
+
+-- name: body
+select e.body from hookd.event e where e.id = $1
