@@ -20,6 +20,7 @@ language plpgsql volatile as $$
 declare
     v_shard smallint;
     v_floor xid8;
+    v_bytes integer := 0;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'the queue needs read committed transactions'
@@ -37,13 +38,19 @@ begin
     end if;
     -- the lock is had: what the router before us left is visible to the next statements
     select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = v_shard;
-    return query
-        select v_shard, i.event_id, i.type, i.data::text
+    shard := v_shard;
+    for event_id, type, data in
+        select i.event_id, i.type, i.data::text
         from (select * from hookd.inbox j where j.shard = v_shard and j.xid >= v_floor
               order by j.xid, j.event_id limit p_limit) i
-        where i.data is not null;
-    if not found then
-        return query select v_shard, null::uuid, null::text, null::text;
+        where i.data is not null
+    loop
+        return next;
+        v_bytes := v_bytes + length(data);
+        exit when v_bytes > 4000000; -- large events go few at a time, for the router's memory
+    end loop;
+    if v_bytes = 0 then
+        return next;
     end if;
 end $$;
 
