@@ -2,7 +2,7 @@
 # make test   every test, in parallel
 # make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes)
 # make check  format, lint, types, imports, README, units
-# make bench  the benchmarks that README quotes
+# make bench  the benchmarks
 # make lock   requirements.lock anew, from pyproject.toml
 # make clean  remove what these made
 #

@@ -107,16 +107,15 @@ def problem_response(problem: Problem, identifier: str) -> Response:
 
 
 def _log(request: ApiRequest, status: int, seconds: float) -> None:
-    route = request.url_rule.rule if request.url_rule is not None else "-"
-    logger.info(
+    # Probes ask every few seconds, and a good answer to them is no news.
+    quiet = request.path.startswith("/health/") and status < 400
+    logger.log(
+        logging.DEBUG if quiet else logging.INFO,
         "%s %s %d",
         request.method,
-        route,
+        request.path[:200],
         status,
         extra={
-            "method": request.method,
-            "route": route,
-            "status": status,
             "duration_ms": round(seconds * 1000, 3),
             "request_id": request.request_id,
             "org": None if request.organisation is None else str(request.organisation),

@@ -100,6 +100,9 @@ async def _migrate(config: Config, url: str) -> Outcome:
         async def unit(connection: Connection) -> Outcome:
             report = await bring_up_to_date(connection, database.statements)
             partitions = await make_partitions(connection, database)
+            events = config.events
+            rules = (list(events.types), events.max_bytes, events.max_depth)
+            await connection.execute(database.sql("publishing_rules"), *rules)
             return Outcome(database.schema, report, tuple(partitions.made))
 
         return await database.run(unit, MIGRATION_TIMEOUT)

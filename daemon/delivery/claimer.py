@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import trio
+from asyncpg import PostgresError
 
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.recorder import Leases
@@ -21,6 +22,7 @@ GATHER = 0.004
 """Seconds for which a busy claimer waits for more free senders, so that it claims in batches."""
 LONGEST_POLL = 0.25
 OUTAGE_PAUSE = 0.5
+FAULT_PAUSE = 5.0
 HAND_BACK = 2.0
 """Seconds within which a cancelled sender must get rid of its result."""
 
@@ -130,11 +132,16 @@ async def serve_claimer(
                     known=targets.known,
                 )
             except RetryTransaction:
+                await trio.sleep(GATHER * random.random())
                 continue
             except DatabaseUnavailable as error:
                 lost.extend(tokens)
                 logger.debug("claiming waits for Postgres: %s", error)
                 await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
+                continue
+            except PostgresError:
+                logger.exception("claiming failed and goes on after a pause; report this")
+                await trio.sleep(FAULT_PAUSE)
                 continue
             _hand_over(claimed, tokens[1], senders, targets, leases)
             wait = LONGEST_POLL if claimed.next_due is None else min(LONGEST_POLL, claimed.next_due)

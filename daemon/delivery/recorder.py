@@ -3,17 +3,22 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import trio
+from asyncpg import PostgresError
 
+from daemon.delivery.attempt_log import CircuitLog
 from daemon.store.database import Database, persistently
-from daemon.store.queue import Result, recording
+from daemon.store.queue import Recorded, Result, recording
 
 logger = logging.getLogger("hookd.recorder")
 
 MOST = 1000
 """Results in one transaction."""
+MOST_EXCERPTS = 4_000_000
+"""Characters of excerpts in one transaction."""
 
 
 class Leases:
@@ -52,23 +57,44 @@ async def serve_recorder(
     and the claimer. `recorded` is called after each batch: there may be room for a claim now.
     """
     task_status.started()
+    circuits = CircuitLog()
     async with results:
         async for first in results:
             batch = [first]
-            while len(batch) < MOST:
+            size = len(first.excerpt or "")
+            while len(batch) < MOST and size < MOST_EXCERPTS:
                 try:
                     batch.append(results.receive_nowait())
                 except (trio.WouldBlock, trio.EndOfChannel):
                     break
+                size += len(batch[-1].excerpt or "")
             done = leases.settle(batch)
-            counted = await persistently(
-                database, recording(database, batch, done, disable_after()), name="recording"
-            )
-            if not all(counted):
-                late = counted.count(False)
+            written = await _write(database, batch, done, disable_after())
+            circuits.note(batch, written.circuits)
+            if not all(written.counted):
+                late = written.counted.count(False)
                 logger.warning(
                     "%d results came after their lease had ended and do not count; such deliveries are sent"
                     " again. If this is frequent, Postgres is too slow for the load",
                     late,
                 )
             recorded(batch)
+
+
+async def _write(
+    database: Database, batch: Sequence[Result], done: Sequence[UUID], disable_after: float
+) -> Recorded:
+    """Write a batch; where Postgres refuses it, its results one by one, and what is refused then without excerpt.
+
+    What cannot be written even so is left to the end of its lease, and is sent again.
+    """
+    try:
+        return await persistently(database, recording(database, batch, done, disable_after), name="recording")
+    except PostgresError:
+        logger.exception("%d results could not be recorded together; report this", len(batch))
+    if len(batch) == 1:
+        if batch[0].excerpt is None:
+            return Recorded([False], [])
+        return await _write(database, [replace(batch[0], excerpt=None)], done, disable_after)
+    singly = [await _write(database, [one], [], disable_after) for one in batch]
+    return Recorded([counted for one in singly for counted in one.counted], [])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 import trio
+from asyncpg import PostgresError
 
 from daemon.delivery.doorbell import Doorbell
 from daemon.model import uuid7_time
@@ -20,6 +21,7 @@ FULL = 250
 QUICKEST, SLOWEST = 0.005, 0.25
 """Seconds between polls: doubling while there is nothing to do."""
 OUTAGE_PAUSE = 0.5
+FAULT_PAUSE = 5.0
 
 
 async def serve_router(
@@ -47,10 +49,15 @@ async def serve_router(
         try:
             count = await route(database, canonicalise)
         except RetryTransaction:
+            await trio.sleep(QUICKEST * random.random())
             continue
         except DatabaseUnavailable as error:
             logger.debug("routing waits for Postgres: %s", error)
             await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
+            continue
+        except PostgresError:
+            logger.exception("routing failed and goes on after a pause; report this")
+            await trio.sleep(FAULT_PAUSE)
             continue
         if count:
             routed()

@@ -1,6 +1,5 @@
 """Sending: one claimed delivery becomes one signed request and one result."""
 
-import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +11,8 @@ from uuid import UUID
 
 import trio
 
-from daemon.delivery.policy import Outcome, classify
+from daemon.delivery.attempt_log import log_attempt
+from daemon.delivery.policy import classify
 from daemon.delivery.retry_after import parse_retry_after
 from daemon.delivery.targets import Target, Targets
 from daemon.egress.errors import EgressError, Phases
@@ -20,8 +20,6 @@ from daemon.egress.response import Answer
 from daemon.egress.url import Url
 from daemon.signing.standard import signature_headers
 from daemon.store.queue import Claimed, Result
-
-logger = logging.getLogger("hookd.delivery")
 
 
 class Post(Protocol):
@@ -120,8 +118,8 @@ class Sender:
             phases=_milliseconds(phases),
             excerpt=excerpt,
         )
-        if verdict.outcome is not Outcome.SUCCEEDED or logger.isEnabledFor(logging.DEBUG):
-            log_attempt(result)
+        host = "nowhere" if target.url is None else target.url.host_name
+        log_attempt(result, host, None if code is None else excerpt)
         return result
 
     async def _attempt(
@@ -146,25 +144,6 @@ class Sender:
         except ValueError as error:
             raise EgressError("header_invalid", str(error)) from error
         return await self._post(target.url, headers, body, timeout=rules.timeout)
-
-
-def log_attempt(result: Result) -> None:
-    """Log a failed attempt for operators (a good one at level debug), without URL or payload."""
-    logger.log(
-        logging.DEBUG if result.outcome == "succeeded" else logging.INFO,
-        "attempt %s of delivery %s: %s",
-        result.attempt,
-        result.delivery_id,
-        result.outcome if result.error is None else f"{result.error}, {result.outcome}",
-        extra={
-            "subscription_id": str(result.subscription_id),
-            "event_id": str(result.event_id),
-            "event_type": result.event_type,
-            "response_status": result.status,
-            "duration_ms": None if result.duration is None else round(result.duration, 1),
-            "retry_in": None if result.delay is None else round(result.delay, 1),
-        },
-    )
 
 
 def _milliseconds(phases: Phases) -> str:

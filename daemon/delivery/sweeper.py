@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import trio
+from asyncpg import PostgresError
 
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.queue import expired, recording, repair
@@ -13,6 +14,7 @@ from daemon.store.queue import expired, recording, repair
 logger = logging.getLogger("hookd.sweeper")
 
 PERIOD = 2.0
+AGAIN = 0.05
 """Seconds between looks for leases that have ended."""
 LEASES = 20
 REPAIR_EVERY = 30
@@ -44,9 +46,12 @@ async def serve_sweeper(
             rounds += 1
             pause = PERIOD
         except RetryTransaction:
-            continue
+            pause = AGAIN
         except DatabaseUnavailable as error:
             logger.debug("sweeping waits for Postgres: %s", error)
+            pause = grace
+        except PostgresError:
+            logger.exception("sweeping failed and goes on after a pause; report this")
             pause = grace
         with trio.move_on_after(pause * random.uniform(0.8, 1.2)):
             await stopping.wait()

@@ -63,7 +63,7 @@ class Targets:
             keys: tuple[SigningKey, ...] = ()
             try:
                 keys = tuple(parse_secret(self._unseal(one, row.subscription_id)) for one in row.secrets)
-            except VaultError as error:
+            except (VaultError, ValueError) as error:
                 logger.error("subscription %s cannot be signed for: %s", row.subscription_id, error)
             self._kept[row.subscription_id] = Target(row.revision, url, refused, keys, row.secrets_until)
             self._kept.move_to_end(row.subscription_id)

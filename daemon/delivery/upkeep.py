@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import trio
+from asyncpg import PostgresError
 
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.retention import retain
@@ -50,6 +51,9 @@ async def serve_partitions(
                 )
         except (DatabaseUnavailable, RetryTransaction) as error:
             logger.debug("upkeep waits for Postgres: %s", error)
+            pause = AGAIN
+        except PostgresError:
+            logger.exception("upkeep failed and goes on after a pause; report this")
             pause = AGAIN
         with trio.move_on_after(pause):
             await stopping.wait()

@@ -23,7 +23,7 @@ from daemon.process.prepare import Prepared, StartError
 from daemon.process.reload import serve_reload
 from daemon.process.systemd import notify, watchdog_period
 from daemon.signing.vault import VaultError
-from daemon.store.database import Connection, DatabaseUnavailable, open_database
+from daemon.store.database import Connection, DatabaseUnavailable, RetryTransaction, open_database
 from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, migrate
 from daemon.store.queue import Result
 from daemon.store.upkeep import make_partitions
@@ -33,6 +33,8 @@ logger = logging.getLogger("hookd")
 FLUSH_SHARE = 0.2
 """The part of the stop's time that is kept for writing down what the senders were at."""
 ENDED_AT_ONCE = 1
+SAME_SIGNAL = 0.3
+"""Seconds within which a signal is the one before, again: wrappers send to a process and to its group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,18 @@ async def serve_signals(
     """Set `stop` at the first SIGTERM or SIGINT, end the process at the second; ring `hangup` at SIGHUP."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
         task_status.started()
+        first = 0.0
         async for number in received:
             if number == signal.SIGHUP:
                 hangup.ring()
+                continue
+            if stop.is_set() and trio.current_time() - first < SAME_SIGNAL:
                 continue
             if stop.is_set():
                 logger.warning("second %s: ending at once", signal.Signals(number).name)
                 os._exit(ENDED_AT_ONCE)
             logger.info("%s: stopping; a second signal ends at once", signal.Signals(number).name)
+            first = trio.current_time()
             stop.set()
 
 
@@ -123,7 +129,7 @@ async def _start(
                     beside.start_soon(serve_embedded, prepared.embedded, database)
                 await _run(parts, listeners, ready, stop)
                 beside.cancel_scope.cancel()
-    except (MigrationError, VaultError, DatabaseUnavailable) as error:
+    except (MigrationError, VaultError, DatabaseUnavailable, RetryTransaction) as error:
         raise StartError(str(error)) from error
     finally:
         listeners.close()
@@ -139,6 +145,12 @@ async def _set_up(parts: Parts) -> None:
             raise StartError(
                 f'the queue needs read committed transactions, and here they are "{isolation}": reset'
                 " default_transaction_isolation of hookd's database or account"
+            )
+        encoding = await connection.fetchval(database.sql("server_encoding"))
+        if encoding != "UTF8":
+            raise StartError(
+                f"the database is encoded in {encoding}, which cannot hold what receivers answer: use one made"
+                " with encoding 'UTF8'"
             )
         report = await migrate(connection, database.statements)
         for name in report.applied:

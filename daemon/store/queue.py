@@ -107,6 +107,24 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Circuit:
+    """A host's open circuit: how many times in a row it opened, and for how many seconds it blocks."""
+
+    host_id: int
+    name: str
+    trips: int
+    blocked_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """For each result whether its lease still held the delivery; open circuits of the hosts that failed."""
+
+    counted: list[bool]
+    circuits: list[Circuit]
+
+
+@dataclass(frozen=True, slots=True)
 class Repair:
     """What the safety net found among the hosts up to `last_host`."""
 
@@ -214,11 +232,10 @@ async def body_of(database: Database, event_id: UUID) -> str | None:
 
 def recording(
     database: Database, results: Sequence[Result], done: Sequence[UUID], disable_after: float
-) -> Callable[[Connection], Awaitable[list[bool]]]:
+) -> Callable[[Connection], Awaitable[Recorded]]:
     """Return the unit that records `results` and drops the leases `done`; run twice, it counts once.
 
-    The unit returns for each result whether its lease still held the delivery. `disable_after`: seconds of
-    nothing but failures after which a subscription is disabled.
+    `disable_after`: seconds of nothing but failures after which a subscription is disabled.
     """
     statement = database.sql("record")
     arguments = (
@@ -245,9 +262,12 @@ def recording(
         timedelta(seconds=disable_after),
     )
 
-    async def unit(connection: Connection) -> list[bool]:
+    failed = list({one.host_id for one in results if one.host_failed})
+
+    async def unit(connection: Connection) -> Recorded:
         counted: list[bool] | None = await connection.fetchval(statement, *arguments)
-        return counted or []
+        rows = await connection.fetch(database.sql("open_circuits"), failed) if failed else []
+        return Recorded(counted or [], [Circuit(*row) for row in rows])
 
     return unit
 

@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+
+import asyncpg
 
 from daemon.store.database import Connection, Database
 
@@ -19,6 +22,14 @@ async def retain(database: Database, ages: Mapping[str, float]) -> list[str]:
     dropped: list[str] = []
 
     async def unit(connection: Connection) -> None:
+        if not await connection.fetchval(database.sql("retention_lock")):
+            return  # another daemon is at it
+        try:
+            await drop_old(connection)
+        finally:
+            await connection.execute(database.sql("retention_unlock"))
+
+    async def drop_old(connection: Connection) -> None:
         now = datetime.now(UTC)
         for row in await connection.fetch(database.sql("partitions")):
             if row["ends_at"] > now - timedelta(seconds=ages[row["parent"]]):
@@ -26,7 +37,9 @@ async def retain(database: Database, ages: Mapping[str, float]) -> list[str]:
             if row["parent"] == "event" and not await _given_up(connection, database, row["ends_at"]):
                 continue
             name = "finish_detaching" if row["detached"] else "detach_partition"
-            await connection.execute(_named(database.sql(name), row["parent"], row["name"]))
+            # Behind a transaction pooler the lock may be another session's: then another daemon may be quicker.
+            with suppress(asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
+                await connection.execute(_named(database.sql(name), row["parent"], row["name"]))
         for row in await connection.fetch(database.sql("detached_partitions")):
             await connection.execute(_named(database.sql("drop_partition"), "", row["name"]))
             dropped.append(row["name"])

@@ -60,11 +60,11 @@ def fresh_database(server_url: str, template: str | None = None) -> Iterator[str
     """Give the URL of a new database, a copy of `template` if that is given, and drop it afterwards."""
     name = f"hookd_test_{uuid4().hex[:16]}"
     # Copying files takes half the time of the default, which writes each page to the log.
-    _administer(server_url, f"create database {name} template {template or 'template0'} strategy file_copy")
+    administer(server_url, f"create database {name} template {template or 'template0'} strategy file_copy")
     try:
         yield with_database(server_url, name)
     finally:
-        _administer(server_url, f"drop database {name} with (force)")
+        administer(server_url, f"drop database {name} with (force)")
 
 
 def migrated_template(server_url: str) -> str:
@@ -99,7 +99,7 @@ def with_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-def _administer(server_url: str, statement: str) -> None:
+def administer(server_url: str, statement: str) -> None:
     async def run() -> None:
         connection = await asyncpg.connect(server_url)
         try:

@@ -245,7 +245,7 @@ async def record(
     listed = list(results)
     tokens = list({one.token for one in listed}) if done else []
     unit = recording(_Named(), listed, tokens, disable_after)  # type: ignore[arg-type]
-    return await unit(session)  # type: ignore[arg-type]
+    return (await unit(session)).counted  # type: ignore[arg-type]
 
 
 async def expired(session: Runs) -> list[Held]:

@@ -1,6 +1,9 @@
+-- What others may call runs with the owner's rights, so its search_path is fixed, and ends with pg_temp: left out, that
+-- would come first, and with it whatever type or table the caller made there.
+
 -- Remembers a publisher's key. Returns the event that had the key in the last 24 hours, or null if this one has it now.
 create or replace function hookd.keep_key(p_org_id uuid, p_key text, p_event_id uuid) returns uuid
-language plpgsql volatile set search_path = pg_catalog as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_kept uuid;
 begin
@@ -22,7 +25,7 @@ end $$;
 create or replace function hookd.publish(
     org_id uuid, type text, data jsonb, key text default null, deliver_after timestamptz default null
 ) returns uuid
-language plpgsql volatile security definer set search_path = pg_catalog as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_id  uuid := hookd.uuid7(hookd.clock());
     v_old uuid;
@@ -45,7 +48,7 @@ end $$;
 create or replace function hookd.publish_batch(
     org_id uuid, types text[], data jsonb[], keys text[] default null, deliver_after timestamptz[] default null
 ) returns uuid[]
-language plpgsql volatile security definer set search_path = pg_catalog as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_ids  uuid[] := '{}'::uuid[];
     v_kept uuid[];
@@ -80,7 +83,7 @@ end $$;
 
 -- Refuses an event that could not be delivered, naming the fault and the remedy.
 create or replace function hookd.check_event(p_org_id uuid, p_type text, p_data jsonb, p_key text) returns void
-language plpgsql volatile set search_path = pg_catalog as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_rule hookd.publishing;
 begin
@@ -98,8 +101,7 @@ begin
         raise exception 'the key has % characters', length(p_key)
             using errcode = '22023', hint = 'A key has 1 to 256 characters.';
     end if;
-    -- canonical text can be six times the binary form (\u escapes), so smaller data need not be written out
-    if pg_column_size(p_data) > v_rule.max_bytes / 8 and octet_length(p_data::text) > v_rule.max_bytes then
+    if octet_length(p_data::text) > v_rule.max_bytes then
         raise exception 'the data has % bytes, more than the % allowed', octet_length(p_data::text), v_rule.max_bytes
             using errcode = '22023', hint = 'Send less, or raise [events] max_bytes in config.toml.';
     end if;
@@ -114,7 +116,7 @@ end $$;
 create or replace function hookd.publish_bodies(
     p_ids uuid[], p_orgs uuid[], p_types text[], p_bodies text[], p_keys text[], p_after timestamptz[]
 ) returns uuid[]
-language plpgsql volatile set search_path = pg_catalog as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_ids uuid[] := p_ids;
     v_old uuid;

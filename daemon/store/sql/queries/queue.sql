@@ -38,3 +38,7 @@ select * from hookd.repair($1, $2)
 
 -- name: body
 select e.body from hookd.event e where e.id = $1
+
+-- name: open_circuits
+select h.id, h.name, h.circuit_trips, extract(epoch from h.blocked_until - hookd.clock())::float8
+from hookd.host h where h.id = any ($1) and hookd.circuit_open(h.circuit_failures)

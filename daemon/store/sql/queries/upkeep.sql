@@ -28,7 +28,7 @@ alter table hookd.{parent} detach partition hookd.{partition} concurrently
 alter table hookd.{parent} detach partition hookd.{partition} finalize
 
 -- name: drop_partition
-drop table hookd.{partition}
+drop table if exists hookd.{partition}
 
 -- name: detached_partitions
 -- Left over where a daemon died between detaching and dropping.
@@ -39,3 +39,13 @@ where c.relnamespace = (select p.relnamespace from pg_class p where p.oid = 'hoo
 
 -- name: default_isolation
 select current_setting('default_transaction_isolation')
+
+-- name: retention_lock
+-- Of the session, since detaching concurrently allows no transaction.
+select pg_try_advisory_lock(hashtextextended('hookd.retention', 'hookd.event'::regclass::oid::bigint))
+
+-- name: retention_unlock
+select pg_advisory_unlock(hashtextextended('hookd.retention', 'hookd.event'::regclass::oid::bigint))
+
+-- name: server_encoding
+select current_setting('server_encoding')
