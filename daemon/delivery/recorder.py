@@ -84,7 +84,7 @@ async def serve_recorder(
 async def _write(
     database: Database, batch: Sequence[Result], done: Sequence[UUID], disable_after: float
 ) -> Recorded:
-    """Write a batch; where Postgres refuses it, its results one by one, and what is refused then without excerpt.
+    """Write a batch; where Postgres refuses it, its results one by one, and then without excerpt.
 
     What cannot be written even so is left to the end of its lease, and is sent again.
     """

@@ -149,8 +149,8 @@ async def _set_up(parts: Parts) -> None:
         encoding = await connection.fetchval(database.sql("server_encoding"))
         if encoding != "UTF8":
             raise StartError(
-                f"the database is encoded in {encoding}, which cannot hold what receivers answer: use one made"
-                " with encoding 'UTF8'"
+                f"the database is encoded in {encoding}, which cannot hold what receivers answer: use one"
+                " made with encoding 'UTF8'"
             )
         report = await migrate(connection, database.statements)
         for name in report.applied:

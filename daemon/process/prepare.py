@@ -17,8 +17,6 @@ from daemon.store.embedded import Embedded, EmbeddedError
 
 logger = logging.getLogger("hookd")
 
-TOKEN_SECRET = "token.secret"  # noqa: S105 - the name of a file
-
 
 class StartError(Exception):
     """The daemon cannot start; the text names the fault and says what to do."""
@@ -98,11 +96,6 @@ def token_secret(config: Config, state: Path) -> bytes:
             "tokens are signed by another issuer here: get one from it, or set auth.algorithms to"
             ' ["HS256"] and auth.secret_file'
         )
-    if not config.auth.secret_file and not (state / TOKEN_SECRET).exists():
-        raise StartError(
-            f"no hookd has run with the state directory {state}, so there is no secret to sign with: start it"
-            " first, or correct state.directory or auth.secret_file"
-        )
     try:
         return read_token_key(config, state)
     except SecretFileError as error:
@@ -115,7 +108,11 @@ def read_token_key(config: Config, state: Path) -> bytes:
         return read_secret(Path(config.auth.public_key_file))
     if config.auth.secret_file:
         return read_secret(Path(config.auth.secret_file))
-    return _made(state / TOKEN_SECRET, _random_text, "signs and verifies HS256 tokens")
+    return _made(
+        state / "token.secret",
+        _random_text,
+        "signs and verifies HS256 tokens, for daemons with this state directory",
+    )
 
 
 def _master_key(config: Config, state: Path) -> bytes:

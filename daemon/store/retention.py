@@ -37,7 +37,7 @@ async def retain(database: Database, ages: Mapping[str, float]) -> list[str]:
             if row["parent"] == "event" and not await _given_up(connection, database, row["ends_at"]):
                 continue
             name = "finish_detaching" if row["detached"] else "detach_partition"
-            # Behind a transaction pooler the lock may be another session's: then another daemon may be quicker.
+            # Behind a transaction pooler the lock may be another session's, and another daemon quicker.
             with suppress(asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
                 await connection.execute(_named(database.sql(name), row["parent"], row["name"]))
         for row in await connection.fetch(database.sql("detached_partitions")):

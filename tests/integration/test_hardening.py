@@ -21,7 +21,8 @@ ORG = "018f6d1e-6a00-7000-8000-000000000001"
 async def test_functions_that_run_as_their_owner_use_nothing_temporary(connect: Connect) -> None:
     session = await connect()
     rows = await session.fetch(
-        "select proname, proconfig::text from pg_proc where prosecdef and pronamespace = 'hookd'::regnamespace"
+        "select proname, proconfig::text from pg_proc"
+        " where prosecdef and pronamespace = 'hookd'::regnamespace"
     )
     assert {row[0] for row in rows} == {"publish", "publish_batch"}
     assert all("search_path=pg_catalog, pg_temp" in row[1] for row in rows)
