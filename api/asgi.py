@@ -116,6 +116,9 @@ def _log(request: ApiRequest, status: int, seconds: float) -> None:
         request.path[:200],
         status,
         extra={
+            "method": request.method,
+            "route": request.url_rule.rule if request.url_rule is not None else None,
+            "status": status,
             "duration_ms": round(seconds * 1000, 3),
             "request_id": request.request_id,
             "org": None if request.organisation is None else str(request.organisation),

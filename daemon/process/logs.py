@@ -19,13 +19,18 @@ def configure(level: str, form: str) -> None:
     root.setLevel(level.upper())
 
 
+# What the message says already.
+SAID = frozenset({"method", "route", "status"})
+
+
 class HumanFormatter(logging.Formatter):
     """Time, level, message, then what else the record tells as key=value."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, followed by the traceback if there is one."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        extra = "".join(f" {key}={value}" for key, value in extras(record).items() if value is not None)
+        more = {key: value for key, value in extras(record).items() if key not in SAID and value is not None}
+        extra = "".join(f" {key}={value}" for key, value in more.items())
         line = f"{time} {record.levelname.lower():<7} {record.getMessage()}{extra}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 

@@ -406,7 +406,7 @@ async def test_stock_copies_the_environment_into_each_log_line(monkeypatch: pyte
 
 async def test_one_line_is_logged_for_each_request(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(World().app()) as server:
-        with caplog.at_level(logging.INFO, "hookd.api"):
+        with caplog.at_level(logging.DEBUG, "hookd.api"):
             await (await server.connect()).get(
                 "/health/live", "X-Request-Id: mine", "Authorization: Bearer x.y.z"
             )
