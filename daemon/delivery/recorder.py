@@ -31,6 +31,10 @@ class Leases:
         """Expect that many results of a new lease."""
         self._left[token] += deliveries
 
+    def keep(self, token: UUID) -> None:
+        """Never report the lease as done: it still holds a delivery, which only its end gives back."""
+        self._left[token] += 1
+
     def settle(self, results: Sequence[Result]) -> list[UUID]:
         """Count the results; return the leases of which nothing is left."""
         done = []
@@ -69,7 +73,7 @@ async def serve_recorder(
                     break
                 size += len(batch[-1].excerpt or "")
             done = leases.settle(batch)
-            written = await _write(database, batch, done, disable_after())
+            written = await _write(database, batch, done, disable_after(), leases)
             circuits.note(batch, written.circuits)
             if not all(written.counted):
                 late = written.counted.count(False)
@@ -82,7 +86,7 @@ async def serve_recorder(
 
 
 async def _write(
-    database: Database, batch: Sequence[Result], done: Sequence[UUID], disable_after: float
+    database: Database, batch: Sequence[Result], done: Sequence[UUID], disable_after: float, leases: Leases
 ) -> Recorded:
     """Write a batch; where Postgres refuses it, its results one by one, and then without excerpt.
 
@@ -94,7 +98,8 @@ async def _write(
         logger.exception("%d results could not be recorded together; report this", len(batch))
     if len(batch) == 1:
         if batch[0].excerpt is None:
+            leases.keep(batch[0].token)
             return Recorded([False], [])
-        return await _write(database, [replace(batch[0], excerpt=None)], done, disable_after)
-    singly = [await _write(database, [one], [], disable_after) for one in batch]
+        return await _write(database, [replace(batch[0], excerpt=None)], done, disable_after, leases)
+    singly = [await _write(database, [one], [], disable_after, leases) for one in batch]
     return Recorded([counted for one in singly for counted in one.counted], [])

@@ -1,0 +1,49 @@
+"""A result that Postgres refuses harms no other, and its delivery is given back when its lease ends."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from uuid import uuid4
+
+import trio
+
+from daemon.delivery.recorder import Leases, serve_recorder
+from daemon.store.database import Database
+from daemon.store.queue import Result
+from tests.support.postgres import Session
+from tests.support.queue_lab import claim, prepare, prove, publish_ready, register, result, route_all
+
+Connect = Callable[[], Awaitable[Session]]
+
+
+async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Database, connect: Connect) -> None:
+    session, org = await connect(), uuid4()
+    await prepare(session)
+    await register(session, org)
+    await prove(session)
+    await publish_ready(session, org, 3)
+    await route_all(session)
+    bad, good, last = (result(held) for held in await claim(session, batch=3))
+    leases = Leases()
+    leases.add(bad.token, 3)
+    give, take = trio.open_memory_channel[Result](3)
+    first_batch = trio.Event()
+    async with trio.open_nursery() as nursery, give:
+        give.send_nowait(replace(bad, error="not in UTF-8: \0"))
+        give.send_nowait(good)
+        nursery.start_soon(
+            lambda: serve_recorder(
+                database,
+                take,
+                leases=leases,
+                disable_after=lambda: 1e6,
+                recorded=lambda results: first_batch.set(),
+            )
+        )
+        with trio.fail_after(20):
+            await first_batch.wait()
+        give.send_nowait(last)
+        give.close()
+    owed = await session.fetch("select id, lease from hookd.delivery")
+    assert [(row["id"], row["lease"]) for row in owed] == [(bad.delivery_id, bad.token)]
+    assert await session.fetchval("select count(*) from hookd.attempt") == 2
+    assert await session.fetchval("select count(*) from hookd.lease where token = $1", bad.token) == 1
