@@ -5,7 +5,8 @@ Costs are counted in blocks, which the machine's speed does not change.
 
 # ruff: noqa: S608  (statements are put together from a test's own numbers and names)
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import uuid4
 
@@ -39,6 +40,31 @@ Connect = Callable[[], Awaitable[Session]]
 BATCH = 100
 A_ROW = 120
 """Blocks that a step may touch for each delivery."""
+
+
+@pytest.fixture
+def undisturbed_url() -> Iterator[str]:
+    """A migrated database on a server of its own.
+
+    What other tests do on theirs makes sessions forget plans, and their transactions hold inbox floors back.
+    """
+    with (
+        reachable_directory() as directory,
+        server(directory) as server_url,
+        fresh_database(server_url, migrated_template(server_url)) as url,
+    ):
+        yield url
+
+
+@pytest.fixture
+async def connect(asyncio_loop: None, undisturbed_url: str) -> AsyncIterator[Connect]:
+    """As the fixture of that name, on the server of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def one_more() -> Session:
+            return await stack.enter_async_context(connect_session(undisturbed_url))
+
+        yield one_more
 
 
 @pytest.fixture
@@ -92,17 +118,6 @@ async def test_plans_made_on_an_empty_queue_are_good_for_a_full_one(
     }
     dear = {name: one.blocks for name, one in found.items() if one.blocks > allowed[name]}
     assert not dear, f"{dear} of {found}"
-
-
-@pytest.fixture
-def undisturbed_url() -> Iterator[str]:
-    """A migrated database on a server of its own: what other tests do makes sessions forget their plans."""
-    with (
-        reachable_directory() as directory,
-        server(directory) as server_url,
-        fresh_database(server_url, migrated_template(server_url)) as url,
-    ):
-        yield url
 
 
 async def test_naive_plans_made_on_an_empty_queue_read_all_of_it(
