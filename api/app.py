@@ -5,8 +5,9 @@ import logging
 from quart.wrappers import Response
 from werkzeug.exceptions import HTTPException
 
-from api import events, health, webhooks
+from api import deliveries, docs, events, health, metrics, openapi, replays, trials, webhooks
 from api.asgi import Api, current_request, problem_response
+from api.cors import cross_origin_fields
 from api.problems import Problem, http_problem, unavailable
 from api.services import Services
 from daemon.store.database import DatabaseUnavailable, RetryTransaction
@@ -19,13 +20,43 @@ _NO_DATABASE = (
 )
 
 
-def create_app(services: Services) -> Api:
-    """Return the application; it keeps no state of its own."""
-    app = Api("api", static_folder=None)
-    app.url_map.merge_slashes = False  # it would answer with redirects, which clients follow with a GET
+def create_app(services: Services, *, with_metrics: bool = True) -> Api:
+    """Return the application; it keeps no state of its own. Metrics may have an address of their own."""
+    app = _bare_app("api", services)
     app.register_blueprint(webhooks.blueprint(services))
+    app.register_blueprint(deliveries.blueprint(services))
+    app.register_blueprint(replays.blueprint(services))
+    app.register_blueprint(trials.blueprint(services))
     app.register_blueprint(events.blueprint(services))
     app.register_blueprint(health.blueprint(services))
+    app.register_blueprint(openapi.blueprint(services))
+    app.register_blueprint(docs.blueprint(services))
+    if with_metrics:
+        app.register_blueprint(metrics.blueprint(services))
+
+    @app.after_request
+    async def cross_origin(response: Response) -> Response:
+        request = current_request()
+        origins = services.settings().cors_origins
+        response.headers.extend(
+            cross_origin_fields(origins, request.method, request.headers, response.headers)
+        )
+        return response
+
+    return app
+
+
+def create_metrics_app(services: Services) -> Api:
+    """Return an application that has the metrics and nothing else."""
+    app = _bare_app("metrics", services)
+    app.register_blueprint(metrics.blueprint(services))
+    return app
+
+
+def _bare_app(name: str, services: Services) -> Api:
+    app = Api(name, static_folder=None)
+    app.metrics = services.metrics
+    app.url_map.merge_slashes = False  # it would answer with redirects, which clients follow with a GET
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(DatabaseUnavailable, _no_database)

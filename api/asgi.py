@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import unquote
 from uuid import UUID
 
 import quart
@@ -21,18 +23,25 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from api.bodies import IncomingBody
 from api.problems import CONTENT_TYPE, Problem
 from api.request_ids import HEADER, request_id
+from daemon.metrics import Metrics
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SLASH = re.compile("%2F", re.IGNORECASE)
 _CLOSING = (408, 413)  # with these, the rest of the body is not waited for
 
 logger = logging.getLogger("hookd.api")
 
 
 class ApiRequest(TrioRequest):
-    """A request with what the API adds: its identifier, its body as it arrives, and later whose it is."""
+    """A request with what the API adds: its identifier, its body as it arrives, and later whose it is.
+
+    `answer_headers` go with the answer, whichever it will be.
+    """
 
     request_id: str
     incoming: IncomingBody
     organisation: UUID | None = None
+    answer_headers: dict[str, str]
 
     async def get_data(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: nothing feeds Quart's own body, which would be buffered whole."""
@@ -50,19 +59,22 @@ class ApiConnection(TrioASGIHTTPConnection):
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Handle the request and log it in one line."""
         began = trio.current_time()
-        # /webhooks and /webhooks/ are the same; Werkzeug's own way to say so forgets the 405s.
-        self.scope["path"] = self.scope["path"].removesuffix("/") or "/"
+        self.scope["path"] = _path(self.scope["raw_path"])
         request = cast(ApiRequest, self._create_request_from_scope(send))
         request.request_id = request_id(request.headers.get(HEADER))
         request.incoming = IncomingBody(receive)
+        request.answer_headers = {}
         response = await self.app.handle_request(request)
+        response.headers.update(request.answer_headers)
         response.headers[HEADER] = request.request_id
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
         if not request.incoming.complete and response.status_code not in _CLOSING:
             await request.incoming.discard()
         await self._send_response(send, response)
-        _log(request, response.status_code, trio.current_time() - began)
+        seconds = trio.current_time() - began
+        _log(request, response.status_code, seconds)
+        _count(cast(Api, self.app).metrics, request, response.status_code, seconds)
 
     async def _send_response(self, send: ASGISendCallable, response: Response | WerkzeugResponse) -> None:
         if not isinstance(response, Response) or not isinstance(response.response, DataBody):
@@ -74,7 +86,9 @@ class ApiConnection(TrioASGIHTTPConnection):
 
 
 class Api(QuartTrio):
-    """Quart with the API's requests, answers and manners."""
+    """Quart with the API's requests, answers and manners. `metrics` counts the requests."""
+
+    metrics: Metrics
 
     asgi_http_class = ApiConnection
     request_class = ApiRequest
@@ -83,9 +97,7 @@ class Api(QuartTrio):
         """Answer OPTIONS with what the path allows (RFC 9110 section 9.3.7)."""
         adapter = request_ctx.url_adapter
         methods = [] if adapter is None else adapter.allowed_methods()
-        response = TrioResponse(None, 204, {"Allow": ", ".join(sorted(methods))})
-        del response.headers["Content-Type"]
-        return response
+        return no_content(headers={"Allow": ", ".join(sorted(methods))})
 
 
 def current_request() -> ApiRequest:
@@ -99,6 +111,13 @@ def json_response(value: object, status: int = 200, headers: Mapping[str, str] |
     return TrioResponse(text.encode(), status, dict(headers or {}), content_type="application/json")
 
 
+def no_content(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an answer without a body."""
+    response = TrioResponse(None, status, dict(headers or {}))
+    del response.headers["Content-Type"]
+    return response
+
+
 def problem_response(problem: Problem, identifier: str) -> Response:
     """Return an answer that tells a problem."""
     return TrioResponse(
@@ -106,9 +125,19 @@ def problem_response(problem: Problem, identifier: str) -> Response:
     )
 
 
+def _path(raw: bytes) -> str:
+    """Return the decoded path, without a slash at its end.
+
+    /webhooks and /webhooks/ are the same; Werkzeug's own way to say so forgets the 405s. An encoded slash is
+    not one that parts segments (RFC 3986 section 2.2): it stays as it is, so that no path has two spellings.
+    """
+    path = unquote(_SLASH.sub("%252F", raw.decode("ascii")))
+    return path.removesuffix("/") or "/"
+
+
 def _log(request: ApiRequest, status: int, seconds: float) -> None:
     # Probes ask every few seconds, and a good answer to them is no news.
-    quiet = request.path.startswith("/health/") and status < 400
+    quiet = (request.path.startswith("/health/") or request.path == "/metrics") and status < 400
     logger.log(
         logging.DEBUG if quiet else logging.INFO,
         "%s %s %d",
@@ -124,3 +153,11 @@ def _log(request: ApiRequest, status: int, seconds: float) -> None:
             "org": None if request.organisation is None else str(request.organisation),
         },
     )
+
+
+def _count(metrics: Metrics, request: ApiRequest, status: int, seconds: float) -> None:
+    # Paths and methods of no route are whatever a client makes up.
+    route = request.url_rule.rule if request.url_rule is not None else "unmatched"
+    method = request.method if request.method in _METHODS else "other"
+    metrics.api_requests.add((method, route, str(status)))
+    metrics.api_seconds.observe(seconds, (route,))

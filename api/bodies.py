@@ -1,6 +1,6 @@
 """Request bodies: read piece by piece within a limit, then parsed strictly."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import trio
@@ -72,7 +72,20 @@ async def read_json(body: IncomingBody, headers: Headers, *, limit: int, max_dep
     JSON that cannot be kept or sent on (NUL, half a surrogate pair, a number beyond a double, too deep).
     """
     check_media_type(headers)
+    return parsed(await read_body(body, headers, limit=limit), max_depth)
+
+
+async def read_optional_json(body: IncomingBody, headers: Headers, *, limit: int, max_depth: int) -> JSON:
+    """Return the body's JSON value as `read_json` does, or an empty object where there is no body."""
     text = await read_body(body, headers, limit=limit)
+    if not text:
+        return {}
+    check_media_type(headers)
+    return parsed(text, max_depth)
+
+
+def parsed(text: bytes, max_depth: int) -> JSON:
+    """Return the JSON value of a body; raises a 400 or 422 `Problem` as `read_json` does."""
     try:
         return parse(text, max_depth=max_depth)
     except Unrepresentable as error:
@@ -81,13 +94,17 @@ async def read_json(body: IncomingBody, headers: Headers, *, limit: int, max_dep
         raise invalid([FieldError(error.pointer or "", error.reason)]) from None
 
 
-def check_media_type(headers: Headers) -> None:
-    """Raise a 415 `Problem` unless the body is declared as JSON in UTF-8, without compression."""
+def check_media_type(headers: Headers, known: Sequence[str] = ("application/json",)) -> str:
+    """Return which of the `known` media types the body is declared as, in UTF-8 and without compression.
+
+    Raises a 415 `Problem` for any other.
+    """
     media_type, parameters = parse_options_header(headers.get("Content-Type", ""))
     charset = parameters.get("charset", "utf-8").lower()
     encoding = headers.get("Content-Encoding", "identity").lower()
-    if media_type.lower() != "application/json" or charset not in {"utf-8", "utf8"} or encoding != "identity":
-        raise http_problem(415, {"Accept": "application/json", "Accept-Encoding": "identity"})
+    if media_type.lower() not in known or charset not in {"utf-8", "utf8"} or encoding != "identity":
+        raise http_problem(415, {"Accept": ", ".join(known), "Accept-Encoding": "identity"})
+    return media_type.lower()
 
 
 def validated(adapter: TypeAdapter[T], value: JSON) -> T:

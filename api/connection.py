@@ -33,16 +33,21 @@ from api.http1 import Http1
 logger = logging.getLogger("hookd.api")
 
 _READ_SIZE = 65536
+_WRITE_SIZE = 65536
 _LINGER = 2.0  # seconds
+_PACE = 16 * 1024  # bytes a second
+
+GRACE = 0.5
+"""Seconds for which a client that does not keep the pace is not yet behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
     """Bounds of the server; times in seconds.
 
-    `idle_timeout` counts between requests, `read_timeout` from a request's first byte to its last,
-    `write_timeout` for each piece of an answer, `drain_timeout` from the wish to stop to the end of the last
-    connection. `max_header` is in bytes.
+    `idle_timeout` counts between requests. `read_timeout` is how long a request may let the server wait for
+    it, and `write_timeout` an answer: what moves at 16 KiB a second or more may take longer. `drain_timeout`
+    counts from the wish to stop to the end of the last connection. `max_header` is in bytes.
     """
 
     max_connections: int = 1000
@@ -63,7 +68,11 @@ class Phase(Enum):
 
 
 class Connection(TCPServer):
-    """One connection; `run` serves it to its end. `on_phase` hears of every change of `phase`."""
+    """One connection; `run` serves it to its end.
+
+    `on_wait` hears whenever the server begins to wait for the client, or again after the client has kept the
+    pace, and whenever it does so no more (`waits`).
+    """
 
     def __init__(
         self,
@@ -72,16 +81,22 @@ class Connection(TCPServer):
         context: WorkerContext,
         limits: ServerLimits,
         stream: trio.SocketStream,
-        on_phase: Callable[["Connection"], None],
+        on_wait: Callable[["Connection"], None],
     ) -> None:
         # Hypercorn's annotation knows TLS streams only; its code takes both.
         super().__init__(app, config, context, LifespanState(), cast(Any, stream))
         self.phase = Phase.IDLE
         self._socket_stream = stream
         self._limits = limits
-        self._on_phase = on_phase
+        self._on_wait = on_wait
+        self._whole = trio.CancelScope()
         # The reader runs in this scope, and each change of phase moves its deadline.
         self._clock = trio.CancelScope()
+        self._patience = inf  # seconds that the rest of a request may take, while it is not waited for
+        self._writing: trio.CancelScope | None = None
+        self._since = -inf  # when the client was last in good standing
+        self._leaves = False  # has given way
+        self._lingers = False
         self._ended = False  # the client sends no more
         self._broken = False  # the client cannot be written to
         self._http: Http1
@@ -94,40 +109,76 @@ class Connection(TCPServer):
             server = parse_socket_addr(socket.family, socket.getsockname())
         except OSError:
             return  # the client has gone already
-        async with trio.open_nursery() as nursery:
-            self._http = Http1(
-                self.app,
-                self.config,
-                self.context,
-                _Tasks(nursery, self),
-                ConnectionState(self.state),
-                False,
-                client,
-                server,
-                self.protocol_send,
-            )
-            self.enter(Phase.IDLE)
-            await self._read_data()
-        if self._http.input_left and not self._ended and not self._broken:
-            await self._linger()
+        with self._whole:
+            async with trio.open_nursery() as nursery:
+                self._http = Http1(
+                    self.app,
+                    self.config,
+                    self.context,
+                    _Tasks(nursery, self),
+                    ConnectionState(self.state),
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                )
+                self.enter(Phase.IDLE)
+                await self._read_data()
+            if self._http.input_left and not self._ended and not self._broken:
+                await self._linger()
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether the next move is the client's, unless a handler has yet to take what has come."""
+        return self._writing is not None or self._lingers or self.phase in {Phase.IDLE, Phase.READING}
+
+    def may_give_way(self) -> bool:
+        """Tell whether the connection may be ended for the sake of another one.
+
+        One that waits for a request or for the rest of a header may (RFC 9112 section 9.5); one in the middle
+        of a body or of an answer only once the client has fallen behind the pace.
+        """
+        if self._writing is None and (
+            self.phase is Phase.IDLE or self._lingers or self._http.header_expected
+        ):
+            return True
+        return self.is_behind()
+
+    def is_behind(self) -> bool:
+        """Tell whether the client has kept the server waiting, at less than the pace, for a while."""
+        waited_for = self._lingers or self._writing is not None or self._clock.deadline < inf
+        return waited_for and trio.current_time() - self._since >= GRACE
+
+    def give_way(self, *, politely: bool) -> None:
+        """End, as if the client's time were up; unless `politely`, without an answer."""
+        self._leaves = True
+        if self._lingers or not politely:
+            self._whole.cancel()
+        elif self._writing is not None:
+            self._writing.cancel()
+        elif self.phase is Phase.READING:
+            self._clock.deadline = -inf
+        else:
+            self.enter(Phase.CLOSING)
 
     def enter(self, phase: Phase) -> None:
         """Note what the connection waits for now, and until when."""
         if self.phase is Phase.CLOSING:
             return
-        if phase is Phase.IDLE and self.context.terminated.is_set():
+        if phase is Phase.IDLE and (self._leaves or self.context.terminated.is_set()):
             phase = Phase.CLOSING
         self.phase = phase
         match phase:
             case Phase.IDLE:
                 self._clock.deadline = trio.current_time() + self._limits.idle_timeout
             case Phase.READING:
-                self._clock.deadline = trio.current_time() + self._limits.read_timeout
+                self._patience = self._limits.read_timeout
+                self._clock.deadline = trio.current_time() + self._patience
             case Phase.ANSWERING:
                 self._clock.deadline = inf
             case Phase.CLOSING:
                 self._clock.cancel()
-        self._on_phase(self)
+        self._stand()
 
     async def protocol_send(self, event: Event) -> None:
         """Do what the protocol asks for: write, end the connection, or wait for the next request."""
@@ -150,28 +201,67 @@ class Connection(TCPServer):
                 self._ended = not data
                 if self.phase is Phase.IDLE and data:
                     self.enter(Phase.READING)
-                await self._http.handle(RawData(data))
+                await self._take(data)
         if self._clock.cancelled_caught and self.phase is Phase.READING:
             await self._http.too_slow()
         # Half a body will not become whole: who waits for the rest of it hears of that.
         await self._http.handle(Closed())
 
+    async def _take(self, data: bytes) -> None:
+        """Handle what the client sent. The time that takes is ours, and a body that comes on buys more."""
+        reading = self.phase is Phase.READING
+        if reading:
+            self._patience = self._clock.deadline - trio.current_time()
+            self._clock.deadline = inf
+        await self._http.handle(RawData(data))
+        if self.phase is not Phase.READING or self._ended:
+            return
+        if not self._http.header_expected:
+            self._patience += len(data) / _PACE
+            if self._patience >= self._limits.read_timeout:
+                self._patience = self._limits.read_timeout
+                self._stand()
+        self._clock.deadline = trio.current_time() + self._patience
+
     async def _write(self, data: bytes) -> None:
         if self._broken or not data:
             return
         try:
-            with trio.fail_after(self._limits.write_timeout):
+            with trio.CancelScope() as scope:
                 async with self.send_lock:
-                    await self._socket_stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                    self._writing = scope
+                    await self._send(data, scope)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._broken = True
+        finally:
+            self._writing = None
+        if self._broken or scope.cancelled_caught:
             self._broken = True
             self.enter(Phase.CLOSING)
             await self._http.handle(Closed())
+
+    async def _send(self, data: bytes, scope: trio.CancelScope) -> None:
+        limit, patience = self._limits.write_timeout, self._limits.write_timeout
+        view = memoryview(data)
+        for begin in range(0, len(data), _WRITE_SIZE):
+            piece = view[begin : begin + _WRITE_SIZE]
+            scope.deadline = trio.current_time() + patience
+            if patience == limit:
+                self._stand()
+            await self._socket_stream.send_all(piece)
+            patience = min(limit, scope.deadline - trio.current_time() + len(piece) / _PACE)
+
+    def _stand(self) -> None:
+        """Note that the client is in good standing."""
+        self._since = trio.current_time()
+        self._on_wait(self)
 
     async def _linger(self) -> None:
         """Throw away what the client still sends: to close at once would reset the connection and may destroy
         our answer on its way (RFC 9112 section 9.6).
         """
+        self._lingers = True
+        self._stand()
         await throw_away(self._socket_stream, _LINGER)
 
 

@@ -28,6 +28,12 @@ def pattern_refusal(pattern: str, known: Sequence[str]) -> str | None:
     return refusal(pattern, known)
 
 
+def patterns(known: Sequence[str]) -> list[str]:
+    """Return all that a subscription may want: `*`, the known types, and each group of them."""
+    groups = {name[: place + 1] + ANY for name in known for place, sign in enumerate(name) if sign == "."}
+    return [ANY, *known, *sorted(groups)]
+
+
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = get_close_matches(name[:100], known, n=1)
     hint = f'perhaps "{near[0]}" is meant, and ' if near else ""

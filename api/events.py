@@ -1,43 +1,29 @@
-"""Publishing events."""
+"""Publishing events: one, an array of them, or a stream."""
 
+import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Any
-from uuid import UUID
 
 import trio
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import caller_of
 from api.asgi import current_request, json_response
 from api.auth import Caller
-from api.bodies import pointer, read_json, validated
-from api.commits import finish
-from api.new_event import LONGEST_KEY, BadFieldError, EventRules, new_event
+from api.bodies import check_media_type, parsed, read_body, validated
+from api.event_stream import publish_stream
+from api.idempotency import idempotency_key
+from api.ndjson import MEDIA_TYPES
 from api.problems import FieldError, Problem, invalid
+from api.publishing import CHECKPOINT_EVERY, IncomingEvent, commit, event_of, rules_of
 from api.services import ApiSettings, Services
 from daemon.model import Role
-from daemon.store.events import NewEvent
+from daemon.store.events import NewEvent, Once
 
+_JSON = "application/json"
 _ENVELOPE_DEPTH = 2  # the array and the event around `data`
-_CHECKPOINT_EVERY = 50  # events
-_ONLY_PLATFORM = "needs the role platform; leave it out to publish for the token's own organisation"
-
-
-class IncomingEvent(BaseModel):
-    """One event as a publisher gives it."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    type: str
-    data: Any
-    key: Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)] | None = None
-    deliver_after: str | None = None
-    # The only field that JSON has no type for: its text may be read.
-    org_id: Annotated[UUID, Field(strict=False)] | None = None
-
-
+_MOST_ERRORS = 20
 _ONE = TypeAdapter(IncomingEvent)
 _MANY = TypeAdapter(list[IncomingEvent])
 
@@ -52,22 +38,21 @@ def blueprint(services: Services) -> Blueprint:
         settings = services.settings()
         _require_publisher(caller)
         request = current_request()
-        value = await read_json(
-            request.incoming,
-            request.headers,
-            limit=settings.max_body,
-            max_depth=settings.max_depth + _ENVELOPE_DEPTH,
-        )
+        media_type = check_media_type(request.headers, (_JSON, *MEDIA_TYPES))
+        key = idempotency_key(request.headers)
+        if media_type != _JSON:
+            return json_response(await publish_stream(services, caller, request.incoming, key), 202)
+        body = await read_body(request.incoming, request.headers, limit=settings.max_body)
+        once = None if key is None else Once(caller.org_id, key, hashlib.sha256(body).digest())
+        value = parsed(body, settings.max_depth + _ENVELOPE_DEPTH)
         if not isinstance(value, list):
-            one = await _events([validated(_ONE, value)], caller, settings)
-            [identifier] = await _publish(services, one)
+            event = event_of(validated(_ONE, value), caller, rules_of(settings))
+            [identifier] = await commit(services, [event], once)
             return json_response({"id": str(identifier)}, 202)
         _check_size(len(value), settings)
         given = validated(_MANY, value)
-        batch = await _events(given, caller, settings, batch=True)
-        return json_response(
-            {"ids": [str(identifier) for identifier in await _publish(services, batch)]}, 202
-        )
+        batch = await _events(given, caller, settings)
+        return json_response({"ids": [str(one) for one in await commit(services, batch, once)]}, 202)
 
     return routes
 
@@ -85,40 +70,20 @@ def _check_size(size: int, settings: ApiSettings) -> None:
         raise invalid([FieldError("", advice)])
 
 
-async def _publish(services: Services, events: Sequence[NewEvent]) -> list[UUID]:
-    identifiers = await finish(services.events.publish(events), services.settings().commit_timeout)
-    services.published()
-    return identifiers
-
-
-async def _events(
-    given: Sequence[IncomingEvent], caller: Caller, settings: ApiSettings, *, batch: bool = False
-) -> list[NewEvent]:
+async def _events(given: Sequence[IncomingEvent], caller: Caller, settings: ApiSettings) -> list[NewEvent]:
     """Return the events as they are kept; raises a 422 `Problem` that names each bad field."""
     events: list[NewEvent] = []
     errors: list[FieldError] = []
-    rules = EventRules(settings.event_types, settings.max_event, settings.max_depth)
+    rules = rules_of(settings)
     for index, item in enumerate(given):
-        if index % _CHECKPOINT_EVERY == _CHECKPOINT_EVERY - 1:
+        if index % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             await trio.lowlevel.checkpoint()  # a large batch lets others have their turn
         try:
-            events.append(_event(item, caller, rules))
-        except BadFieldError as error:
-            place = pointer(index, error.name) if batch else pointer(error.name)
-            errors.append(FieldError(place, error.advice))
+            events.append(event_of(item, caller, rules, index))
+        except Problem as problem:
+            if not problem.errors:
+                raise
+            errors.extend(problem.errors)
     if errors:
-        raise invalid(errors[:20])
+        raise invalid(errors[:_MOST_ERRORS])
     return events
-
-
-def _event(item: IncomingEvent, caller: Caller, rules: EventRules) -> NewEvent:
-    if item.org_id is not None and Role.PLATFORM not in caller.roles:
-        raise Problem(403, "missing-role", f"org_id {_ONLY_PLATFORM}.")
-    return new_event(
-        rules,
-        org_id=item.org_id or caller.org_id,
-        event_type=item.type,
-        data=item.data,
-        key=item.key,
-        deliver_after=item.deliver_after,
-    )

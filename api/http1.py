@@ -27,6 +27,11 @@ class Http1(H11Protocol):
         unread = self.connection.their_state in {h11.SEND_BODY, h11.ERROR}
         return unread or bool(self.connection.trailing_data[0])
 
+    @property
+    def header_expected(self) -> bool:
+        """Tell whether the client has yet to send a whole header."""
+        return self.connection.their_state is h11.IDLE
+
     async def too_slow(self) -> None:
         """Answer 408 to a request whose header is late; a late body is its reader's to answer."""
         if self.connection.our_state is h11.IDLE:

@@ -21,6 +21,21 @@ _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512", "secp256k1": "ES256K"}
 
 
+def is_weak(key: AsymmetricKey) -> bool:
+    """Tell whether no signature by `key` proves anything."""
+    return isinstance(key, RSAPublicKey) and key.key_size < _RSA_BITS
+
+
+def fits(key: AsymmetricKey, algorithm: str) -> bool:
+    """Tell whether `key` is of the kind that `algorithm` takes."""
+    match key:
+        case RSAPublicKey():
+            return algorithm in _RSA
+        case EllipticCurvePublicKey():
+            return _CURVES.get(key.curve.name) == algorithm
+    return algorithm == "EdDSA"
+
+
 class NoSuchKey(Exception):
     """No key fits the token; the token is refused."""
 
@@ -77,18 +92,13 @@ class PublicKey:
             ) from error
         if not isinstance(key, AsymmetricKey):
             raise ValueError("the public key for tokens is of an unknown kind; use RSA, EC, Ed25519 or Ed448")
-        if isinstance(key, RSAPublicKey) and key.key_size < _RSA_BITS:
+        if is_weak(key):
             raise ValueError(f"the RSA key for tokens has less than {_RSA_BITS} bits; make a longer one")
         self._key = key
 
     def serves(self, algorithm: str) -> bool:
         """Tell whether the key is of the kind that `algorithm` takes."""
-        match self._key:
-            case RSAPublicKey():
-                return algorithm in _RSA
-            case EllipticCurvePublicKey():
-                return _CURVES.get(self._key.curve.name) == algorithm
-        return algorithm == "EdDSA"
+        return fits(self._key, algorithm)
 
     async def key(self, algorithm: str, kid: str | None) -> AsymmetricKey:
         """Return the key; a token's `kid` does not matter, as there is only one."""

@@ -42,8 +42,8 @@ class Listeners:
             listener.socket.close()
 
 
-async def open_listeners(bind: str) -> Listeners:
-    """Listen on `bind`, an address in one of the forms that `api.bind` takes.
+async def open_listeners(bind: str, key: str = "api.bind") -> Listeners:
+    """Listen on `bind`, the setting `key`, in one of the forms that `api.bind` takes.
 
     `[::]` stands for every address, IPv4 too. Port 0 takes a free one; `addresses` tells which. A Unix socket
     gets mode 0660, and one that a dead process left behind is replaced. Raises `CannotListen`.
@@ -51,14 +51,14 @@ async def open_listeners(bind: str) -> Listeners:
     try:
         address = parse_bind(bind)
     except ValueError as error:
-        raise CannotListen(f'cannot listen on "{bind}": api.bind {error}') from error
+        raise CannotListen(f'cannot listen on "{bind}": {key} {error}') from error
     if isinstance(address, UnixBind):
-        return _listen_unix(Path(address.path))
+        return _listen_unix(Path(address.path), key)
     host = None if address.host == "::" else address.host
     try:
         return Listeners(await trio.open_tcp_listeners(address.port, host=host, backlog=_BACKLOG))
     except OSError as error:
-        raise CannotListen(f"cannot listen on {bind}: {_tcp_remedy(error, address.port)}") from error
+        raise CannotListen(f"cannot listen on {bind}: {_tcp_remedy(error, address.port, key)}") from error
 
 
 def inherited_listeners(
@@ -84,10 +84,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _listen_unix(path: Path) -> Listeners:
+def _listen_unix(path: Path, key: str) -> Listeners:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _clear_stale(path)
+        _clear_stale(path, key)
         sock.bind(str(path))
         path.chmod(0o660)  # before listen(), so nobody can connect under another mode
         sock.listen(_BACKLOG)
@@ -97,14 +97,14 @@ def _listen_unix(path: Path) -> Listeners:
         sock.close()
         raise CannotListen(
             f"cannot listen on {_UNIX}{path}: {error.strerror or error}; make sure that its directory exists "
-            "and this user may write to it, or set another path in api.bind"
+            f"and this user may write to it, or set another path in {key}"
         ) from error
     except CannotListen:
         sock.close()
         raise
 
 
-def _clear_stale(path: Path) -> None:
+def _clear_stale(path: Path, key: str) -> None:
     """Remove a socket that nobody listens on any more; refuse whatever else is at `path`."""
     try:
         mode = path.lstat().st_mode
@@ -112,7 +112,7 @@ def _clear_stale(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise CannotListen(
-            f"cannot listen on {_UNIX}{path}: a file is there; move it or set another path in api.bind"
+            f"cannot listen on {_UNIX}{path}: a file is there; move it or set another path in {key}"
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
@@ -124,8 +124,7 @@ def _clear_stale(path: Path) -> None:
         except BlockingIOError:
             pass  # somebody listens, with a full queue
     raise CannotListen(
-        f"cannot listen on {_UNIX}{path}: another process listens there; "
-        "stop it or set another path in api.bind"
+        f"cannot listen on {_UNIX}{path}: another process listens there; stop it or set another path in {key}"
     )
 
 
@@ -148,17 +147,17 @@ def _address(name: object) -> str:
     return f"{_UNIX}{name.decode() if isinstance(name, bytes) else name}"
 
 
-def _tcp_remedy(error: OSError, port: int) -> str:
+def _tcp_remedy(error: OSError, port: int, key: str) -> str:
     if isinstance(error, socket.gaierror):
-        return "this host name is unknown here; set api.bind to an address of this machine"
+        return f"this host name is unknown here; set {key} to an address of this machine"
     match error.errno:
         case errno.EADDRINUSE:
             return (
                 f"another process has the port; stop it (ss -ltnp 'sport = :{port}' names it) "
-                "or set another port in api.bind"
+                f"or set another port in {key}"
             )
         case errno.EACCES:
             return "this user may not use the port; take one above 1023 or let systemd pass the socket"
         case errno.EADDRNOTAVAIL:
-            return "this machine has no such address; set api.bind to one it has (ip addr lists them)"
-    return f"{error.strerror or error}; set another address in api.bind"
+            return f"this machine has no such address; set {key} to one it has (ip addr lists them)"
+    return f"{error.strerror or error}; set another address in {key}"

@@ -1,36 +1,41 @@
 """From what a publisher gives to the event that is kept: rules that every way of publishing shares. Pure."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from api.event_types import refusal
+from api.moments import ADVICE, moment
 from daemon.model import uuid7, uuid7_time
+from daemon.schemas import Schemas
 from daemon.signing.canonical import JSON, event_body, nests_deeper
 from daemon.store.events import NewEvent
 
 LONGEST_KEY = 256
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class BadFieldError(Exception):
-    """A field of an event that cannot be taken: its name, and what is wrong with it and to be done."""
+    """A field of an event that cannot be taken: its name, and what is wrong with it and to be done.
 
-    def __init__(self, name: str, advice: str) -> None:
-        super().__init__(f"{name}: {advice}")
+    `within` is the JSON Pointer (RFC 6901) of the bad value within the field.
+    """
+
+    def __init__(self, name: str, advice: str, within: str = "") -> None:
+        super().__init__(f"{name}{within}: {advice}")
         self.name = name
         self.advice = advice
+        self.within = within
 
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """What events may be: of a known type, at most so many bytes long and nested so deep."""
+    """What events may be: of a known type, at most so many bytes long, nested so deep, as its schema says."""
 
     types: Sequence[str]
     max_bytes: int
     max_depth: int
+    schemas: Schemas = field(default_factory=Schemas)
 
 
 def new_event(
@@ -58,16 +63,14 @@ def new_event(
         raise BadFieldError("data", advice)
     if nests_deeper(body, rules.max_depth + 1):  # the body is one object around the data
         raise BadFieldError("data", f"is nested deeper than {rules.max_depth} levels; flatten it")
+    misfit = rules.schemas.misfit(event_type, data, len(body))
+    if misfit is not None:
+        raise BadFieldError("data", misfit.advice, misfit.pointer)
     return NewEvent(identifier, org_id, event_type, body, key, when)
 
 
 def _moment(text: str) -> datetime:
-    """Return the moment that an RFC 3339 time with an offset names, in UTC."""
-    if _RFC3339.fullmatch(text):
-        try:
-            return datetime.fromisoformat(text.upper()).astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise BadFieldError(
-        "deliver_after", "must be an RFC 3339 time with an offset, as in 2026-03-10T10:00:00Z"
-    )
+    try:
+        return moment(text)
+    except ValueError:
+        raise BadFieldError("deliver_after", ADVICE) from None

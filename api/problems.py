@@ -37,13 +37,17 @@ class FieldError:
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """An error for the client. `kind` ends the `type` URI; every `detail` says what to do next."""
+    """An error for the client. `kind` ends the `type` URI; every `detail` says what to do next.
+
+    `members` are further ones of the document (RFC 9457 section 3.2).
+    """
 
     status: int
     kind: str
     detail: str
     errors: Sequence[FieldError] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self, request_id: str) -> dict[str, Any]:
         """Return the members of the problem document (RFC 9457 section 3.1)."""
@@ -56,7 +60,7 @@ class Problem(Exception):
         }
         if self.errors:
             document["errors"] = [{"pointer": error.pointer, "detail": error.detail} for error in self.errors]
-        return document
+        return {**document, **self.members}
 
     def body(self, request_id: str) -> bytes:
         """Return the document as JSON text."""

@@ -12,13 +12,15 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 from quart_trio import QuartTrio
 
-from api.connection import Connection, Phase, ServerLimits, throw_away
+from api.connection import GRACE, Connection, Phase, ServerLimits, throw_away
 from api.http1 import error_response
 from api.listeners import Listeners
 
 logger = logging.getLogger("hookd.api")
 
 _REFUSAL_TIMEOUT = 1.0  # seconds
+_DOOR_TIMEOUT = 2 * GRACE
+_DOOR_PERIOD = 0.02  # seconds
 _REQUESTS_PER_CONNECTION = 10_000
 
 
@@ -49,8 +51,8 @@ async def serve_api(
                 task_status.started(listeners.addresses())
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
-                await server.drain()
                 connections.cancel_scope.deadline = trio.current_time() + limits.drain_timeout
+                connections.start_soon(server.drain)
             await app.shutdown()
     finally:
         listeners.close()
@@ -65,17 +67,21 @@ class _Server:
         self._config = _hypercorn_config(limits)
         self._context = WorkerContext(None)
         self._open: set[Connection] = set()
-        self._idle: dict[Connection, None] = {}  # longest idle first
+        # The clients whose move it is; first who was in good standing the longest time ago.
+        self._waiting: dict[Connection, None] = {}
+        self._leaving: set[Connection] = set()
+        self._door = trio.Lock()
+        self._at_door = 0
+        self._left = trio.Event()  # when the next connection has gone
         self._refusing = 0
+        self._emptied = trio.Event()  # while draining
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection to its end; what goes wrong in it ends here."""
-        if len(self._open) >= self._limits.max_connections and not self._make_room():
+        if not await self._enter():
             await self._refuse(stream)
             return
-        connection = Connection(
-            self._app, self._config, self._context, self._limits, stream, self._note_phase
-        )
+        connection = Connection(self._app, self._config, self._context, self._limits, stream, self._note)
         self._open.add(connection)
         try:
             await connection.run()
@@ -83,29 +89,63 @@ class _Server:
             logger.exception("a connection ended in an unexpected error; the others go on")
         finally:
             self._forget(connection)
+            self._leaving.discard(connection)
 
     async def drain(self) -> None:
-        """End the connections that wait for a request at once, and the others after the answer they owe."""
-        await self._context.terminated.set()
-        for connection in list(self._idle):
-            connection.enter(Phase.CLOSING)
+        """End the connections that wait for a request at once, and the others after the answer they owe.
 
-    def _note_phase(self, connection: Connection) -> None:
-        self._idle.pop(connection, None)
-        if connection.phase is Phase.IDLE:
-            self._idle[connection] = None
+        Whoever is slow to send or take the rest ends, too, as soon as that shows.
+        """
+        await self._context.terminated.set()
+        while self._open:
+            for connection in list(self._waiting):
+                if connection.phase is Phase.IDLE or connection.is_behind():
+                    connection.give_way(politely=True)
+            with trio.move_on_after(GRACE / 2):
+                await self._emptied.wait()
+
+    def _note(self, connection: Connection) -> None:
+        self._waiting.pop(connection, None)
+        if connection.waits and connection in self._open:
+            self._waiting[connection] = None
 
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
-        self._idle.pop(connection, None)
+        self._waiting.pop(connection, None)
+        if self._at_door:
+            self._left.set()
+            self._left = trio.Event()
+        if not self._open and self._context.terminated.is_set():
+            self._emptied.set()
+
+    async def _enter(self) -> bool:
+        """Wait for room, in the order of coming, and for as long as it takes to tell who is slow."""
+        if self._at_door >= self._limits.max_connections:
+            return False
+        self._at_door += 1
+        try:
+            with trio.move_on_after(_DOOR_TIMEOUT):
+                async with self._door:
+                    while len(self._open) >= self._limits.max_connections and not self._make_room():
+                        with trio.move_on_after(_DOOR_PERIOD):  # somebody leaves, or time shows who is slow
+                            await self._left.wait()
+                return True
+            return False
+        finally:
+            self._at_door -= 1
 
     def _make_room(self) -> bool:
-        """End the connection that has been idle longest; HTTP lets either side do that at any time."""
-        longest = next(iter(self._idle), None)
+        """End the connection whose client has let us wait longest, so that those who wait lock nobody out.
+
+        Whoever comes is thus always the last to go, and what arrives at once is always answered. As many as
+        there may be connections are still told why at a time; beyond that they are cut off.
+        """
+        longest = next((one for one in self._waiting if one.may_give_way()), None)
         if longest is None:
             return False
         self._forget(longest)
-        longest.enter(Phase.CLOSING)
+        self._leaving.add(longest)
+        longest.give_way(politely=len(self._leaving) <= self._limits.max_connections)
         return True
 
     async def _refuse(self, stream: trio.SocketStream) -> None:

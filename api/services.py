@@ -1,15 +1,24 @@
 """All that the API needs from the rest of the daemon."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from api.as_sent import AsSent
 from api.auth import Authenticator
 from api.cursors import Cursors
+from api.rate_limits import NO_LIMIT, Rate, RateLimits
+from daemon.egress.report import Trial
 from daemon.egress.url import Url
-from daemon.store.events import NewEvent
-from daemon.store.subscriptions import Subscription
+from daemon.metrics import Metrics
+from daemon.schemas import Schemas
+from daemon.store.events import NewEvent, Once
+from daemon.store.history import AttemptFilter, AttemptPage, Delivery, OwedPage
+from daemon.store.observation import Observation
+from daemon.store.replays import Replay, Selection
+from daemon.store.subscriptions import Change, Extras, Subscription
 
 
 class SubscriptionStore(Protocol):
@@ -24,6 +33,7 @@ class SubscriptionStore(Protocol):
         host_name: str,
         events: Sequence[str],
         secret: str,
+        extras: Extras,
     ) -> Subscription:
         """Keep a new subscription; raises `daemon.store.subscriptions.TooManySubscriptions`."""
 
@@ -33,12 +43,96 @@ class SubscriptionStore(Protocol):
     async def page(self, org_id: UUID, *, limit: int, before: UUID | None) -> list[Subscription]:
         """Return the organisation's subscriptions, newest first, with ids below `before`."""
 
+    async def change(
+        self, org_id: UUID, subscription_id: UUID, change: Change, *, revision: int | None
+    ) -> Subscription | None:
+        """Change what is given; raises `daemon.store.subscriptions.ChangedMeanwhile` for another `revision`."""
+
+    async def remove(self, org_id: UUID, subscription_id: UUID) -> bool:
+        """Delete the subscription, what it is owed and its history; tell whether there was one."""
+
+    async def rotate(
+        self, org_id: UUID, subscription_id: UUID, secret: str, overlap: float
+    ) -> datetime | None:
+        """Sign with a new secret; return when those before end.
+
+        Raises `daemon.store.subscriptions.TooManySecrets`.
+        """
+
+    async def normal_filter(self, text: str) -> str:
+        """Return a filter in normal form; raises `daemon.store.subscriptions.BadFilter`."""
+
 
 class EventStore(Protocol):
     """Where events are published; may raise `daemon.store.database.DatabaseUnavailable`."""
 
-    async def publish(self, events: Sequence[NewEvent]) -> list[UUID]:
-        """Publish all or none; return their ids in order, for a known key the first event's id."""
+    async def publish(self, events: Sequence[NewEvent], once: Once | None = None) -> list[UUID]:
+        """Publish all or none; return their ids in order, for a known key the first event's id.
+
+        What was published `once` keeps its ids; raises `daemon.store.events.StillRunning` and `OtherRequest`.
+        """
+
+
+class Trials(Protocol):
+    """What tests receivers; may raise `daemon.store.database.DatabaseUnavailable`."""
+
+    async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> Trial | None:
+        """Send the organisation's receiver a synthetic event; None if the subscription is gone.
+
+        Raises `daemon.egress.report.TrialsBusy` and `TrialsStopping`.
+        """
+
+
+class DeliveryStore(Protocol):
+    """Where the history is kept; each call may raise `daemon.store.database.DatabaseUnavailable`.
+
+    Each gives None where the organisation has no such subscription or delivery.
+    """
+
+    async def attempts(
+        self, org_id: UUID, subscription_id: UUID, wanted: AttemptFilter, *, limit: int, below: UUID | None
+    ) -> AttemptPage | None:
+        """Return attempts with ids below `below`, newest first."""
+
+    async def owed(
+        self,
+        org_id: UUID,
+        subscription_id: UUID,
+        event_type: str | None,
+        *,
+        limit: int,
+        after: tuple[datetime, UUID] | None,
+    ) -> OwedPage | None:
+        """Return what is owed, the first to go first."""
+
+    async def delivery(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> Delivery | None:
+        """Return one delivery with all that is known of it."""
+
+    async def redeliver(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> UUID | None:
+        """Owe a delivery's event once more; raises `daemon.store.history.CannotRedeliver`."""
+
+
+class ReplayStore(Protocol):
+    """Where replays are kept; each call may raise `daemon.store.database.DatabaseUnavailable`."""
+
+    async def ask(
+        self, *, replay_id: UUID, org_id: UUID, subscription_id: UUID, selection: Selection
+    ) -> Replay:
+        """Begin a replay; raises `daemon.store.replays.ReplayRefused`."""
+
+    async def count(self, *, org_id: UUID, subscription_id: UUID, selection: Selection) -> int:
+        """Return how many events a replay would send; raises `daemon.store.replays.ReplayRefused`."""
+
+    async def get(self, org_id: UUID, subscription_id: UUID, replay_id: UUID) -> Replay | None:
+        """Return a replay of the organisation's subscription."""
+
+    async def page(
+        self, org_id: UUID, subscription_id: UUID, *, limit: int, before: UUID | None
+    ) -> list[Replay]:
+        """Return the subscription's replays, newest first, with ids below `before`."""
+
+    async def cancel(self, org_id: UUID, subscription_id: UUID, replay_id: UUID) -> Replay | None:
+        """End a replay and give up what it still owes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +153,17 @@ class ApiSettings:
     max_batch: int = 1000
     max_event: int = 1024 * 1024
     max_depth: int = 64
+    schemas: Schemas = field(default_factory=Schemas)
     commit_timeout: float = 10.0
+    longest_timeout: float = 15.0
+    secret_overlap: float = 86_400.0
+    header_prefix: str = "X-Alter-"
+    rate: Rate = NO_LIMIT
+    cors_origins: Sequence[str] = ()
+
+
+async def _nothing_seen() -> Observation | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +172,23 @@ class Services:
 
     `settings` gives those of the moment, as a reload may change them. `check_url` parses and checks a
     receiver's URL, raising `daemon.egress.url.UrlRefused`. `ready` tells what works now. `published` is
-    called after every successful publish.
+    called after every successful publish, `claimable` when something may be due earlier than before.
+    `observe` tells what is seen of the queue, None where Postgres does not answer in time.
     """
 
     authenticator: Authenticator
     cursors: Cursors
     subscriptions: SubscriptionStore
     events: EventStore
+    deliveries: DeliveryStore
+    replays: ReplayStore
+    trials: Trials
+    as_sent: AsSent
     settings: Callable[[], ApiSettings]
     check_url: Callable[[str], Awaitable[Url]]
     ready: Callable[[], Awaitable[Sequence[Check]]]
     published: Callable[[], None]
+    claimable: Callable[[], None]
+    rate_limits: RateLimits = field(default_factory=RateLimits)
+    metrics: Metrics = field(default_factory=Metrics)
+    observe: Callable[[], Awaitable[Observation | None]] = _nothing_seen

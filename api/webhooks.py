@@ -1,41 +1,46 @@
 """Subscriptions: an organisation's endpoints and what each wants to hear of."""
 
-from typing import Annotated, Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import caller_of
-from api.asgi import current_request, json_response
-from api.bodies import pointer, read_json, validated
+from api.asgi import current_request, json_response, no_content
+from api.bodies import read_json, read_optional_json, validated
 from api.commits import finish
 from api.cursors import page_limit
-from api.event_types import pattern_refusal
-from api.problems import FieldError, Problem, invalid, not_found
-from api.services import ApiSettings, Services
-from daemon.egress.url import Url, UrlRefused
+from api.etags import expected_revision, matches
+from api.paging import page, query
+from api.problems import Problem, invalid, not_found
+from api.services import Services
+from api.subscription_fields import (
+    REGISTRATION,
+    ROTATION,
+    UPDATE,
+    check,
+    check_secret,
+    extras_of,
+    shown_extras,
+)
 from daemon.model import Role, rfc3339, uuid7
-from daemon.signing.secrets import generate_secret, parse_secret
-from daemon.store.subscriptions import Subscription, TooManySubscriptions
+from daemon.signing.canonical import JSON
+from daemon.signing.secrets import generate_secret
+from daemon.store.subscriptions import (
+    Change,
+    ChangedMeanwhile,
+    Subscription,
+    TooManySecrets,
+    TooManySubscriptions,
+)
+
+T = TypeVar("T")
 
 _LISTING = "webhooks"
 _MAX_BODY = 64 * 1024  # bytes
 _MAX_DEPTH = 4
-
-
-class Registration(BaseModel):
-    """What a subscription is made from."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    url: Annotated[str, Field(max_length=2048)]
-    events: Annotated[list[str], Field(min_length=1, max_length=100)]
-    secret: str | None = None
-
-
-_REGISTRATION = TypeAdapter(Registration)
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -45,13 +50,14 @@ def blueprint(services: Services) -> Blueprint:
     @routes.post("")
     async def register() -> Response:
         caller = await caller_of(services, Role.ORG_ADMIN)
-        request = current_request()
-        value = await read_json(request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
-        wanted = validated(_REGISTRATION, value)
-        url = await _checked(services, wanted)
+        wanted = validated(REGISTRATION, await _body())
+        url = await check(
+            wanted, services.settings(), services.check_url, services.subscriptions.normal_filter
+        )
+        assert url is not None  # noqa: S101  (the model requires one)
         secret = generate_secret() if wanted.secret is None else wanted.secret
         try:
-            subscription = await finish(
+            subscription = await _finish(
                 services.subscriptions.register(
                     subscription_id=uuid7(),
                     org_id=caller.org_id,
@@ -59,20 +65,23 @@ def blueprint(services: Services) -> Blueprint:
                     host_name=url.host_name,
                     events=list(dict.fromkeys(wanted.events)),
                     secret=secret,
-                ),
-                services.settings().commit_timeout,
+                    extras=extras_of(wanted),
+                )
             )
         except TooManySubscriptions as error:
             raise _too_many(error) from None
         document = shown(subscription)
         if wanted.secret is None:
             document["secret"] = secret
-        return json_response(document, 201, {"Location": f"/webhooks/{subscription.id}"})
+        return json_response(
+            document, 201, {"Location": f"/webhooks/{subscription.id}", "ETag": _etag(subscription)}
+        )
 
     @routes.get("")
     async def listing() -> Response:
         caller = await caller_of(services)
-        arguments = current_request().args
+        request = current_request()
+        arguments = query(request, ("limit", "cursor"))
         limit, cursor = page_limit(arguments.get("limit")), arguments.get("cursor")
         before = None
         if cursor is not None:
@@ -80,11 +89,11 @@ def blueprint(services: Services) -> Blueprint:
             before = UUID(position)
         # One more than asked for tells whether there is another page.
         found = await services.subscriptions.page(caller.org_id, limit=limit + 1, before=before)
-        page, following = found[:limit], None
+        here, following = found[:limit], None
         if len(found) > limit:
-            last = str(page[-1].id)
+            last = str(here[-1].id)
             following = services.cursors.write(last, org_id=caller.org_id, listing=_LISTING, filters={})
-        return json_response({"data": [shown(item) for item in page], "next_cursor": following})
+        return page(request, [shown(item) for item in here], following)
 
     @routes.get("/events")
     async def event_types() -> Response:
@@ -97,14 +106,82 @@ def blueprint(services: Services) -> Blueprint:
         subscription = await services.subscriptions.get(caller.org_id, subscription_id)
         if subscription is None:
             raise not_found("subscription")
-        return json_response(shown(subscription))
+        headers = {"ETag": _etag(subscription)}
+        if matches(current_request().headers.get("If-None-Match"), headers["ETag"]):
+            return no_content(304, headers)
+        return json_response(shown(subscription), headers=headers)
+
+    @routes.patch("/<uuid:subscription_id>")
+    async def change(subscription_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        wanted = validated(UPDATE, await _body())
+        revision = expected_revision(current_request().headers.get("If-Match"))
+        url = await check(
+            wanted, services.settings(), services.check_url, services.subscriptions.normal_filter
+        )
+        change = Change(
+            given=frozenset(wanted.model_fields_set),
+            url=wanted.url,
+            host_name=None if url is None else url.host_name,
+            events=list(dict.fromkeys(wanted.events)),
+            is_active=wanted.is_active,
+            extras=extras_of(wanted),
+        )
+        try:
+            subscription = await _finish(
+                services.subscriptions.change(caller.org_id, subscription_id, change, revision=revision)
+            )
+        except ChangedMeanwhile:
+            raise _changed_meanwhile() from None
+        if subscription is None:
+            raise not_found("subscription")
+        services.claimable()
+        return json_response(shown(subscription), headers={"ETag": _etag(subscription)})
+
+    @routes.delete("/<uuid:subscription_id>")
+    async def delete(subscription_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        if not await _finish(services.subscriptions.remove(caller.org_id, subscription_id)):
+            raise not_found("subscription")
+        return no_content(204)
+
+    @routes.post("/<uuid:subscription_id>/rotate-secret")
+    async def rotate(subscription_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        request = current_request()
+        value = await read_optional_json(
+            request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH
+        )
+        wanted = validated(ROTATION, value)
+        if errors := list(check_secret(wanted.secret)):
+            raise invalid(errors)
+        secret = generate_secret() if wanted.secret is None else wanted.secret
+        try:
+            until = await _finish(
+                services.subscriptions.rotate(
+                    caller.org_id, subscription_id, secret, services.settings().secret_overlap
+                )
+            )
+        except TooManySecrets:
+            raise _too_many_secrets() from None
+        if until is None:
+            raise not_found("subscription")
+        return json_response({"secret": secret, "previous_expires_at": rfc3339(until, milliseconds=False)})
+
+    async def _finish(work: Awaitable[T]) -> T:
+        return await finish(work, services.settings().commit_timeout)
 
     return routes
 
 
+async def _body() -> JSON:
+    request = current_request()
+    return await read_json(request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
+
+
 def shown(subscription: Subscription) -> dict[str, Any]:
     """Return a subscription as the API shows it: never with its secret."""
-    return {
+    document: dict[str, Any] = {
         "id": str(subscription.id),
         "org_id": str(subscription.org_id),
         "url": subscription.url,
@@ -113,28 +190,14 @@ def shown(subscription: Subscription) -> dict[str, Any]:
         "failure_count": subscription.failure_count,
         "created_at": rfc3339(subscription.created_at, milliseconds=False),
     }
+    if subscription.disabled_reason is not None:
+        document["disabled_reason"] = subscription.disabled_reason
+    return document | shown_extras(subscription.extras)
 
 
-async def _checked(services: Services, wanted: Registration) -> Url:
-    """Return the parsed URL; raises one 422 `Problem` that names all that is wrong with the fields."""
-    errors = _pattern_errors(wanted.events, services.settings())
-    if wanted.secret is not None:
-        try:
-            parse_secret(wanted.secret)
-        except ValueError as error:
-            errors.append(FieldError("/secret", str(error)))
-    try:
-        url = await services.check_url(wanted.url)
-    except UrlRefused as error:
-        raise invalid([FieldError("/url", error.detail), *errors]) from None
-    if errors:
-        raise invalid(errors)
-    return url
-
-
-def _pattern_errors(patterns: list[str], settings: ApiSettings) -> list[FieldError]:
-    refusals = [(index, pattern_refusal(name, settings.event_types)) for index, name in enumerate(patterns)]
-    return [FieldError(pointer("events", index), refusal) for index, refusal in refusals if refusal]
+def _etag(subscription: Subscription) -> str:
+    """Return the version of what clients can change: failures and the like do not make another one."""
+    return f'"{subscription.revision}"'
 
 
 def _too_many(error: TooManySubscriptions) -> Problem:
@@ -143,4 +206,21 @@ def _too_many(error: TooManySubscriptions) -> Problem:
         "too-many-subscriptions",
         f"Your organisation has {error.limit} subscriptions, the most allowed; delete one first, "
         "or ask the operator to raise api.subscriptions_per_organisation.",
+    )
+
+
+def _too_many_secrets() -> Problem:
+    return Problem(
+        409,
+        "too-many-secrets",
+        "Several rotated secrets still sign for this subscription; wait until they expire, then rotate.",
+    )
+
+
+def _changed_meanwhile() -> Problem:
+    return Problem(
+        412,
+        "changed-meanwhile",
+        "Somebody changed the subscription since you read it; read it again and send your change with the "
+        "new ETag in If-Match.",
     )

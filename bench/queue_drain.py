@@ -70,7 +70,7 @@ async def drain(
             rows = await connection.fetch(sql["open_shard"], batch)
             if not rows:
                 break
-            stop(await connection.fetchval(sql["route"], rows[0]["shard"], batch, 2 * batch, [], [], []))
+            stop(await connection.fetchval(sql["route"], rows[0]["shard"], batch, 2 * batch, [], [], [], []))
     before = await connection.fetchval("select pg_current_wal_lsn()")
     done = 0
     while done < count:

@@ -24,18 +24,30 @@ def show_facts(screen: Screen, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def show_examples(
-    screen: Screen, *, url: str, token: str, database_url: str, org: UUID, event_type: str
+    screen: Screen,
+    *,
+    url: str,
+    subscription: str,
+    token: str,
+    database_url: str,
+    org: UUID,
+    event_type: str,
 ) -> None:
-    """Show how to publish by hand, in lines that work when they are copied."""
+    """Show how to publish and to test a receiver by hand, in lines that work when they are copied."""
     curl = (
         f"curl {url}/events -H 'Content-Type: application/json' -d"
         f' \'{{"type": "{event_type}", "data": {{"by": "curl"}}}}\' -H \'Authorization: Bearer {token}\''
     )
     sql = f"select hookd.publish('{org}', '{event_type}', jsonb_build_object('by', 'psql'))"
     psql = f"{psql_program()} {shlex.quote(database_url)} -c {_double_quoted(sql)}"
+    test = (
+        f"curl {url}/webhooks/{subscription}/test -H 'Content-Type: application/json'"
+        f" -d '{{\"conformance\": true}}' -H 'Authorization: Bearer {token}'"
+    )
     for title, command in (
         ("publish through the API (the token is good for a day):", curl),
         ("publish in SQL, in a transaction of your own if you like:", psql),
+        ("test a receiver, with what it should refuse as well:", test),
     ):
         screen.text()
         screen.text(f"  {title}", Style.DIM)

@@ -25,10 +25,10 @@ class Client:
         with trio.move_on_after(1, shield=True):
             await self._http.aclose()
 
-    async def register(self, url: str, events: Sequence[str]) -> str:
-        """Register a subscription and return its secret, which the API shows this once."""
+    async def register(self, url: str, events: Sequence[str]) -> tuple[str, str]:
+        """Register a subscription and return its id, and its secret, which the API shows this once."""
         answer = await self._post("/webhooks/", {"url": url, "events": list(events)})
-        return str(answer["secret"])
+        return str(answer["id"]), str(answer["secret"])
 
     async def publish(self, event_type: str, data: Any) -> str:
         """Publish an event and return its id."""

@@ -109,16 +109,19 @@ class Show:
         try:
             self._introduce(url, receiver)
             self._screen.happened(Verb.READY, "daemon and receiver")
-            await self._register(client, receiver, INBOX, self._types)
+            inbox = await self._register(client, receiver, INBOX, self._types)
             await self._register(client, receiver, FLAKY, [self._flaky])
+            self._show_examples(url, inbox)
             return await self._publish(client)
         finally:
             await client.close()
 
-    async def _register(self, client: Client, receiver: str, path: str, types: Sequence[str]) -> None:
-        self._inbox.secrets[path] = await client.register(receiver + path, types)
+    async def _register(self, client: Client, receiver: str, path: str, types: Sequence[str]) -> str:
+        """Register one of the receivers and return the subscription's id."""
+        subscription, self._inbox.secrets[path] = await client.register(receiver + path, types)
         what = types[0] if len(types) == 1 else f"all {len(types)} types"
         self._screen.happened(Verb.REGISTERED, what, path=path)
+        return subscription
 
     async def _publish(self, client: Client) -> int:
         """Publish the sample, then one event a second until told to stop or, with `ends`, all has arrived."""
@@ -178,9 +181,12 @@ class Show:
                 ("", "emptied at each start"),
             ],
         )
+
+    def _show_examples(self, url: str, subscription: str) -> None:
         show_examples(
             self._screen,
             url=url,
+            subscription=subscription,
             token=self._token(_BANNER_TTL),
             database_url=self._preparation.database_url,
             org=ORGANISATION,

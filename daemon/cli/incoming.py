@@ -6,10 +6,12 @@ from uuid import UUID
 
 from api.new_event import BadFieldError, EventRules, new_event
 from daemon.config.model import EventsConfig
+from daemon.schemas import Schemas
 from daemon.signing.canonical import JSON, Unrepresentable, parse
 from daemon.store.events import NewEvent
 
 _ENVELOPE_DEPTH = 1  # the object around `data`
+ANY_DATA = Schemas()
 _FIELDS = ("type", "data", "key", "deliver_after")
 
 
@@ -17,7 +19,7 @@ class Refused(Exception):
     """An event that cannot be published; the text says why and what to do."""
 
 
-def event_of_line(line: bytes, org_id: UUID, rules: EventsConfig) -> NewEvent:
+def event_of_line(line: bytes, org_id: UUID, rules: EventsConfig, schemas: Schemas = ANY_DATA) -> NewEvent:
     """Return the event that one line of NDJSON is: an object with `type`, `data`, `key`?, `deliver_after`?.
 
     Error: `Refused`.
@@ -41,18 +43,21 @@ def event_of_line(line: bytes, org_id: UUID, rules: EventsConfig) -> NewEvent:
         value["data"],
         org_id,
         rules,
+        schemas,
         key=_text(value, "key"),
         deliver_after=_text(value, "deliver_after"),
     )
 
 
-def event_of_options(event_type: str, data: str, org_id: UUID, rules: EventsConfig) -> NewEvent:
+def event_of_options(
+    event_type: str, data: str, org_id: UUID, rules: EventsConfig, schemas: Schemas = ANY_DATA
+) -> NewEvent:
     """Return the event that `--type` and `--data` make. Error: `Refused`."""
     try:
         value = _parsed(data, rules.max_depth)
     except Refused as refusal:
         raise Refused(f"--data: {refusal}") from None
-    return _event(event_type, value, org_id, rules)
+    return _event(event_type, value, org_id, rules, schemas)
 
 
 def _event(
@@ -60,6 +65,7 @@ def _event(
     data: JSON,
     org_id: UUID,
     rules: EventsConfig,
+    schemas: Schemas,
     *,
     key: str | None = None,
     deliver_after: str | None = None,
@@ -70,7 +76,7 @@ def _event(
         raise Refused(f'type: "{event_type[:100]}" is not a known event type; {hint}')
     try:
         return new_event(
-            EventRules(rules.types, rules.max_bytes, rules.max_depth),
+            EventRules(rules.types, rules.max_bytes, rules.max_depth, schemas),
             org_id=org_id,
             event_type=event_type,
             data=data,

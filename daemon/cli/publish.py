@@ -19,6 +19,7 @@ from daemon.cli.lines import Lines
 from daemon.cli.settings import load_settings, log_for_people
 from daemon.config.model import Config
 from daemon.process.prepare import database_url, prepare_state
+from daemon.schemas import SchemaError, Schemas, load_schemas
 from daemon.store.database import Connection, DatabaseUnavailable, RetryTransaction, open_database
 from daemon.store.events import Events, NewEvent
 from daemon.store.migrate import check
@@ -82,16 +83,20 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--data belongs to --type: give both, or put the data into the FILE")
     config = load_settings(args).config
     log_for_people(config.logging)
+    try:
+        schemas = load_schemas(config.events.schemas)
+    except SchemaError as error:
+        raise UsageError(str(error)) from None
     if args.type is not None:
         try:
-            event = event_of_options(args.type, args.data or "{}", args.org, config.events)
+            event = event_of_options(args.type, args.data or "{}", args.org, config.events, schemas)
         except Refused as refusal:
             raise CommandError(f"{refusal}; nothing was published") from None
         with database_url(config, prepare_state(config)) as url:
             trio.run(_publish_one, config, url, event, args.json)
         return OK
     with _opened(args.file) as descriptor, database_url(config, prepare_state(config)) as url:
-        trio.run(_publish_lines, config, url, args.org, descriptor, args.json)
+        trio.run(_publish_lines, config, schemas, url, args.org, descriptor, args.json)
     return OK
 
 
@@ -100,14 +105,16 @@ async def _publish_one(config: Config, url: str, event: NewEvent, as_json: bool)
         _print([1], await _persist(events, [event]), as_json)
 
 
-async def _publish_lines(config: Config, url: str, org: UUID, descriptor: int, as_json: bool) -> None:
+async def _publish_lines(
+    config: Config, schemas: Schemas, url: str, org: UUID, descriptor: int, as_json: bool
+) -> None:
     """Publish until the first line that cannot be. Error: `CommandError`, which says what was accepted."""
     lines = Lines(descriptor, most=config.api.max_body)
     most = config.api.max_batch
     accepted = 0
     async with _opened_events(config, url) as events:
         while some := await lines.some():
-            for batch, fault in _batches(some, most, org, config):
+            for batch, fault in _batches(some, most, org, config, schemas):
                 if batch:
                     numbers = [number for number, _ in batch]
                     try:
@@ -121,7 +128,7 @@ async def _publish_lines(config: Config, url: str, org: UUID, descriptor: int, a
 
 
 def _batches(
-    lines: Sequence[tuple[int, bytes]], most: int, org: UUID, config: Config
+    lines: Sequence[tuple[int, bytes]], most: int, org: UUID, config: Config, schemas: Schemas
 ) -> Iterator[tuple[list[tuple[int, NewEvent]], str]]:
     """Yield up to `most` numbered events at a time, and with the last what is wrong with the next line."""
     batch: list[tuple[int, NewEvent]] = []
@@ -131,7 +138,7 @@ def _batches(
                 raise Refused(
                     f"longer than {config.api.max_body} bytes (api.max_body); send less in one event"
                 )
-            batch.append((number, event_of_line(line, org, config.events)))
+            batch.append((number, event_of_line(line, org, config.events, schemas)))
         except Refused as refusal:
             yield batch, f"line {number}: {refusal}"
             return

@@ -13,6 +13,11 @@ _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}", re.ASCII)
 _HEADER_PREFIX = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
 _EVENT_TYPE = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+", re.ASCII)
 _EVENT_TYPE_LENGTH = 128
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://([a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(:(?P<port>[1-9][0-9]{0,4}))?",
+    re.ASCII,
+)
+_USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 def schema_name(text: str) -> str:
@@ -107,6 +112,21 @@ def jwks_url(text: str) -> str:
     if split.username is not None or split.fragment:
         raise ValueError("has a user name or a fragment in it: leave it out")
     return text
+
+
+def cors_origin(text: str) -> str:
+    """Check an origin as browsers write it (RFC 6454 section 6.2), or "*" for all."""
+    if text == "*":
+        return text
+    match = _ORIGIN.fullmatch(text.lower())
+    port = match and match["port"]
+    if match is None or (port and not 0 < int(port) < 65536):
+        raise ValueError(
+            'is not an origin such as "https://app.example.com": write scheme, host and, unless it is the '
+            'usual one, port, without a path or "/" at the end; international names in their "xn--" form'
+        )
+    usual = _USUAL_PORTS[match["scheme"]]
+    return text.lower().removesuffix(f":{usual}") if port == usual else text.lower()
 
 
 def resolver(text: str) -> str:

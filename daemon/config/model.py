@@ -65,7 +65,7 @@ class ApiConfig(Section):
     bind: Annotated[str, Text(checks.bind_address)] = "127.0.0.1:8080"
     """Address to listen on: "host:port" (0: any free port), "[v6]:port" or "unix:/path"."""
     max_connections: Annotated[int, Whole(1, 100_000)] = 1000
-    """Connections at once; further ones wait to be accepted."""
+    """Connections at once; for a further one, the client that keeps us waiting longest gives way."""
     max_body: Annotated[int, Size("1KiB", "1GiB")] = 8 * _MIB
     """Bytes of one request's body."""
     max_batch: Annotated[int, Whole(1, 100_000)] = 1000
@@ -73,13 +73,26 @@ class ApiConfig(Section):
     idle_timeout: Annotated[float, Duration("10ms", "1h")] = _MINUTE
     """Seconds that a connection may stay open between requests."""
     read_timeout: Annotated[float, Duration("10ms", "1h")] = 30.0
-    """Seconds within which a request must be complete."""
+    """Seconds that a request may be waited for in all; at 16 KiB/s or more it may take longer."""
     write_timeout: Annotated[float, Duration("10ms", "1h")] = 30.0
-    """Seconds within which a client must take a response."""
+    """Seconds that a client may let a response wait; at 16 KiB/s or more it may take longer."""
     subscriptions_per_organisation: Annotated[int, Whole(1, 1_000_000)] = 10_000
     """Subscriptions that one organisation may have."""
+    rate: Annotated[float, Number(0, 1_000_000)] = 1000.0
+    """Requests a second of one organisation to this daemon; 0: no limit. The role `platform` has none."""
+    burst: Annotated[float, Number(1, 1_000_000)] = 2000.0
+    """Requests at once of an organisation that has been quiet."""
+    cors_origins: tuple[Annotated[str, Text(checks.cors_origin)], ...] = ()
+    """Origins whose pages may use the API, such as "https://app.example.com", or "*" alone; empty: none."""
     drain_timeout: Annotated[float, Duration("0s", "1h")] = 10.0
     """Seconds that requests under way get at stop, within daemon.stop_timeout."""
+
+    @model_validator(mode="after")
+    def _origins_fit(self) -> Self:
+        _refuse_repeated("cors_origins", self.cors_origins)
+        if "*" in self.cors_origins and len(self.cors_origins) > 1:
+            raise Misfit("cors_origins", 'has "*" beside others: keep "*" alone, or leave it out')
+        return self
 
 
 class AuthConfig(Section):
@@ -92,7 +105,12 @@ class AuthConfig(Section):
     public_key_file: _Path = ""
     """PEM file with the public key of whoever issues tokens."""
     jwks_url: Annotated[str, Text(checks.jwks_url)] = ""
-    """Reserved for the URL of the issuer's key set (RFC 7517): must be empty."""
+    """URL of the issuer's key set (RFC 7517): https, or http on this machine, whatever [egress] says."""
+    jwks_allow_networks: tuple[_Network, ...] = ()
+    """Networks that the key set may be read from although they are private or special. An allowance of its
+    own: subscriptions' URLs get nothing from it, and it gets nothing from `[egress]`."""
+    jwks_refresh: Annotated[float, Duration("1m", "30d")] = 10 * _MINUTE
+    """Seconds after which the key set is read again, when a token comes; for an unknown key sooner."""
     issuer: Annotated[str, Text()] = ""
     """Required `iss`; "": not checked."""
     audience: Annotated[str, Text()] = ""
@@ -146,7 +164,7 @@ class EventsConfig(Section):
     types: Annotated[tuple[_EventType, ...], _SOME] = _EVENT_TYPES
     """Types that may be published and subscribed to."""
     schemas: dict[_EventType, Annotated[str, Text(checks.not_empty)]] = Field(default_factory=dict)
-    """Reserved for JSON Schemas of event types' data: must be empty."""
+    """Files with the JSON Schemas that event types' data must fit, by type; other types take any data."""
     max_bytes: Annotated[int, Size("16", "64MiB")] = _MIB
     """Bytes of one event's canonical body."""
     max_depth: Annotated[int, Whole(1, 500)] = 64
@@ -181,6 +199,8 @@ class DeliveryConfig(Section):
     """Longest `Retry-After` that is honoured, in seconds."""
     unanswered_share: Annotated[float, Number(0.01, 1)] = 0.25
     """Part of `concurrency` that receivers which do not answer in time may hold together."""
+    replay_rate: Annotated[float, Number(0.001, 1_000_000)] = 200.0
+    """Deliveries a second that one replay may make, from all daemons on the database together."""
 
 
 class DaemonConfig(Section):
@@ -262,7 +282,7 @@ class MetricsConfig(Section):
     """`[metrics]`."""
 
     bind: Annotated[str, Text(checks.optional_bind_address)] = ""
-    """Reserved for the address of /metrics: must be empty."""
+    """Address that /metrics is served on, and only there, in the form of api.bind; "": on the API's."""
 
 
 class LoggingConfig(Section):

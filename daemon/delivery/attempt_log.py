@@ -49,12 +49,17 @@ class CircuitLog:
     def __init__(self) -> None:
         self._trips = {}
 
-    def note(self, results: Iterable[Result], circuits: Iterable[Circuit]) -> None:
-        """Log what has changed: `circuits` are those that are open now among the hosts of `results`."""
+    def note(self, results: Iterable[Result], circuits: Iterable[Circuit]) -> int:
+        """Log what has changed: `circuits` are those that are open now among the hosts of `results`.
+
+        Returns how many have opened.
+        """
+        opened = 0
         still = {one.host_id: one for one in circuits}
         for circuit in still.values():
             if self._trips.get(circuit.host_id, (0, ""))[0] != circuit.trips:
                 self._trips[circuit.host_id] = (circuit.trips, circuit.name)
+                opened += 1
                 logger.warning(
                     "no connection to %s, several times in a row: nothing is sent there for %s, then one"
                     " request tries again",
@@ -64,6 +69,7 @@ class CircuitLog:
         for host_id in {one.host_id for one in results if one.host_failed is False}:
             if host_id not in still and host_id in self._trips:
                 logger.info("%s accepts connections again", self._trips.pop(host_id)[1])
+        return opened
 
 
 def readable(seconds: float) -> str:

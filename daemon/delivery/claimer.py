@@ -13,6 +13,7 @@ from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.recorder import Leases
 from daemon.delivery.sender import Sender
 from daemon.delivery.targets import Targets
+from daemon.metrics import Metrics
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.queue import Claim, Claimed, Result, claim, leased
 
@@ -102,6 +103,7 @@ async def serve_claimer(
     results: trio.MemorySendChannel[Result],
     doorbell: Doorbell,
     lease: Callable[[], float],
+    metrics: Metrics,
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -123,6 +125,7 @@ async def serve_claimer(
                 while lost:
                     await _give_back(database, lost[-1], leases, results)
                     lost.pop()
+                began = trio.current_time()
                 claimed = await claim(
                     database,
                     tokens,
@@ -131,6 +134,7 @@ async def serve_claimer(
                     lease=lease(),
                     known=targets.known,
                 )
+                metrics.claim_seconds.observe(trio.current_time() - began)
             except RetryTransaction:
                 await trio.sleep(GATHER * random.random())
                 continue

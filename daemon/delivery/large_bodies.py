@@ -25,7 +25,7 @@ class LargeBodies:
         self._room = trio.CapacityLimiter(AT_ONCE)
 
     @asynccontextmanager
-    async def of(self, event_id: UUID) -> AsyncIterator[bytes | None]:
+    async def of(self, subscription_id: UUID, event_id: UUID) -> AsyncIterator[bytes | None]:
         """Give the body for as long as the block lasts; None if it cannot be had in time."""
         body: str | None = None
         admitted = False
@@ -33,7 +33,7 @@ class LargeBodies:
             await self._room.acquire()
             admitted = True
             try:
-                body = await body_of(self._database, event_id)
+                body = await body_of(self._database, subscription_id, event_id)
             except (DatabaseUnavailable, RetryTransaction) as error:
                 logger.debug("a large body waits for Postgres: %s", error)
         try:

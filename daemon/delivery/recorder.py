@@ -10,6 +10,8 @@ import trio
 from asyncpg import PostgresError
 
 from daemon.delivery.attempt_log import CircuitLog
+from daemon.delivery.attempt_metrics import count_attempts, count_ends
+from daemon.metrics import Metrics
 from daemon.store.database import Database, persistently
 from daemon.store.queue import Recorded, Result, recording
 
@@ -53,6 +55,7 @@ async def serve_recorder(
     leases: Leases,
     disable_after: Callable[[], float],
     recorded: Callable[[Sequence[Result]], None],
+    metrics: Metrics,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Record until every sender has closed its end of the channel and all is written.
@@ -72,9 +75,13 @@ async def serve_recorder(
                 except (trio.WouldBlock, trio.EndOfChannel):
                     break
                 size += len(batch[-1].excerpt or "")
+            count_attempts(metrics, batch)
+            began = trio.current_time()
             done = leases.settle(batch)
             written = await _write(database, batch, done, disable_after(), leases)
-            circuits.note(batch, written.circuits)
+            metrics.record_seconds.observe(trio.current_time() - began)
+            count_ends(metrics, batch, written.counted)
+            metrics.throttled.add(("circuit",), circuits.note(batch, written.circuits))
             if not all(written.counted):
                 late = written.counted.count(False)
                 logger.warning(

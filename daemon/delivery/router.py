@@ -9,7 +9,9 @@ import trio
 from asyncpg import PostgresError
 
 from daemon.delivery.doorbell import Doorbell
+from daemon.metrics import Metrics
 from daemon.model import uuid7_time
+from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.queue import route
@@ -30,18 +32,31 @@ async def serve_router(
     doorbell: Doorbell,
     routed: Callable[[], None],
     stopping: trio.Event,
-    max_depth: int,
+    max_depth: Callable[[], int],
+    schemas: Callable[[], Schemas],
+    metrics: Metrics,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Route until `stopping`; ring `doorbell` after publishing. `routed` is called after each round."""
+    """Route until `stopping`; ring `doorbell` after publishing. `routed` is called after each round.
+
+    An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
+    """
 
     def canonicalise(event_id: UUID, event_type: str, text: str) -> tuple[str | None, str | None]:
         try:
-            data = parse(text, max_depth=max_depth)
-            return event_body(event_id, event_type, uuid7_time(event_id), data), None
+            data = parse(text, max_depth=max_depth())
+            body = event_body(event_id, event_type, uuid7_time(event_id), data)
         except Unrepresentable as error:
-            logger.warning("event %s cannot be delivered: %s", event_id, error.reason)
-            return None, error.reason
+            return None, refused(event_id, error.reason)
+        misfit = schemas().misfit(event_type, data, len(body))
+        if misfit is not None:
+            return None, refused(event_id, f"/data{misfit.pointer} {misfit.advice}")
+        return body, None
+
+    def refused(event_id: UUID, reason: str) -> str:
+        logger.warning("event %s cannot be delivered: %s", event_id, reason)
+        metrics.unrepresentable.add()
+        return reason
 
     task_status.started()
     pause = QUICKEST

@@ -33,7 +33,7 @@ class Post(Protocol):
 class Bodies(Protocol):
     """Gives the body of an event for as long as a block lasts; None if it cannot be had in time."""
 
-    def of(self, event_id: UUID) -> AbstractAsyncContextManager[bytes | None]: ...
+    def of(self, subscription_id: UUID, event_id: UUID) -> AbstractAsyncContextManager[bytes | None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Sender:
             return claimed.result("unsent")  # deleted meanwhile: nothing is owed any more
         if claimed.body is not None:
             return await self._send(claimed, target, claimed.body.encode())
-        async with self._large_bodies.of(claimed.event_id) as body:
+        async with self._large_bodies.of(claimed.subscription_id, claimed.event_id) as body:
             if body is None:
                 return claimed.result("unsent")
             return await self._send(claimed, target, body)
@@ -125,25 +125,57 @@ class Sender:
     async def _attempt(
         self, claimed: Claimed, target: Target, body: bytes, rules: Rules, timestamp: int
     ) -> Answer:
-        if target.url is None:
-            refused = target.refused
-            raise EgressError("url_invalid" if refused is None else refused.code, str(refused))
-        if not target.keys:
-            raise EgressError("key_missing", "No secret could be opened to sign with; rotate the secret.")
-        try:
-            headers = signature_headers(
-                target.keys,
-                event_id=claimed.event_id,
-                delivery_id=claimed.delivery_id,
-                event_type=claimed.event_type,
-                timestamp=timestamp,
-                body=body,
-                prefix=rules.header_prefix,
-                user_agent=rules.user_agent,
-            )
-        except ValueError as error:
-            raise EgressError("header_invalid", str(error)) from error
-        return await self._post(target.url, headers, body, timeout=rules.timeout)
+        url, headers = compose(
+            target,
+            rules,
+            event_id=claimed.event_id,
+            delivery_id=claimed.delivery_id,
+            event_type=claimed.event_type,
+            timestamp=timestamp,
+            body=body,
+        )
+        return await self._post(url, headers, body, timeout=timeout_of(target, rules))
+
+
+def compose(
+    target: Target,
+    rules: Rules,
+    *,
+    event_id: UUID,
+    delivery_id: UUID,
+    event_type: str,
+    timestamp: int,
+    body: bytes,
+) -> tuple[Url, list[tuple[bytes, bytes]]]:
+    """Return where an attempt goes and its headers, but for those that the transport adds.
+
+    Raises `EgressError` where nothing may be sent (`url_invalid`, `scheme_forbidden`, `port_forbidden`), or
+    nothing can be (`key_missing`, `header_invalid`).
+    """
+    if target.url is None:
+        refused = target.refused
+        raise EgressError("url_invalid" if refused is None else refused.code, str(refused))
+    if not target.keys:
+        raise EgressError("key_missing", "No secret could be opened to sign with; rotate the secret.")
+    try:
+        headers = signature_headers(
+            target.keys,
+            event_id=event_id,
+            delivery_id=delivery_id,
+            event_type=event_type,
+            timestamp=timestamp,
+            body=body,
+            prefix=rules.header_prefix,
+            user_agent=rules.user_agent,
+        )
+    except ValueError as error:
+        raise EgressError("header_invalid", str(error)) from error
+    return target.url, [*headers, *target.headers]
+
+
+def timeout_of(target: Target, rules: Rules) -> float:
+    """Return the seconds that one attempt may take."""
+    return rules.timeout if target.timeout is None else target.timeout
 
 
 def _milliseconds(phases: Phases) -> str:

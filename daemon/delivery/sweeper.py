@@ -1,4 +1,4 @@
-"""Sweeping: gives back what dead daemons held, and looks slowly over the whole queue for faults."""
+"""Sweeping: gives back what dead daemons held, seeks faults in the queue, and drops what deletions left."""
 
 import logging
 import random
@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 import trio
 from asyncpg import PostgresError
 
+from daemon.delivery.attempt_metrics import count_attempts
+from daemon.metrics import Metrics
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.queue import expired, recording, repair
+from daemon.store.upkeep import purge
 
 logger = logging.getLogger("hookd.sweeper")
 
@@ -17,6 +20,8 @@ PERIOD = 2.0
 AGAIN = 0.05
 """Seconds between looks for leases that have ended."""
 LEASES = 20
+PURGES = 20
+"""Slices of deleted subscriptions in one round."""
 REPAIR_EVERY = 30
 """Rounds between two looks at all hosts."""
 
@@ -27,6 +32,7 @@ async def serve_sweeper(
     disable_after: Callable[[], float],
     grace: float,
     swept: Callable[[], None],
+    metrics: Metrics,
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -39,10 +45,13 @@ async def serve_sweeper(
     rounds = 0
     while not stopping.is_set():
         try:
-            if await reap(database, disable_after()):
+            if await reap(database, disable_after(), metrics):
                 swept()
             if rounds % REPAIR_EVERY == 0 and await look_over(database):
                 swept()
+            for _ in range(PURGES):
+                if stopping.is_set() or not await purge(database):
+                    break
             rounds += 1
             pause = PERIOD
         except RetryTransaction:
@@ -57,14 +66,15 @@ async def serve_sweeper(
             await stopping.wait()
 
 
-async def reap(database: Database, disable_after: float) -> int:
+async def reap(database: Database, disable_after: float, metrics: Metrics) -> int:
     """Make due again what leases past their end still hold, with an attempt `interrupted` in the history."""
     held, tokens = await expired(database, LEASES)
     if not tokens:
         return 0
     now = datetime.now(UTC)
     results = [one.result("interrupted", "interrupted", now) for one in held]
-    await database.run(recording(database, results, tokens, disable_after))
+    written = await database.run(recording(database, results, tokens, disable_after))
+    count_attempts(metrics, (one for one, counted in zip(results, written.counted, strict=False) if counted))
     if results:
         logger.warning(
             "%d deliveries of %d leases are due again: who claimed them did not record an outcome",

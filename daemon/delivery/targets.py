@@ -1,5 +1,6 @@
 """Where deliveries go and with which keys they are signed, kept in memory by subscription and revision."""
 
+import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -19,13 +20,18 @@ MOST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A subscription's endpoint. `refused` says why its URL may not be sent to; then `url` is None."""
+    """A subscription's endpoint. `refused` says why its URL may not be sent to; then `url` is None.
+
+    `headers` are its own, sent after those of every delivery; `timeout` in seconds, None: the usual one.
+    """
 
     revision: int
     url: Url | None
     refused: UrlRefused | None
     keys: tuple[SigningKey, ...]
     until: datetime | None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    timeout: float | None = None
 
 
 class Targets:
@@ -53,22 +59,32 @@ class Targets:
         )
 
     def learn(self, rows: Iterable[TargetRow]) -> None:
-        """Keep what was read from the store. Where no master key opens a secret, the target has no keys."""
+        """Keep what was read from the store."""
         for row in rows:
-            url, refused = None, None
-            try:
-                url = self._parse_url(row.url)
-            except UrlRefused as error:
-                refused = error
-            keys: tuple[SigningKey, ...] = ()
-            try:
-                keys = tuple(parse_secret(self._unseal(one, row.subscription_id)) for one in row.secrets)
-            except (VaultError, ValueError) as error:
-                logger.error("subscription %s cannot be signed for: %s", row.subscription_id, error)
-            self._kept[row.subscription_id] = Target(row.revision, url, refused, keys, row.secrets_until)
+            self._kept[row.subscription_id] = self.read(row)
             self._kept.move_to_end(row.subscription_id)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
+
+    def read(self, row: TargetRow) -> Target:
+        """Return the target of a row by the rules of the moment; it is not kept.
+
+        Where no master key opens a secret or the headers, the target has no keys.
+        """
+        url, refused = None, None
+        try:
+            url = self._parse_url(row.url)
+        except UrlRefused as error:
+            refused = error
+        keys: tuple[SigningKey, ...] = ()
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        try:
+            if row.headers is not None:
+                headers = _fields(self._unseal(row.headers, row.subscription_id))
+            keys = tuple(parse_secret(self._unseal(one, row.subscription_id)) for one in row.secrets)
+        except (VaultError, ValueError) as error:
+            logger.error("subscription %s cannot be signed for: %s", row.subscription_id, error)
+        return Target(row.revision, url, refused, keys, row.secrets_until, headers, row.timeout)
 
     def forget(self) -> None:
         """Forget all, so that each URL is judged again by the rules of the moment."""
@@ -77,3 +93,7 @@ class Targets:
     def get(self, subscription_id: UUID) -> Target | None:
         """Return the target, or None if the subscription is gone."""
         return self._kept.get(subscription_id)
+
+
+def _fields(text: str) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in json.loads(text).items())

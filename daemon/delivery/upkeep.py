@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 import trio
 from asyncpg import PostgresError
 
+from daemon.delivery.attempt_metrics import count_given_up
+from daemon.metrics import Metrics
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.retention import retain
-from daemon.store.upkeep import Partitions, forget_keys, make_partitions
+from daemon.store.upkeep import Partitions, forget_keys, forget_secrets, make_partitions
 
 logger = logging.getLogger("hookd.upkeep")
 
@@ -22,6 +24,7 @@ async def serve_partitions(
     database: Database,
     *,
     ages: Callable[[], Mapping[str, float]],
+    metrics: Metrics,
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -33,6 +36,9 @@ async def serve_partitions(
     async def unit(connection: Connection) -> Partitions:
         return await make_partitions(connection, database)
 
+    def expired(count: int) -> None:
+        count_given_up(metrics, "expired", count)
+
     task_status.started()
     while not stopping.is_set():
         pause = PERIOD
@@ -41,7 +47,8 @@ async def serve_partitions(
             for name in partitions.made:
                 logger.info("made the partition %s", name)
             await forget_keys(database)
-            for name in await retain(database, ages()):
+            await forget_secrets(database, ages()["attempt"])
+            for name in await retain(database, ages(), expired=expired):
                 logger.info("dropped the partition %s, as [retention] says", name)
             if partitions.until - datetime.now(UTC) < ALARM:
                 logger.error(

@@ -1,6 +1,6 @@
 """Putting the parts of outgoing HTTP together from plain settings."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from daemon.egress.addresses import AddressRules
 from daemon.egress.exchange import Exchange
@@ -20,10 +20,12 @@ def make_exchange(
     resolver: str = "system",
     max_response: int = 64 * 1024,
     excerpt: int = 4 * 1024,
+    refused: Callable[[str], None] = lambda rule: None,
 ) -> Exchange:
     """Return an Exchange for these settings; raise ValueError, naming the setting, if one cannot be used.
 
-    `resolver` is "system" or a nameserver's "IP" or "IP:port". The caller starts `pool.serve` in a nursery of
+    `resolver` is "system" or a nameserver's "IP" or "IP:port". `refused` is told the rule of every refused
+    address. The caller starts `pool.serve` in a nursery of
     its own, which closes the pool when it is cancelled.
     """
     lookup = system_lookup if resolver == "system" else nameserver_lookup(*parse_nameserver(resolver))
@@ -34,7 +36,7 @@ def make_exchange(
             f'egress.allow_networks and egress.deny_networks take networks as in "10.1.0.0/16": {error}'
         ) from error
     return Exchange(
-        guard=Guard(ThreadedResolver(lookup), rules),
+        guard=Guard(ThreadedResolver(lookup), rules, refused),
         ssl_context=client_context(ca_file),
         pool=pool,
         max_response=max_response,

@@ -52,10 +52,16 @@ class Exchange:
         self._sessions: OrderedDict[Origin, ssl.SSLSession] = OrderedDict()
 
     async def post(
-        self, url: Url, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, timeout: float
+        self,
+        url: Url,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        timeout: float,
+        fresh: bool = False,
     ) -> Answer:
         """POST `body`; see `request`."""
-        return await self.request("POST", url, headers, body, timeout=timeout)
+        return await self.request("POST", url, headers, body, timeout=timeout, fresh=fresh)
 
     async def request(
         self,
@@ -66,33 +72,37 @@ class Exchange:
         *,
         timeout: float,
         excerpt: int | None = None,
+        fresh: bool = False,
     ) -> Answer:
         """Return the answer, whatever its status, or raise EgressError within `timeout` seconds.
 
         The one deadline covers everything from the name's resolution to the end of the body, so a receiver
         cannot stretch it by sending a byte now and then. `excerpt` overrides the number of body bytes kept.
+        With `fresh` a new connection is made and no TLS session resumed, so that every phase happens.
         """
         phases = Phases()
         start = trio.current_time()
         try:
             data = encode_request(method, url, headers, body)
             with trio.move_on_after(max(0.0, timeout)):
-                return await self._attempt(
-                    url, data, phases, start, self._excerpt if excerpt is None else excerpt
-                )
+                kept = self._excerpt if excerpt is None else excerpt
+                return await self._attempt(url, data, phases, start, kept, fresh=fresh)
             raise EgressError(*_TIMEOUTS[phases.reached])
         except EgressError as error:
             phases.total = trio.current_time() - start
             error.phases = phases
             raise
 
-    async def _attempt(self, url: Url, data: bytes, phases: Phases, start: float, excerpt: int) -> Answer:
+    async def _attempt(
+        self, url: Url, data: bytes, phases: Phases, start: float, excerpt: int, *, fresh: bool
+    ) -> Answer:
         origin = Origin(url.scheme, url.host, url.port)
-        wire = self._pool.take(origin)
+        wire = None if fresh else self._pool.take(origin)
         phases.reused = wire is not None
         while True:
             if wire is None:
-                wire = await self._open(origin, phases)
+                session = None if fresh else self._sessions.get(origin)
+                wire = await self._open(origin, phases, session)
             phases.reached = "request"
             reader = ResponseReader(max_response=self._max_response, excerpt=excerpt)
             try:
@@ -119,7 +129,7 @@ class Exchange:
             phases.total = trio.current_time() - start
             return Answer(reader.status, reader.headers, reader.excerpt, reader.truncated, phases)
 
-    async def _open(self, origin: Origin, phases: Phases) -> Wire:
+    async def _open(self, origin: Origin, phases: Phases, session: ssl.SSLSession | None) -> Wire:
         phases.reached = "dns"
         start = trio.current_time()
         addresses = await self._guard.addresses(origin.host, origin.port)
@@ -147,7 +157,7 @@ class Exchange:
                 sock,
                 self._ssl_context,
                 origin.host,
-                session=self._sessions.get(origin),
+                session=session,
                 timeout=self._connect_timeout,
             )
             phases.tls = trio.current_time() - connected

@@ -67,7 +67,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             answer.status,
             # What is handed on is the body without its transfer coding.
             headers=[item for item in answer.headers if item[0].lower() != b"transfer-encoding"],
-            content=answer.excerpt,
+            # Not `content`, which httpx would unpack here and now if it came compressed, to whatever size.
+            stream=httpx.ByteStream(answer.excerpt),
             extensions={"phases": answer.phases},
         )
 

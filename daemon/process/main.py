@@ -9,15 +9,19 @@ from dataclasses import dataclass
 import trio
 import trio_asyncio
 
+from api.asgi import Api
 from api.listeners import CannotListen, Listeners, inherited_listeners, open_listeners
 from api.server import serve_api
+from daemon.config.model import Config
 from daemon.delivery.claimer import Senders, serve_claimer
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.recorder import Leases, serve_recorder
+from daemon.delivery.replayer import serve_replays
 from daemon.delivery.router import serve_router
 from daemon.delivery.sweeper import serve_sweeper
 from daemon.delivery.upkeep import serve_partitions
 from daemon.process.embedded import serve_embedded
+from daemon.process.open_files import raise_open_files
 from daemon.process.parts import RECORDING_TIME, Parts, check_master_key
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.reload import serve_reload
@@ -110,10 +114,8 @@ async def _start(
 ) -> None:
     """Bind, open the database, bring the schema up to date: each may refuse before anything else is done."""
     config = prepared.config
-    try:
-        listeners = inherited_listeners() or await open_listeners(config.api.bind)
-    except CannotListen as error:
-        raise StartError(str(error)) from error
+    raise_open_files(config)
+    listeners, beside_api = await _listen(config)
     try:
         async with open_database(
             prepared.database_url,
@@ -125,14 +127,32 @@ async def _start(
             await _set_up(parts)
             async with trio.open_nursery() as beside:
                 beside.start_soon(serve_reload, parts, prepared.loaded, hangup)
+                if parts.key_set is not None:
+                    beside.start_soon(parts.key_set.serve)
                 if prepared.embedded is not None:
                     beside.start_soon(serve_embedded, prepared.embedded, database)
-                await _run(parts, listeners, ready, stop)
+                await _run(parts, listeners, beside_api, ready, stop)
                 beside.cancel_scope.cancel()
     except (MigrationError, VaultError, DatabaseUnavailable, RetryTransaction) as error:
         raise StartError(str(error)) from error
     finally:
         listeners.close()
+        if beside_api is not None:
+            beside_api.close()
+
+
+async def _listen(config: Config) -> tuple[Listeners, Listeners | None]:
+    """Return the listeners of the API and, where they have an address of their own, of the metrics."""
+    try:
+        listeners = inherited_listeners() or await open_listeners(config.api.bind)
+        try:
+            bind = config.metrics.bind
+            return listeners, await open_listeners(bind, "metrics.bind") if bind else None
+        except BaseException:
+            listeners.close()
+            raise
+    except CannotListen as error:
+        raise StartError(str(error)) from error
 
 
 async def _set_up(parts: Parts) -> None:
@@ -163,19 +183,18 @@ async def _set_up(parts: Parts) -> None:
 
 
 async def _run(
-    parts: Parts, listeners: Listeners, ready: Callable[[Running], None], stop: trio.Event
+    parts: Parts,
+    listeners: Listeners,
+    beside_api: Listeners | None,
+    ready: Callable[[Running], None],
+    stop: trio.Event,
 ) -> None:
     """Run all parts; when `stop` is set, end them in order and before the one deadline."""
     async with trio.open_nursery() as root:
-        addresses: list[str] = await root.start(
-            lambda task_status: serve_api(
-                parts.app,
-                listeners=listeners,
-                limits=parts.server_limits(),
-                shutdown=parts.stopping,
-                task_status=task_status,
-            )
-        )
+        addresses: list[str] = await root.start(_serve, parts, parts.app, listeners)
+        if parts.metrics_app is not None and beside_api is not None:
+            metrics: list[str] = await root.start(_serve, parts, parts.metrics_app, beside_api)
+            logger.info("metrics are served on %s", ", ".join(metrics))
         pool = trio.CancelScope()
         work = trio.CancelScope()
         root.start_soon(_serve_pool, parts, pool)
@@ -193,8 +212,16 @@ async def _run(
         parts.stopping.set()
         parts.bells.published.ring()
         parts.bells.claimable.ring()
+        parts.bells.replays.ring()
     if root.cancel_scope.cancelled_caught:
         logger.warning("not everything ended within daemon.stop_timeout; leases give back what is left")
+
+
+async def _serve(
+    parts: Parts, app: Api, listeners: Listeners, *, task_status: trio.TaskStatus[list[str]]
+) -> None:
+    limits = parts.server_limits()
+    await serve_api(app, listeners=listeners, limits=limits, shutdown=parts.stopping, task_status=task_status)
 
 
 async def _serve_pool(parts: Parts, scope: trio.CancelScope) -> None:
@@ -203,7 +230,7 @@ async def _serve_pool(parts: Parts, scope: trio.CancelScope) -> None:
 
 
 async def _serve_queue(parts: Parts) -> None:
-    """Router, sweeper and partitions: each ends by itself when the daemon stops."""
+    """Router, replays, sweeper and partitions: each ends by itself when the daemon stops."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             lambda: serve_router(
@@ -211,7 +238,18 @@ async def _serve_queue(parts: Parts) -> None:
                 doorbell=parts.bells.published,
                 routed=parts.bells.claimable.ring,
                 stopping=parts.stopping,
-                max_depth=parts.config.events.max_depth,
+                max_depth=lambda: parts.config.events.max_depth,
+                schemas=lambda: parts.schemas,
+                metrics=parts.metrics,
+            )
+        )
+        nursery.start_soon(
+            lambda: serve_replays(
+                parts.database,
+                rate=lambda: parts.config.delivery.replay_rate,
+                doorbell=parts.bells.replays,
+                fed=parts.bells.claimable.ring,
+                stopping=parts.stopping,
             )
         )
         nursery.start_soon(
@@ -220,11 +258,14 @@ async def _serve_queue(parts: Parts) -> None:
                 disable_after=lambda: parts.config.delivery.disable_after,
                 grace=RECORDING_TIME,
                 swept=parts.bells.claimable.ring,
+                metrics=parts.metrics,
                 stopping=parts.stopping,
             )
         )
         nursery.start_soon(
-            lambda: serve_partitions(parts.database, ages=parts.retention, stopping=parts.stopping)
+            lambda: serve_partitions(
+                parts.database, ages=parts.retention, metrics=parts.metrics, stopping=parts.stopping
+            )
         )
 
 
@@ -243,6 +284,8 @@ async def _deliver(
         parts.sender, give.clone(), count=concurrency, share=parts.config.delivery.unanswered_share
     )
 
+    parts.metrics.in_flight = lambda: senders.busy
+
     def recorded(results: object) -> None:
         parts.bells.claimable.ring()
 
@@ -254,6 +297,7 @@ async def _deliver(
                 leases=leases,
                 disable_after=lambda: parts.config.delivery.disable_after,
                 recorded=recorded,
+                metrics=parts.metrics,
             )
         )
         with work_scope:
@@ -268,6 +312,7 @@ async def _deliver(
                     results=give,
                     doorbell=parts.bells.claimable,
                     lease=lambda: parts.lease,
+                    metrics=parts.metrics,
                     stopping=parts.stopping,
                 )
                 senders.close()

@@ -3,18 +3,22 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from uuid import UUID
 
 import trio
 
-from api.app import create_app
+from api.app import create_app, create_metrics_app
+from api.as_sent import AsSent
 from api.asgi import Api
 from api.auth import Authenticator, TokenRules
 from api.connection import ServerLimits
 from api.cursors import Cursors
+from api.jwks import KeySet
 from api.keys import KeySource, PublicKey, SecretKey
+from api.rate_limits import Rate
 from api.services import ApiSettings, Check, Services
 from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
@@ -22,15 +26,23 @@ from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.large_bodies import LargeBodies
 from daemon.delivery.sender import Rules, Sender
 from daemon.delivery.targets import Targets
+from daemon.delivery.trial import Trials
 from daemon.egress.addresses import AddressRules
 from daemon.egress.assemble import make_exchange
 from daemon.egress.pool import Pool
 from daemon.egress.url import Url, UrlRefused, parse_url
+from daemon.metrics import Metrics
+from daemon.process.issuer import key_set_fetch
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.version import VERSION
+from daemon.schemas import SchemaError, load_schemas
 from daemon.signing.vault import Vault
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.events import Events
+from daemon.store.history import History
+from daemon.store.observation import Observer
+from daemon.store.queue import target_of
+from daemon.store.replays import Replays
 from daemon.store.subscriptions import Subscriptions
 from daemon.store.upkeep import apply_rules
 
@@ -43,10 +55,11 @@ PING_TIMEOUT = 2.0
 
 @dataclass(slots=True)
 class Bells:
-    """Who wakes whom: publishing the router; routing, recording and sweeping the claimer."""
+    """Who wakes whom: publishing the router; routing, recording and sweeping the claimer; the API replays."""
 
     published: Doorbell
     claimable: Doorbell
+    replays: Doorbell
 
 
 class Parts:
@@ -57,10 +70,14 @@ class Parts:
         self.config = prepared.config
         self.database = database
         self.stopping = trio.Event()
-        self.bells = Bells(Doorbell(), Doorbell())
+        self.bells = Bells(Doorbell(), Doorbell(), Doorbell())
+        self.metrics = Metrics(VERSION)
         self.vault = Vault(*prepared.master_keys)
         config = prepared.config
-        _refuse_reserved(config)
+        try:
+            self.schemas = load_schemas(config.events.schemas)
+        except SchemaError as error:
+            raise StartError(str(error)) from error
         self.pool = Pool(max_idle=max(256, config.delivery.concurrency))
         try:
             exchange = make_exchange(
@@ -71,8 +88,10 @@ class Parts:
                 resolver=config.egress.resolver,
                 max_response=config.delivery.max_response,
                 excerpt=config.delivery.response_excerpt,
+                refused=self._refused,
             )
             keys = _key_source(config, prepared.token_key)
+            self.key_set = keys if isinstance(keys, KeySet) else None
         except ValueError as error:
             raise StartError(str(error)) from error
         self._addresses = AddressRules(config.egress.allow_networks, config.egress.deny_networks)
@@ -82,6 +101,13 @@ class Parts:
             targets=self.targets,
             rules=self.rules,
             large_bodies=LargeBodies(database),
+        )
+        self.trials = Trials(
+            fetch=partial(target_of, database),
+            read=self.targets.read,
+            post=exchange.post,
+            rules=self.rules,
+            stopping=self.stopping.is_set,
         )
         self.app = self._api(prepared, keys)
 
@@ -135,7 +161,15 @@ class Parts:
         )
 
     def _parse_url(self, url: str) -> Url:
-        return parse_url(url, https_only=self.config.egress.https_only, ports=self.config.egress.ports)
+        egress = self.config.egress
+        try:
+            return parse_url(url, https_only=egress.https_only, ports=egress.ports)
+        except UrlRefused as error:
+            self._refused(error.rule)
+            raise
+
+    def _refused(self, rule: str) -> None:
+        self.metrics.egress_refused.add((rule,))
 
     async def _check_url(self, url: str) -> Url:
         """Refuse what can be known without asking a nameserver; each connection is checked again."""
@@ -145,6 +179,7 @@ class Parts:
         except ValueError:
             return parsed  # a name
         if rule is not None:
+            self._refused(rule)
             raise UrlRefused(
                 rule, "the address may not be sent to: use a public one", code="address_forbidden"
             )
@@ -153,6 +188,9 @@ class Parts:
     async def _ready(self) -> Sequence[Check]:
         stopping = self.stopping.is_set()
         checks = [Check("running", not stopping, "stopping; ask another daemon" if stopping else "")]
+        if self.key_set is not None:
+            known = self.key_set.is_known
+            checks.append(Check("keys", known, "" if known else "no keys for tokens yet; the log says why"))
         statement = self.database.sql("ping")
 
         async def ping(connection: Connection) -> None:
@@ -172,6 +210,12 @@ class Parts:
             max_batch=config.api.max_batch,
             max_event=config.events.max_bytes,
             max_depth=config.events.max_depth,
+            schemas=self.schemas,
+            longest_timeout=config.delivery.timeout,
+            secret_overlap=config.signing.secret_overlap,
+            header_prefix=config.signing.header_prefix,
+            rate=Rate(config.api.rate, config.api.burst),
+            cors_origins=config.api.cors_origins,
         )
 
     def _api(self, prepared: Prepared, keys: KeySource) -> Api:
@@ -190,33 +234,33 @@ class Parts:
             subscriptions=Subscriptions(
                 self.database,
                 seal=self.vault.encrypt,
+                unseal=self.vault.decrypt,
                 host_limits=self.host_limits,
                 most=self.config.api.subscriptions_per_organisation,
             ),
             events=Events(self.database),
+            deliveries=History(self.database),
+            replays=Replays(self.database, changed=self.bells.replays.ring),
+            trials=self.trials,
+            as_sent=AsSent(unseal=self.vault.decrypt, rules=self.rules),
             settings=self._settings,
             check_url=self._check_url,
             ready=self._ready,
             published=self.bells.published.ring,
+            claimable=self.bells.claimable.ring,
+            metrics=self.metrics,
+            observe=Observer(self.database).look,
         )
-        return create_app(services)
-
-
-def _refuse_reserved(config: Config) -> None:
-    """Refuse settings that this version has no use for, rather than let somebody believe in them."""
-    reserved = {
-        "auth.jwks_url": (config.auth.jwks_url, "set auth.public_key_file to the issuer's PEM file"),
-        "events.schemas": (config.events.schemas, "check data before it is published"),
-        "metrics.bind": (config.metrics.bind, "ask /health/ready on the API's address"),
-    }
-    for key, (value, remedy) in reserved.items():
-        if value:
-            raise StartError(f"{key} is reserved for a later version: leave it empty, and {remedy}")
+        separate = bool(self.config.metrics.bind)
+        self.metrics_app = create_metrics_app(services) if separate else None
+        return create_app(services, with_metrics=not separate)
 
 
 def _key_source(config: Config, token_key: bytes) -> KeySource:
     """Return the keys for tokens. Error: ValueError."""
     auth = config.auth
+    if auth.jwks_url:
+        return KeySet(key_set_fetch(config), algorithms=auth.algorithms, refresh=auth.jwks_refresh)
     source: KeySource = PublicKey(token_key) if auth.public_key_file else SecretKey(token_key)
     if not any(source.serves(algorithm) for algorithm in auth.algorithms):
         file = Path(auth.public_key_file or auth.secret_file)

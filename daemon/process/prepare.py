@@ -24,7 +24,10 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a start needs. `token_key`: the HS256 secret or the PEM public key that verifies tokens."""
+    """What a start needs.
+
+    `token_key`: the HS256 secret or the PEM public key that verifies tokens; empty where a key set does.
+    """
 
     loaded: Loaded
     state: Path
@@ -103,7 +106,12 @@ def token_secret(config: Config, state: Path) -> bytes:
 
 
 def read_token_key(config: Config, state: Path) -> bytes:
-    """Return the key that tokens are verified with: a public key in PEM form or an HS256 secret."""
+    """Return the key that tokens are verified with: a public key in PEM form or an HS256 secret.
+
+    Empty where the keys come from `auth.jwks_url`.
+    """
+    if config.auth.jwks_url:
+        return b""
     if config.auth.public_key_file:
         return read_secret(Path(config.auth.public_key_file))
     if config.auth.secret_file:

@@ -10,14 +10,15 @@ from daemon.config.problems import ConfigError
 from daemon.delivery.doorbell import Doorbell
 from daemon.process.parts import Parts
 from daemon.process.systemd import notify
+from daemon.schemas import SchemaError, load_schemas
 from daemon.store.database import DatabaseUnavailable, RetryTransaction
 
 logger = logging.getLogger("hookd.config")
 
 LIVE = {
-    "api": {"max_body", "max_batch"},
-    "events": {"types", "max_bytes", "max_depth"},
-    "delivery": {"timeout", "retry_schedule", "retry_jitter", "disable_after", "retry_after_max"},
+    "api": {"max_body", "max_batch", "rate", "burst", "cors_origins"},
+    "events": {"types", "schemas", "max_bytes", "max_depth"},
+    "delivery": {"timeout", "retry_schedule", "retry_jitter", "disable_after", "retry_after_max", "replay_rate"},
     "daemon": {"stop_timeout"},
     "hosts": {"rate", "burst", "in_flight", "override"},
     "egress": {"https_only", "ports"},
@@ -41,18 +42,25 @@ async def serve_reload(parts: Parts, loaded: Loaded, hangup: Doorbell) -> None:
 async def _reload(parts: Parts, loaded: Loaded) -> None:
     try:
         wanted = loaded.again().config
-    except ConfigError as error:
-        for problem in error.problems:
+        schemas = load_schemas(wanted.events.schemas)
+    except (ConfigError, SchemaError) as error:
+        for problem in str(error).splitlines():
             logger.error("not reloaded: %s", problem)
+        parts.metrics.reload_successful = False
         return
     now, later = differences(parts.config, wanted)
+    if schemas != parts.schemas and "events.schemas" not in now:
+        now.append("events.schemas")  # the same files with other content
     parts.config = merged(parts.config, wanted, now)
+    parts.schemas = schemas
     parts.targets.forget()
     logging.getLogger("hookd").setLevel(parts.config.logging.level.upper())
     try:
         await parts.apply_rules()
     except (DatabaseUnavailable, RetryTransaction) as error:
         logger.error("the database has not heard of the new rules; send SIGHUP again: %s", error)
+    parts.metrics.reload_successful = True
+    parts.metrics.reloaded_at = time.time()
     logger.info("reloaded: %s", ", ".join(now) or "nothing has changed that can change now")
     if later:
         logger.warning("to take effect, these need a restart: %s", ", ".join(later))

@@ -88,11 +88,16 @@ class Claimed(Held):
 
 @dataclass(frozen=True, slots=True)
 class TargetRow:
-    """Where a subscription wants its events, and its encrypted secrets, newest first, good until then."""
+    """Where and how a subscription wants its events, and its sealed secrets, newest first, good until then.
+
+    `timeout` in seconds; `headers` sealed.
+    """
 
     subscription_id: UUID
     revision: int
     url: str
+    timeout: float | None
+    headers: bytes | None
     secrets: tuple[bytes, ...]
     secrets_until: datetime | None
 
@@ -157,6 +162,7 @@ async def route(database: Database, canonicalise: Canonicalise) -> int:
                 ROUTE_EVENTS,
                 ROUTE_DELIVERIES,
                 [row["event_id"] for row in raw],
+                [row["org_id"] for row in raw],
                 [body for body, _ in ready],
                 [problem for _, problem in ready],
             )
@@ -214,17 +220,35 @@ async def fetch_targets(
     """Return the targets of the subscriptions that still exist."""
     rows = await connection.fetch(database.sql("targets"), list(subscriptions))
     return [
-        TargetRow(row["id"], row["revision"], row["url"], tuple(row["secrets"]), row["secrets_until"])
+        TargetRow(
+            subscription_id=row["id"],
+            revision=row["revision"],
+            url=row["url"],
+            timeout=row["timeout"],
+            headers=row["headers"],
+            secrets=tuple(row["secrets"]),
+            secrets_until=row["secrets_until"],
+        )
         for row in rows
     ]
 
 
-async def body_of(database: Database, event_id: UUID) -> str | None:
-    """Return the body of an event, None if it is gone."""
+async def target_of(database: Database, subscription_id: UUID) -> TargetRow | None:
+    """Return the target of a subscription as it is now, None if it is gone."""
+
+    async def unit(connection: Connection) -> TargetRow | None:
+        found = await fetch_targets(database, connection, {subscription_id})
+        return found[0] if found else None
+
+    return await database.run(unit)
+
+
+async def body_of(database: Database, subscription_id: UUID, event_id: UUID) -> str | None:
+    """Return the body of an event that the subscription is owed, None if it is gone."""
     statement = database.sql("body")
 
     async def unit(connection: Connection) -> str | None:
-        body: str | None = await connection.fetchval(statement, event_id)
+        body: str | None = await connection.fetchval(statement, subscription_id, event_id)
         return body
 
     return await database.run(unit)

@@ -1,7 +1,7 @@
 """Retention: whole partitions go once all in them is old enough, and nothing owed goes with them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -13,11 +13,14 @@ EXPIRE_AT_ONCE = 1000
 PARTITION = re.compile(r"(event|attempt)_\d{8}")
 
 
-async def retain(database: Database, ages: Mapping[str, float]) -> list[str]:
+async def retain(
+    database: Database, ages: Mapping[str, float], *, expired: Callable[[int], None] = lambda count: None
+) -> list[str]:
     """Drop what is older than `ages` (seconds, by table: event, attempt); return the partitions dropped.
 
     What is still owed of expiring events is given up first, with the reason `expired`; while one of them is
-    being sent, the partition stays until the next time. Errors: as `Database.run`.
+    being sent, the partition stays until the next time. `expired` is told how many were given up.
+    Errors: as `Database.run`.
     """
     dropped: list[str] = []
 
@@ -34,7 +37,9 @@ async def retain(database: Database, ages: Mapping[str, float]) -> list[str]:
         for row in await connection.fetch(database.sql("partitions")):
             if row["ends_at"] > now - timedelta(seconds=ages[row["parent"]]):
                 continue
-            if row["parent"] == "event" and not await _given_up(connection, database, row["ends_at"]):
+            if row["parent"] == "event" and not await _given_up(
+                connection, database, row["ends_at"], expired
+            ):
                 continue
             name = "finish_detaching" if row["detached"] else "detach_partition"
             # Behind a transaction pooler the lock may be another session's, and another daemon quicker.
@@ -48,11 +53,14 @@ async def retain(database: Database, ages: Mapping[str, float]) -> list[str]:
     return dropped
 
 
-async def _given_up(connection: Connection, database: Database, before: datetime) -> bool:
+async def _given_up(
+    connection: Connection, database: Database, before: datetime, expired: Callable[[int], None]
+) -> bool:
     """Give up what is owed of events before that moment; tell whether nothing of them is owed any more."""
-    owed = None
+    owed = await connection.fetchval(database.sql("expire"), before, 0)  # only counts
     while True:
         left = await connection.fetchval(database.sql("expire"), before, EXPIRE_AT_ONCE)
+        expired(max(0, owed - left))
         if left == 0 or left == owed:
             return bool(left == 0)
         owed = left

@@ -1,14 +1,32 @@
-"""The subscriptions of organisations: register, read, pause and resume."""
+"""The subscriptions of organisations: register, read, change, delete, pause and resume."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 import asyncpg
 
 from daemon.store.database import Connection, Database
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a subscription may have besides; None: not set.
+
+    `headers` are sent with each request. `filter` is an SQL/JSON path predicate on an event's data.
+    `rate_limit` in requests a second, `timeout` in seconds.
+    """
+
+    description: str | None = None
+    metadata: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+    filter: str | None = None
+    rate_limit: float | None = None
+    ordered: bool = False
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +42,22 @@ class Subscription:
     failure_count: int
     created_at: datetime
     revision: int
+    extras: Extras = Extras()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New values for the fields that `given` names (url, events, is_active and those of `Extras`).
+
+    `host_name` belongs to `url`.
+    """
+
+    given: frozenset[str]
+    url: str | None = None
+    host_name: str | None = None
+    events: Sequence[str] | None = None
+    is_active: bool | None = None
+    extras: Extras = Extras()
 
 
 class TooManySubscriptions(Exception):
@@ -37,6 +71,18 @@ class TooManySubscriptions(Exception):
         )
 
 
+class ChangedMeanwhile(Exception):
+    """The subscription does not have the expected revision any more."""
+
+
+class BadFilter(Exception):
+    """Postgres cannot read a filter; the message is its own."""
+
+
+class TooManySecrets(Exception):
+    """As many secrets as are allowed sign for the subscription already."""
+
+
 class HostLimits(Protocol):
     """What a host is held to: requests a second, requests at once after a quiet time, requests under way."""
 
@@ -48,19 +94,25 @@ class HostLimits(Protocol):
     def in_flight(self) -> int: ...
 
 
+MOST_SECRETS = 5
+"""Secrets of one subscription that sign at once: each makes a signature in every request."""
+
+
 class Subscriptions:
-    """The subscriptions of a database. `seal` encrypts a secret for a subscription."""
+    """The subscriptions of a database. `seal` encrypts a text for a subscription, `unseal` opens it again."""
 
     def __init__(
         self,
         database: Database,
         *,
         seal: Callable[[str, UUID], bytes],
+        unseal: Callable[[bytes, UUID], str],
         host_limits: Callable[[str], HostLimits],
         most: int,
     ) -> None:
         self._database = database
         self._seal = seal
+        self._unseal = unseal
         self._host_limits = host_limits
         self._most = most
 
@@ -73,6 +125,7 @@ class Subscriptions:
         host_name: str,
         events: Sequence[str],
         secret: str,
+        extras: Extras,
     ) -> Subscription:
         """Store a new subscription. Errors: `TooManySubscriptions`, `DatabaseUnavailable`."""
         limits = self._host_limits(host_name)
@@ -88,24 +141,96 @@ class Subscriptions:
             limits.rate,
             limits.burst,
             limits.in_flight,
+            *self._columns(extras, subscription_id),
         )
         if row is None or row["id"] is None:
             raise TooManySubscriptions(self._most)
-        return _subscription(row)
+        return self._subscription(row)
 
     async def get(self, org_id: UUID, subscription_id: UUID) -> Subscription | None:
         """Return the subscription if the organisation has it."""
         row = await self._one("subscription", org_id, subscription_id)
-        return None if row is None else _subscription(row)
+        return None if row is None else self._subscription(row)
 
     async def page(self, org_id: UUID, *, limit: int, before: UUID | None) -> list[Subscription]:
         """Return up to `limit` subscriptions of the organisation, newest first, with ids below `before`."""
         statement = self._database.sql("subscriptions_page")
 
         async def unit(connection: Connection) -> list[Subscription]:
-            return [_subscription(row) for row in await connection.fetch(statement, org_id, before, limit)]
+            return [
+                self._subscription(row) for row in await connection.fetch(statement, org_id, before, limit)
+            ]
 
         return await self._database.run(unit)
+
+    async def change(
+        self, org_id: UUID, subscription_id: UUID, change: Change, *, revision: int | None
+    ) -> Subscription | None:
+        """Change what `change` gives and return the subscription, or None if the organisation has it not.
+
+        What is owed moves with the URL. Errors: `ChangedMeanwhile` unless it has that `revision` (None: any),
+        `DatabaseUnavailable`, `RetryTransaction`.
+        """
+        limits = self._host_limits(change.host_name or "")
+        arguments = (
+            org_id,
+            subscription_id,
+            revision,
+            list(change.given),
+            change.url,
+            change.host_name,
+            limits.rate,
+            limits.burst,
+            limits.in_flight,
+            None if change.events is None else list(change.events),
+            change.is_active,
+            *self._columns(change.extras, subscription_id),
+        )
+        statement, read = self._database.sql("change"), self._database.sql("subscription")
+
+        async def unit(connection: Connection) -> Subscription | None:
+            outcome = await connection.fetchval(statement, *arguments)
+            if outcome == "conflict":
+                raise ChangedMeanwhile
+            row = await connection.fetchrow(read, org_id, subscription_id)
+            return None if outcome == "missing" or row is None else self._subscription(row)
+
+        return await self._database.run(unit)
+
+    async def rotate(
+        self, org_id: UUID, subscription_id: UUID, secret: str, overlap: float
+    ) -> datetime | None:
+        """Sign with `secret` from now on, beside the secrets before for `overlap` seconds.
+
+        Returns the moment from which it signs alone, None if the organisation has no such subscription.
+        Errors: `TooManySecrets`, `DatabaseUnavailable`, `RetryTransaction`.
+        """
+        row = await self._one(
+            "rotate",
+            org_id,
+            subscription_id,
+            self._seal(secret, subscription_id),
+            timedelta(seconds=overlap),
+            MOST_SECRETS,
+        )
+        if row is not None and row["outcome"] == "crowded":
+            raise TooManySecrets
+        return None if row is None or row["outcome"] == "missing" else row["until"]
+
+    async def remove(self, org_id: UUID, subscription_id: UUID) -> bool:
+        """Delete the subscription with all that is owed to it, and its history; False if there is none."""
+        row = await self._one("remove", org_id, subscription_id)
+        return row is not None and bool(row[0])
+
+    async def normal_filter(self, text: str) -> str:
+        """Return a filter as Postgres understands it, in its one way to write it. Error: `BadFilter`."""
+        try:
+            row = await self._one("normal_filter", text)
+        except asyncpg.DataError as error:
+            raise BadFilter(str(error)) from error
+        except asyncpg.PostgresSyntaxError as error:
+            raise BadFilter(str(error)) from error
+        return "" if row is None else str(row[0])
 
     async def set_active(self, subscription_id: UUID, active: bool, reason: str | None = None) -> bool:
         """Resume, or pause with a reason; what is owed is held. False if there is none of that id."""
@@ -124,16 +249,37 @@ class Subscriptions:
 
         return await self._database.run(unit)
 
+    def _columns(self, extras: Extras, subscription_id: UUID) -> tuple[object, ...]:
+        headers = None if extras.headers is None else json.dumps(dict(extras.headers))
+        return (
+            extras.description,
+            None if extras.metadata is None else json.dumps(dict(extras.metadata)),
+            None if headers is None else self._seal(headers, subscription_id),
+            extras.filter,
+            extras.rate_limit,
+            extras.ordered,
+            extras.timeout,
+        )
 
-def _subscription(row: asyncpg.Record) -> Subscription:
-    return Subscription(
-        id=row["id"],
-        org_id=row["org_id"],
-        url=row["url"],
-        events=tuple(row["events"]),
-        is_active=row["is_active"],
-        disabled_reason=row["disabled_reason"],
-        failure_count=row["failure_count"],
-        created_at=row["created_at"],
-        revision=row["revision"],
-    )
+    def _subscription(self, row: asyncpg.Record) -> Subscription:
+        headers = None if row["headers"] is None else json.loads(self._unseal(row["headers"], row["id"]))
+        return Subscription(
+            id=row["id"],
+            org_id=row["org_id"],
+            url=row["url"],
+            events=tuple(row["events"]),
+            is_active=row["is_active"],
+            disabled_reason=row["disabled_reason"],
+            failure_count=row["failure_count"],
+            created_at=row["created_at"],
+            revision=row["revision"],
+            extras=Extras(
+                description=row["description"],
+                metadata=None if row["metadata"] is None else json.loads(row["metadata"]),
+                headers=headers,
+                filter=row["filter"],
+                rate_limit=row["rate_limit"],
+                ordered=row["ordered"],
+                timeout=row["timeout"],
+            ),
+        )

@@ -8,6 +8,7 @@ from daemon.store.database import Connection, Database
 from daemon.store.subscriptions import HostLimits
 
 PARTITIONS_AHEAD = timedelta(weeks=8)
+PURGE_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,28 @@ async def apply_rules(
 
 
 async def forget_keys(database: Database) -> None:
-    """Drop publishers' keys that are older than a day."""
+    """Drop publishers' keys that are older than a day: those of events and those of whole requests."""
 
     async def unit(connection: Connection) -> None:
         await connection.execute(database.sql("forget_keys"))
+        await connection.execute(database.sql("forget_requests"))
 
     await database.run(unit)
+
+
+async def forget_secrets(database: Database, age: float) -> None:
+    """Drop secrets that stopped signing more than `age` seconds ago."""
+
+    async def unit(connection: Connection) -> None:
+        await connection.execute(database.sql("forget_secrets"), timedelta(seconds=age))
+
+    await database.run(unit)
+
+
+async def purge(database: Database) -> bool:
+    """Drop some of what deleted subscriptions left; tell whether there may be more."""
+
+    async def unit(connection: Connection) -> bool:
+        return bool(await connection.fetchval(database.sql("purge"), PURGE_AT_ONCE))
+
+    return await database.run(unit)

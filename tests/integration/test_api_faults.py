@@ -10,6 +10,7 @@ from typing import Any
 
 import h2.config
 import h2.connection
+import h2.events
 import pytest
 import trio
 from hypercorn.config import Config
@@ -17,8 +18,9 @@ from hypercorn.logging import AccessLogAtoms
 from hypercorn.trio import serve
 from quart_trio import QuartTrio
 
-from api.asgi import Api
-from api.connection import Connection, ServerLimits
+from api.asgi import Api, current_request
+from api.bodies import read_body
+from api.connection import GRACE, Connection, ServerLimits
 from api.services import ApiSettings
 from tests.support.api_harness import TYPES, Answer, RawClient, Running, World, request, serving, token
 
@@ -145,6 +147,50 @@ async def test_stock_ends_when_one_connection_fails() -> None:
     assert caught.group_contains(UnicodeDecodeError)
 
 
+async def test_stock_ends_when_data_follows_an_answer() -> None:
+    async def send_late_data() -> None:
+        async with stock(sample(QuartTrio, Sample())) as server:
+            http = h2.connection.H2Connection(config=h2.config.H2Configuration(client_side=True))
+            http.initiate_connection()
+            pseudo = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
+            http.send_headers(1, pseudo)
+            client = await server.connect()
+            await client.send(http.data_to_send())
+            answered = False
+            while not answered:
+                events = http.receive_data(await client.stream.receive_some(65536))
+                answered = any(isinstance(event, h2.events.StreamEnded) for event in events)
+            # a DATA frame by hand: the client's own state machine knows better
+            await client.send(b"\x00\x00\x01\x00\x01\x00\x00\x00\x01x")
+            await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup):
+        await send_late_data()
+
+
+async def test_stock_ends_when_bytes_follow_a_refused_websocket() -> None:
+    async def send_early_bytes() -> None:
+        async with stock(sample(QuartTrio, Sample())) as server:
+            client = await server.connect()
+            await client.send(request("GET", "/", *upgrade("websocket")) + b"\x81\x05hello")
+            await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup):
+        await send_early_bytes()
+
+
+async def test_stock_speaks_http2_in_the_clear() -> None:
+    async with stock(sample(QuartTrio, Sample())) as server:
+        client = await server.connect()
+        await client.send(h2_request("/"))
+        assert not (await client.stream.receive_some(65536)).startswith(b"HTTP/1.1")
+
+
+def upgrade(protocol: str) -> tuple[str, ...]:
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    return ("Connection: Upgrade", f"Upgrade: {protocol}", key, "Sec-WebSocket-Version: 13")
+
+
 async def test_http2_is_refused() -> None:
     async with serving(sample(Api, Sample())) as server:
         client = await server.connect()
@@ -159,9 +205,7 @@ async def test_http2_is_refused() -> None:
 async def test_an_upgrade_is_ignored(protocol: str) -> None:
     async with serving(sample(Api, Sample())) as server:
         client = await server.connect()
-        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-        headers = ("Connection: Upgrade", f"Upgrade: {protocol}", key, "Sec-WebSocket-Version: 13")
-        assert (await client.get("/", *headers)).body == b"ok"
+        assert (await client.get("/", *upgrade(protocol))).body == b"ok"
         assert (await client.get("/")).body == b"ok"
         await client.send(b"\x81\x05hello\r\n\r\n")
         assert (await client.answer()).status == 400
@@ -208,6 +252,7 @@ async def test_a_client_that_does_not_read_meets_the_write_timeout() -> None:
     async with serving(sample(Api, Sample()), ServerLimits(write_timeout=0.1)) as server:
         client = await server.connect()
         await client.send(request("GET", "/big"))
+        await trio.testing.wait_all_tasks_blocked(0.05)  # the answer is under way
         await trio.sleep(PATIENCE)
         received = 0
         with suppress(trio.BrokenResourceError):
@@ -224,6 +269,29 @@ async def test_a_client_that_does_not_read_cannot_delay_the_stop() -> None:
         server.stop.set()
         with trio.fail_after(3):
             await server.stopped.wait()
+
+
+async def test_slow_clients_do_not_hold_up_the_stop() -> None:
+    app = sample(Api, Sample())
+
+    @app.post("/read")
+    async def read() -> bytes:
+        return await read_body(current_request().incoming, current_request().headers, limit=100)
+
+    async with serving(app, ServerLimits(drain_timeout=9)) as server:
+        starts = [
+            b"",
+            b"GET / HTTP/1.1\r\n",
+            request("POST", "/read", "Content-Length: 9"),
+            request("GET", "/big"),
+        ]
+        for sent in starts:
+            await (await server.connect()).send(sent)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        began = trio.current_time()
+        server.stop.set()
+        await server.stopped.wait()
+        assert trio.current_time() - began < 5
 
 
 # 4. No limit on connections, and a failed start-up reported as a success.
@@ -304,6 +372,77 @@ async def test_an_idle_connection_makes_room_for_a_new_one() -> None:
         assert (await newer.get()).status == 200
 
 
+async def hang(server: Running, count: int, sent: bytes) -> list[RawClient]:
+    clients = [await server.connect() for _ in range(count)]
+    for client in clients:
+        await client.send(sent)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    return clients
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+async def test_whoever_has_not_sent_a_header_makes_room_oldest_first(sent: bytes) -> None:
+    async with serving(sample(Api, Sample()), ServerLimits(max_connections=3)) as server:
+        oldest, *others = await hang(server, 3, sent)
+        assert (await (await server.connect()).get()).status == 200
+        if sent:
+            assert (await oldest.answer()).status == 408
+        assert await oldest.closed(3)
+        for other in others[1:]:
+            await other.send(request("GET", "/") if not sent else b"x\r\n\r\n")
+            assert (await other.answer()).status == 200
+
+
+async def test_a_body_that_does_not_come_makes_room_and_is_told() -> None:
+    async with serving(World().app(), ServerLimits(max_connections=2)) as server:
+        headers = ("Content-Type: application/json", f"Authorization: Bearer {token('publisher')}")
+        start = request("POST", "/events", *headers, "Content-Length: 100") + b"{"
+        oldest, _ = await hang(server, 2, start)
+        assert (await (await server.connect()).get("/health/live")).status == 200
+        assert (await oldest.answer("POST")).status == 408
+        assert await oldest.closed(3)
+
+
+async def test_a_body_that_keeps_the_pace_makes_no_room() -> None:
+    length = 2_000_000
+    async with serving(World().app(), ServerLimits(max_connections=1, read_timeout=GRACE / 2)) as server:
+        client = await server.connect()
+        headers = ("Content-Type: application/json", f"Authorization: Bearer {token('publisher')}")
+        await client.send(request("POST", "/events", *headers, f"Content-Length: {length}"))
+        async with trio.open_nursery() as nursery:
+
+            async def upload() -> None:
+                while True:  # for longer than the read timeout, and than the next client waits
+                    await client.send(b"x" * 20_000)
+                    await trio.sleep(GRACE / 10)
+
+            nursery.start_soon(upload)
+            assert (await (await server.connect()).get("/health/live")).status == 503
+            nursery.cancel_scope.cancel()
+        await client.send(b"x" * length)
+        assert (await client.answer("POST")).status == 400
+
+
+async def test_who_does_not_take_an_answer_makes_room() -> None:
+    async with serving(sample(Api, Sample()), ServerLimits(max_connections=2)) as server:
+        await hang(server, 2, request("GET", "/big"))
+        for _ in range(2):
+            assert (await (await server.connect()).get()).status == 200
+
+
+async def test_who_waits_for_our_answer_makes_no_room() -> None:
+    seen = Sample()
+    async with serving(sample(Api, seen), ServerLimits(max_connections=1, read_timeout=0.1)) as server:
+        client = await server.connect()
+        # The handler does not read the body, so it is not the client's time that passes.
+        await client.send(request("POST", "/wait", "Content-Length: 1000000") + b"x" * 140_000)
+        await seen.entered.wait()
+        await trio.sleep(GRACE)
+        assert (await (await server.connect()).get()).status == 503
+        seen.go_on.set()
+        assert (await client.answer("POST")).body == b"done"
+
+
 # 5. A client's half-close cancels the handler.
 
 
@@ -322,6 +461,17 @@ async def test_stock_cancels_the_handler_at_half_close() -> None:
     seen = Sample()
     async with stock(sample(QuartTrio, seen)) as server:
         await half_close(server, seen)
+        assert seen.outcome == "cancelled"
+
+
+async def test_stock_cancels_the_handler_when_the_client_goes() -> None:
+    seen = Sample()
+    async with stock(sample(QuartTrio, seen)) as server:
+        client = await server.connect()
+        await client.send(request("GET", "/wait"))
+        await seen.entered.wait()
+        await client.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.05)
         assert seen.outcome == "cancelled"
 
 

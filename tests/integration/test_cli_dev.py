@@ -67,19 +67,16 @@ def test_dev_shows_every_event_delivered_and_verified_and_starts_clean_each_time
         assert "  verified   13 of 13 requests" in lines
 
 
-def test_dev_goes_on_until_a_signal_and_its_curl_line_works(state: Path) -> None:
+def test_dev_goes_on_until_a_signal_and_its_curl_lines_work(state: Path) -> None:
     command = [*COMMAND, "dev", *options(state)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            curl = next(line for line in process.stdout if line.startswith("  curl "))
-            found = re.search(r"curl (\S+) .* -d '(.*)' -H '(Authorization): (.*)'", curl)
-            assert found is not None
-            url, body, name, token = found.groups()
-            headers = {name: token, "Content-Type": "application/json"}
-            published = httpx.post(url, content=body, headers=headers, trust_env=False, timeout=20)
+            lines = (line for line in process.stdout if line.startswith("  curl "))
+            published, tested = (post(next(lines)) for _ in range(2))
             assert published.status_code == 202
+            assert (tested.status_code, tested.json()["conforms"]) == (200, True)
             for line in process.stdout:
                 if line.split()[1:2] == ["published"] and "match.declined" in line:
                     break
@@ -91,6 +88,15 @@ def test_dev_goes_on_until_a_signal_and_its_curl_line_works(state: Path) -> None
             process.kill()
     assert "stopping" in rest
     assert re.search(r"published  \d+ events in ", rest)
+
+
+def post(curl: str) -> httpx.Response:
+    """Send what a curl line of the banner would."""
+    found = re.search(r"curl (\S+) .* -d '(.*)' -H '(Authorization): (.*)'", curl)
+    assert found is not None
+    url, body, name, token = found.groups()
+    headers = {name: token, "Content-Type": "application/json"}
+    return httpx.post(url, content=body, headers=headers, trust_env=False, timeout=20)
 
 
 def test_a_second_dev_does_not_empty_the_database_of_the_first(state: Path) -> None:

@@ -1,5 +1,6 @@
 """The exchange behind httpx's interface, put together as the daemon does it."""
 
+import gzip
 import socket
 import threading
 from collections.abc import Iterator
@@ -123,6 +124,24 @@ async def test_httpx_sends_through_the_guard() -> None:
         seen[0].lower().count(b"accept-encoding: identity") == seen[0].lower().count(b"accept-encoding") == 1
     )
     assert seen[1].endswith(b'\r\n\r\n{"b":2}')
+
+
+async def test_a_compressed_answer_is_not_unpacked_unasked() -> None:
+    packed = gzip.compress(b" " * 10**6)
+
+    async def handler(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+        await stream.send_all(head + packed)
+
+    with nameserver() as dns_port:
+        client = httpx.AsyncClient(transport=transport(dns_port), trust_env=False)
+        async with (
+            receiver(handler) as port,
+            client,
+            client.stream("GET", f"http://receiver.test:{port}/") as answer,
+        ):
+            assert b"".join([piece async for piece in answer.aiter_raw()]) == packed
 
 
 async def test_httpx_cannot_get_past_the_guard() -> None:

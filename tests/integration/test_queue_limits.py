@@ -373,7 +373,7 @@ async def test_a_slice_locks_only_its_own_hosts(connect: Connect, session: Sessi
     await session.begin()
     await session.fetch(STATEMENTS["open_shard"], 500)
     shard = await session.fetchval("select shard from hookd.inbox")
-    await session.fetchval(STATEMENTS["route"], shard, 500, 2, [], [], [])
+    await session.fetchval(STATEMENTS["route"], shard, 500, 2, [], [], [], [])
     free = await other.fetch("select id from hookd.host for no key update skip locked")
     assert len(free) == 2
     await session.commit()
@@ -388,7 +388,7 @@ async def test_naive_wide_fan_out_holds_all_hosts_at_once(connect: Connect, sess
     await session.begin()
     await session.fetch(STATEMENTS["open_shard"], 500)
     shard = await session.fetchval("select shard from hookd.inbox")
-    await session.fetchval(STATEMENTS["route"], shard, 500, 2, [], [], [])
+    await session.fetchval(STATEMENTS["route"], shard, 500, 2, [], [], [], [])
     assert await other.fetch("select id from hookd.host for no key update skip locked") == []
     await session.rollback()
 

@@ -290,7 +290,7 @@ async def test_publish_keeps_the_callers_durability(session: Session) -> None:
 
     async def route_in_this_transaction() -> None:
         rows = await session.fetch(STATEMENTS["open_shard"], 500)
-        await session.fetchval(STATEMENTS["route"], rows[0]["shard"], 500, 500, [], [], [])
+        await session.fetchval(STATEMENTS["route"], rows[0]["shard"], 500, 500, [], [], [], [])
 
     held: list[Held] = []
 

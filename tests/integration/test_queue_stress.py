@@ -28,6 +28,14 @@ from tests.support.queue_lab import (
 
 Connect = Callable[[], Awaitable[Session]]
 ROUNDS = 40
+ORPHANS = """
+select a.subscription_id from hookd.attempt a
+where not exists (select from hookd.subscription s where s.id = a.subscription_id)
+"""
+MOVE = """
+select hookd.change($1, $2, null, '{url,rate_limit,ordered}', 'https://x/', $3, 1e5, 1e5, 50, null, null, null,
+    null, null, null, $4, $5, null)
+"""
 
 
 async def again(unit: Callable[[], Awaitable[object]]) -> None:
@@ -89,14 +97,29 @@ async def everything_at_once(connect: Connect, session: Session) -> list[UUID]:
                 lambda: own.execute(STATEMENTS["limit_hosts"], names, [1e5] * 5, [1e5] * 5, [50] * 5)  # noqa: B023
             )
 
+    async def mover(own: Session) -> None:
+        for _ in range(ROUNDS):
+            number = dice.randrange(30)
+            host, ordered = f"h{dice.randrange(5)}", dice.random() < 0.3
+            pace = dice.choice([None, 1e4])
+            await again(lambda: own.fetchval(MOVE, orgs[number % 6], lanes[number], host, pace, ordered))  # noqa: B023
+
+    async def remover(own: Session) -> None:
+        for _ in range(ROUNDS):
+            org = dice.choice(orgs)
+            mine = await register(own, org, host=f"h{dice.randrange(5)}")
+            await own.fetchval("select hookd.purge(10)")
+            await again(lambda: own.fetchval("select hookd.remove($1, $2)", org, mine))  # noqa: B023
+
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            for part in (publisher, publisher, router, router, sweeper, switcher):
+            for part in (publisher, publisher, router, router, sweeper, switcher, mover, remover):
                 nursery.start_soon(part, await connect())
             for probe in (False, False, True, True):
                 nursery.start_soon(worker, await connect(), probe)
     for lane in lanes:
         await session.fetchval("select hookd.set_active($1, true, null)", lane)
+    await session.execute("update hookd.lane set rate = null")
     await route_all(session)
     return events
 
@@ -123,6 +146,12 @@ async def test_everything_at_once_ends_well(connect: Connect) -> None:
     assert row is not None and tuple(row) == (0, 1), "counters drifted"
     assert await drain(session) == 0
     assert await session.fetchval("select count(*) from hookd.inbox") == 0
+    await advance(session, 120)
+    while await session.fetchval("select hookd.purge(1000)"):
+        pass
+    assert await session.fetchval("select count(*) from hookd.subscription") == 30
+    assert await session.fetchval("select count(*) from hookd.removal") == 0
+    assert await session.fetch(ORPHANS) == []
     twice = (
         "select event_id, subscription_id from hookd.attempt"
         " where succeeded group by 1, 2 having count(*) > 1"

@@ -7,6 +7,7 @@ from uuid import uuid4
 import trio
 
 from daemon.delivery.recorder import Leases, serve_recorder
+from daemon.metrics import Metrics
 from daemon.store.database import Database
 from daemon.store.queue import Result
 from tests.support.postgres import Session
@@ -27,6 +28,7 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
     leases.add(bad.token, 3)
     give, take = trio.open_memory_channel[Result](3)
     first_batch = trio.Event()
+    metrics = Metrics()
     async with trio.open_nursery() as nursery, give:
         give.send_nowait(replace(bad, error="not in UTF-8: \0"))
         give.send_nowait(good)
@@ -37,12 +39,15 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
                 leases=leases,
                 disable_after=lambda: 1e6,
                 recorded=lambda results: first_batch.set(),
+                metrics=metrics,
             )
         )
         with trio.fail_after(20):
             await first_batch.wait()
         give.send_nowait(last)
         give.close()
+    assert metrics.deliveries.values[("succeeded",)] == 2
+    assert metrics.late_results.values[()] == 1
     owed = await session.fetch("select id, lease from hookd.delivery")
     assert [(row["id"], row["lease"]) for row in owed] == [(bad.delivery_id, bad.token)]
     assert await session.fetchval("select count(*) from hookd.attempt") == 2

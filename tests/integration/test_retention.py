@@ -40,7 +40,9 @@ async def test_old_partitions_go_and_what_they_owe_is_given_up(database: Databas
     session = await connect()
     event = await prepare(session, 6)
     before = await partitions(session)
-    dropped = await retain(database, {"event": 3 * WEEK, "attempt": 10 * WEEK})
+    expired: list[int] = []
+    dropped = await retain(database, {"event": 3 * WEEK, "attempt": 10 * WEEK}, expired=expired.append)
+    assert sum(expired) == 1
     assert dropped
     assert all(name.startswith("event_") for name in dropped)
     assert await partitions(session) == before - set(dropped)

@@ -143,12 +143,6 @@ async def test_sessions_in_another_isolation_are_refused(tmp_path: Path, postgre
     assert "Traceback" not in said
 
 
-async def test_a_reserved_setting_is_refused(tmp_path: Path, postgres_url: str) -> None:
-    status, said = await refused(tmp_path / "d", postgres_url, metrics__bind="127.0.0.1:0")
-    assert status == 1
-    assert "metrics.bind is reserved" in said
-
-
 async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,8 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -14,17 +15,28 @@ import trio
 from quart_trio import QuartTrio
 
 from api.app import create_app
+from api.as_sent import AsSent
 from api.auth import Authenticator, TokenRules
 from api.connection import ServerLimits
 from api.cursors import Cursors
 from api.keys import SecretKey
 from api.listeners import open_listeners
 from api.server import serve_api
-from api.services import ApiSettings, Check, Services
+from api.services import ApiSettings, Check, Services, Trials
+from daemon.egress.report import Trial
 from daemon.egress.url import Url, parse_url
 from daemon.model import uuid7_time
-from daemon.store.events import NewEvent
-from daemon.store.subscriptions import Subscription, TooManySubscriptions
+from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
+from daemon.store.replays import Replay, Selection
+from daemon.store.subscriptions import (
+    BadFilter,
+    Change,
+    ChangedMeanwhile,
+    Extras,
+    Subscription,
+    TooManySubscriptions,
+)
+from tests.support.fake_deliveries import FakeDeliveries
 
 SECRET = "a secret of more than thirty-two bytes"
 ORG = UUID("018f0000-0000-7000-8000-000000000001")
@@ -61,12 +73,13 @@ class FakeSubscriptions:
         host_name: str,
         events: Sequence[str],
         secret: str,
+        extras: Extras,
     ) -> Subscription:
         await self._pass()
         if len(self.kept) >= self.limit:
             raise TooManySubscriptions(self.limit)
         made = uuid7_time(subscription_id)
-        kept = Subscription(subscription_id, org_id, url, tuple(events), True, None, 0, made, 1)
+        kept = Subscription(subscription_id, org_id, url, tuple(events), True, None, 0, made, 1, extras)
         self.kept[subscription_id] = kept
         self.secrets[subscription_id] = secret
         self.host_names[subscription_id] = host_name
@@ -83,6 +96,43 @@ class FakeSubscriptions:
         below = [item for item in mine if before is None or item.id < before]
         return sorted(below, key=lambda item: item.id, reverse=True)[:limit]
 
+    async def change(
+        self, org_id: UUID, subscription_id: UUID, change: Change, *, revision: int | None
+    ) -> Subscription | None:
+        found = await self.get(org_id, subscription_id)
+        if found is None:
+            return None
+        if revision not in (None, found.revision):
+            raise ChangedMeanwhile
+        names = {one.name for one in fields(Extras)} & change.given
+        extras = replace(found.extras, **{name: getattr(change.extras, name) for name in names})
+        own = {name: getattr(change, name) for name in change.given - names}
+        if "events" in own:
+            own["events"] = tuple(own["events"])
+        changed = replace(found, **own, extras=extras, revision=found.revision + bool(change.given))
+        self.kept[subscription_id] = changed
+        return changed
+
+    async def remove(self, org_id: UUID, subscription_id: UUID) -> bool:
+        found = await self.get(org_id, subscription_id)
+        if found is not None:
+            del self.kept[subscription_id]
+        return found is not None
+
+    async def rotate(
+        self, org_id: UUID, subscription_id: UUID, secret: str, overlap: float
+    ) -> datetime | None:
+        if await self.get(org_id, subscription_id) is None:
+            return None
+        self.secrets[subscription_id] = secret
+        return datetime(2026, 3, 10, 10, tzinfo=UTC) + timedelta(seconds=overlap)
+
+    async def normal_filter(self, text: str) -> str:
+        await self._pass()
+        if text.count("(") != text.count(")"):
+            raise BadFilter("syntax error at end of jsonpath input")
+        return text
+
     async def _pass(self) -> None:
         await trio.lowlevel.checkpoint()
         if self.error is not None:
@@ -97,8 +147,29 @@ class FakeEvents:
     gate: trio.Event | None = None
     waiting: trio.Event = field(default_factory=trio.Event)
     error: Exception | None = None
+    running: set[tuple[UUID, str, int]] = field(default_factory=set)
+    remembered: dict[tuple[UUID, str, int], tuple[bytes, list[UUID]]] = field(default_factory=dict)
 
-    async def publish(self, events: Sequence[NewEvent]) -> list[UUID]:
+    async def publish(self, events: Sequence[NewEvent], once: Once | None = None) -> list[UUID]:
+        if once is None:
+            return await self._publish(events)
+        place = (once.org_id, once.key, once.part)
+        if place in self.running:
+            raise StillRunning
+        if place in self.remembered:
+            fingerprint, ids = self.remembered[place]
+            if fingerprint != once.fingerprint:
+                raise OtherRequest
+            return ids
+        self.running.add(place)
+        try:
+            ids = await self._publish(events)
+        finally:
+            self.running.remove(place)
+        self.remembered[place] = (once.fingerprint, ids)
+        return ids
+
+    async def _publish(self, events: Sequence[NewEvent]) -> list[UUID]:
         await trio.lowlevel.checkpoint()
         if self.error is not None:
             raise self.error
@@ -113,15 +184,88 @@ class FakeEvents:
 
 
 @dataclass
+class FakeTrials:
+    """Gives `trial` for every test, or raises `error`; `asked` keeps what was asked for."""
+
+    trial: Trial | None = None
+    error: Exception | None = None
+    asked: list[tuple[UUID, UUID, bool]] = field(default_factory=list)
+
+    async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> Trial | None:
+        await trio.lowlevel.checkpoint()
+        self.asked.append((org_id, subscription_id, conformance))
+        if self.error is not None:
+            raise self.error
+        return self.trial
+
+
+@dataclass
+class FakeReplays:
+    """Replays in memory, each of `size` events. `refusal` is raised by what would begin or count one."""
+
+    size: int = 7
+    kept: dict[UUID, tuple[UUID, Replay]] = field(default_factory=dict)
+    asked: list[Selection] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    async def ask(
+        self, *, replay_id: UUID, org_id: UUID, subscription_id: UUID, selection: Selection
+    ) -> Replay:
+        await self.count(org_id=org_id, subscription_id=subscription_id, selection=selection)
+        made = uuid7_time(replay_id)
+        replay = Replay(replay_id, subscription_id, "running", self.size, 0, 0, made, None)
+        self.kept[replay_id] = (org_id, replay)
+        return replay
+
+    async def count(self, *, org_id: UUID, subscription_id: UUID, selection: Selection) -> int:
+        await trio.lowlevel.checkpoint()
+        if self.refusal is not None:
+            raise self.refusal
+        self.asked.append(selection)
+        return self.size
+
+    async def get(self, org_id: UUID, subscription_id: UUID, replay_id: UUID) -> Replay | None:
+        await trio.lowlevel.checkpoint()
+        owner, replay = self.kept.get(replay_id, (None, None))
+        return replay if owner == org_id and replay and replay.subscription_id == subscription_id else None
+
+    async def page(
+        self, org_id: UUID, subscription_id: UUID, *, limit: int, before: UUID | None
+    ) -> list[Replay]:
+        found = [await self.get(org_id, subscription_id, one) for one in sorted(self.kept, reverse=True)]
+        return [one for one in found if one is not None and (before is None or one.id < before)][:limit]
+
+    async def cancel(self, org_id: UUID, subscription_id: UUID, replay_id: UUID) -> Replay | None:
+        replay = await self.get(org_id, subscription_id, replay_id)
+        if replay is not None and replay.status == "running":
+            skipped = replay.total - replay.queued
+            replay = replace(replay, status="cancelled", skipped=skipped, ended_at=replay.created_at)
+            self.kept[replay_id] = (org_id, replay)
+        return replay
+
+
+@dataclass(frozen=True)
+class SendingRules:
+    """What the daemon's settings put into every request."""
+
+    header_prefix: str = "X-Alter-"
+    user_agent: str = "hookd/test"
+
+
+@dataclass
 class World:
     """An API and all that it leans on."""
 
     subscriptions: FakeSubscriptions = field(default_factory=FakeSubscriptions)
     events: FakeEvents = field(default_factory=FakeEvents)
+    deliveries: FakeDeliveries = field(default_factory=FakeDeliveries)
+    replays: FakeReplays = field(default_factory=FakeReplays)
+    trials: Trials = field(default_factory=FakeTrials)
     settings: ApiSettings = field(default_factory=lambda: ApiSettings(TYPES))
     checks: Sequence[Check] = (Check("database", True),)
     check: Callable[[], Awaitable[Sequence[Check]]] | None = None
     wakes: int = 0
+    due: int = 0
 
     def services(self) -> Services:
         return Services(
@@ -129,10 +273,15 @@ class World:
             cursors=Cursors(b"k" * 32),
             subscriptions=self.subscriptions,
             events=self.events,
+            deliveries=self.deliveries,
+            replays=self.replays,
+            trials=self.trials,
+            as_sent=AsSent(unseal=lambda sealed, _: sealed.decode(), rules=SendingRules),
             settings=lambda: self.settings,
             check_url=self._check_url,
             ready=self.check or self._ready,
             published=self._published,
+            claimable=self._claimable,
         )
 
     async def _check_url(self, url: str) -> Url:
@@ -144,6 +293,9 @@ class World:
 
     def _published(self) -> None:
         self.wakes += 1
+
+    def _claimable(self) -> None:
+        self.due += 1
 
     def app(self) -> QuartTrio:
         return create_app(self.services())

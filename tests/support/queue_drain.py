@@ -11,7 +11,7 @@ from tests.support.queue_lab import STATEMENTS, Runs, advance, register_many
 
 CLAIM = "select * from hookd.claim('{token}', {batch}, 1000, '1h', {probe})"
 OPEN_SHARD = "select * from hookd.open_shard(500)"
-ROUTE = "select hookd.route({shard}::smallint, 500, 1000, '{{}}', '{{}}', '{{}}')"
+ROUTE = "select hookd.route({shard}::smallint, 500, 1000, '{{}}', '{{}}', '{{}}', '{{}}')"
 RECORD = """
 select hookd.record(array_agg(h.delivery_id), array_agg(h.token), array_agg(h.subscription_id),
     array_agg(h.host_id),

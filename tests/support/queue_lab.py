@@ -71,6 +71,9 @@ async def register(
     burst: float = 1e6,
     cap: int = 10_000,
     subscription_id: UUID | None = None,
+    filter: str | None = None,  # noqa: A002
+    rate_limit: float | None = None,
+    ordered: bool = False,
 ) -> UUID:
     """Register a subscription and return its id."""
     row = await session.fetchrow(
@@ -85,6 +88,13 @@ async def register(
         rate,
         burst,
         cap,
+        None,
+        None,
+        None,
+        filter,
+        rate_limit,
+        ordered,
+        None,
     )
     found: UUID = row["id"]
     return found
@@ -155,6 +165,7 @@ async def route_shard(
     if not rows:
         return None
     raw = [row["event_id"] for row in rows if row["event_id"] is not None]
+    orgs = [row["org_id"] for row in rows if row["event_id"] is not None]
     wrong = [(problems or {}).get(one) for one in raw]
     count: int = await session.fetchval(
         STATEMENTS["route"],
@@ -162,6 +173,7 @@ async def route_shard(
         limit,
         budget,
         raw,
+        orgs,
         [None if problem else '{"ready": true}' for problem in wrong],
         wrong,
     )

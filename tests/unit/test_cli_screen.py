@@ -1,5 +1,6 @@
 import io
 import re
+import shlex
 from datetime import UTC, datetime
 
 import pytest
@@ -90,14 +91,19 @@ def test_the_lines_to_copy_are_each_one_line_and_quoted_for_a_shell() -> None:
     show_examples(
         Screen(out, colour=False),
         url="http://127.0.0.1:8080",
+        subscription="018f",
         token="a.b.c",
         database_url="postgresql://hookd@/postgres?host=%2Fvar%2Fx y",
         org=uuid7(),
         event_type="match.proposed",
     )
     lines = out.getvalue().splitlines()
-    [curl] = [line for line in lines if line.startswith("  curl ")]
+    curl, test = (line for line in lines if line.startswith("  curl "))
     assert "-H 'Authorization: Bearer a.b.c'" in curl
+    assert shlex.split(test) == [
+        *("curl", "http://127.0.0.1:8080/webhooks/018f/test", "-H", "Content-Type: application/json"),
+        *("-d", '{"conformance": true}', "-H", "Authorization: Bearer a.b.c"),
+    ]
     assert """-d '{"type": "match.proposed", "data": {"by": "curl"}}'""" in curl
     [psql] = [line for line in lines if "psql" in line and " -c " in line]
     assert "'postgresql://hookd@/postgres?host=%2Fvar%2Fx y'" in psql

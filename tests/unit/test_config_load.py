@@ -149,6 +149,8 @@ def test_a_key_of_another_section_is_named() -> None:
         ('auth.algorithms=["RS256"]', "set auth.public_key_file or auth.jwks_url"),
         ("auth.jwks_url=http://example.com/k", "use https"),
         ("auth.jwks_url=ftp://example.com/k", "is not a URL"),
+        ("auth.jwks_refresh=59s", "is out of range"),
+        ('auth.jwks_allow_networks=["10.0.0.1/8"]', 'write "10.0.0.0/8"'),
         ("auth.org_claim=", "is empty"),
         ("database.schema=Hookd", "is not a name for a schema"),
         ("database.schema=x; drop", "is not a name for a schema"),

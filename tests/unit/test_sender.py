@@ -43,7 +43,7 @@ class Stored:
     """Stands for the store, in which one event's large body is."""
 
     @asynccontextmanager
-    async def of(self, event_id: UUID) -> AsyncIterator[bytes | None]:
+    async def of(self, subscription_id: UUID, event_id: UUID) -> AsyncIterator[bytes | None]:
         yield b"large" if event_id == LARGE else None
 
 
@@ -75,7 +75,7 @@ def sender(wire: Wire, url: str = "https://example.com/hook", *, sealed: bool = 
         return secret
 
     targets = Targets(parse_url=lambda text: parse_url(text, https_only=True, ports=()), unseal=unseal)
-    targets.learn([TargetRow(SUBSCRIPTION, 1, url, (b"x",), None)])
+    targets.learn([TargetRow(SUBSCRIPTION, 1, url, None, None, (b"x",), None)])
     return Sender(post=wire, targets=targets, rules=lambda: RULES, large_bodies=Stored())
 
 

@@ -23,10 +23,12 @@ begin
         hold_until = x.hold_until,
         failure_count = x.failure_count,
         failing_since = x.failing_since,
+        paced_until = x.paced_until,
         floor = x.first_due,
         due = case
             when not x.active or x.in_flight >= x.window_size then 'infinity'
-            when greatest(x.first_due, x.hold_until) > p_now then greatest(x.first_due, x.hold_until)
+            when greatest(x.first_due, x.hold_until, hookd.pace(l.rate, x.paced_until)) > p_now
+                then greatest(x.first_due, x.hold_until, hookd.pace(l.rate, x.paced_until))
             -- to the back of the turn, and the further the more it was given
             when x.taken > 0 then greatest(l.due, p_now + interval '1 microsecond' * (least(x.taken, 1000) - 1000))
             when l.due <= p_now then l.due -- it keeps its turn
@@ -37,9 +39,12 @@ begin
             case y.verdict when 'unanswered' then false when 'badly' then true when 'answered' then true
                 else k.proven end as proven,
             k.in_flight + coalesce(y.taken, 0) - coalesce(y.flown, 0) as in_flight,
-            case when y.verdict in ('unanswered', 'badly') then 1
+            case when k.ordered or y.verdict in ('unanswered', 'badly') then 1
                 else least(10000, k.window_size + coalesce(y.well, 0)) end as window_size,
             case when y.active then '-infinity' else greatest(k.hold_until, y.hold) end as hold_until,
+            case when k.rate is not null and y.taken > 0
+                then greatest(k.paced_until, p_now) + make_interval(secs => y.taken / k.rate)
+                else k.paced_until end as paced_until,
             case when y.active or y.success then 0 else k.failure_count end + coalesce(y.failed, 0) as failure_count,
             case when y.active or y.success and y.failed = 0 then null
                  when y.failed > 0 and (y.success or k.failing_since is null) then p_now
@@ -54,6 +59,20 @@ begin
     ) x
     where l.subscription_id = x.subscription_id;
 end $$;
+
+-- A lane's own rate, by the generic cell rate algorithm: what was sent has used the rate up until p_until, and one second's
+-- worth may be ahead of that. pace: from when one more may go; paced_room: how many may go now.
+create or replace function hookd.pace(p_rate float8, p_until timestamptz) returns timestamptz
+language sql immutable parallel safe as $$
+    select case when p_rate is null then '-infinity'
+        else p_until - make_interval(secs => (greatest(1, ceil(p_rate)) - 1) / p_rate) end
+$$;
+
+create or replace function hookd.paced_room(p_rate float8, p_until timestamptz, p_now timestamptz) returns integer
+language sql immutable parallel safe as $$
+    select greatest(0, least(1000000, floor(greatest(1, ceil(p_rate)) + 1e-6
+        - greatest(0, extract(epoch from p_until - p_now)::float8) * p_rate)))::integer
+$$;
 
 -- p_lanes: those that may have become due before their host's floor. p_taken: deliveries that a claim leased. p_flown:
 -- results that are back; p_failed of them could not connect, p_answered: at least one could.

@@ -5,6 +5,17 @@ create or replace function hookd.patterns(p_type text) returns text[] language s
         from generate_series(1, cardinality(string_to_array(p_type, '.')) - 1) n), '{}')
 $$;
 
+-- Whether an event's data passes a subscription's filter. What cannot be told (a key that is missing) does not pass.
+create or replace function hookd.matches(p_data jsonb, p_filter jsonpath) returns boolean
+language sql immutable parallel safe as $$ select coalesce(jsonb_path_match(p_data, p_filter, silent => true), false) $$;
+
+-- Filters are strict: in lax mode two paths that are compared would pair up all elements of two arrays.
+create or replace function hookd.filter_path(p_filter text) returns jsonpath
+language sql immutable parallel safe as $$ select ('strict ' || p_filter)::jsonpath $$;
+
+create or replace function hookd.matches(p_body text, p_filter text) returns boolean
+language sql immutable parallel safe as $$ select hookd.matches(p_body::jsonb -> 'data', hookd.filter_path(p_filter)) $$;
+
 -- Where to begin reading a shard. A floor beyond all that runs comes from another cluster (dump and restore), and says
 -- nothing here.
 create or replace function hookd.inbox_floor(p_floor xid8) returns xid8 language sql stable parallel safe as $$
@@ -14,7 +25,7 @@ $$;
 -- Takes the inbox shard that has waited longest, under a lock that only routers use. Returns the shard's first events
 -- from SQL, whose bodies the router must write first; or one row without an event if none needs that; or nothing.
 create or replace function hookd.open_shard(p_limit integer)
-returns table (shard smallint, event_id uuid, type text, data text)
+returns table (shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -39,8 +50,8 @@ begin
     -- the lock is had: what the router before us left is visible to the next statements
     select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = v_shard;
     shard := v_shard;
-    for event_id, type, data in
-        select i.event_id, i.type, i.data::text
+    for event_id, org_id, type, data in
+        select i.event_id, i.org_id, i.type, i.data::text
         from (select * from hookd.inbox j where j.shard = v_shard and j.xid >= v_floor
               order by j.xid, j.event_id limit p_limit) i
         where i.data is not null
@@ -55,11 +66,13 @@ begin
 end $$;
 
 -- Routes the first p_limit events of a shard that open_shard() took in this transaction: one delivery for each active
--- subscription that wants the type. p_ids, p_bodies, p_problems: canonical bodies of events from SQL, or why there is none.
+-- subscription that wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
+-- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
 -- events it looked at; with none left the shard is empty.
 create or replace function hookd.route(
-    p_shard smallint, p_limit integer, p_budget integer, p_ids uuid[], p_bodies text[], p_problems text[]
+    p_shard smallint, p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
+    p_problems text[]
 ) returns integer
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -74,53 +87,62 @@ declare
     v_hosts  integer[];
     v_alive  uuid[];
     v_last   uuid;
+    v_never  uuid[]; -- who is owed what cannot be represented
+    v_lost   uuid[];
+    v_types  text[];
 begin
     perform set_config('synchronous_commit', 'off', true); -- a lost transaction only routes again
     if p_ids <> '{}' then
         update hookd.event e set body = x.body, problem = x.problem
-        from unnest(p_ids, p_bodies, p_problems) x(id, body, problem) where e.id = x.id;
+        from unnest(p_ids, p_orgs, p_bodies, p_problems) x(id, org_id, body, problem)
+        where e.org_id = x.org_id and e.id = x.id;
     end if;
     select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = p_shard;
 
     with e as materialized (
         select row_number() over (order by i.xid, i.event_id) as n, i.place, i.event_id, i.org_id, i.type, i.routed_to,
-            greatest(v_now, i.deliver_after) as due, x.problem
+            -- a microsecond apart, so that a lane in strict order keeps to the inbox's
+            greatest(v_now - interval '1 microsecond' * (p_limit - row_number() over (order by i.xid, i.event_id)),
+                i.deliver_after) as due, x.problem
         from (select j.ctid as place, j.* from hookd.inbox j where j.shard = p_shard and j.xid >= v_floor
               order by j.xid, j.event_id limit p_limit) i
         left join unnest(p_ids, p_problems) x(id, problem) on x.id = i.event_id
         where i.data is null or x.id is not null), -- one from SQL that committed since open_shard() has no body yet
     kind as materialized ( -- who wants it, looked up once a kind and no further than the budget
-        select k.org_id, k.type, k.routed_to, array(
-            select i.subscription_id from hookd.interest i
-            where i.org_id = k.org_id and i.pattern = any (hookd.patterns(k.type))
-                and i.subscription_id > coalesce(k.routed_to, '00000000-0000-0000-0000-000000000000')
-            order by i.subscription_id limit p_budget + 1) as subs
-        from (select distinct org_id, type, routed_to from e) k),
+        select k.org_id, k.type, k.routed_to, w.subs, w.filters, w.filtered
+        from (select distinct org_id, type, routed_to from e) k
+        cross join lateral (
+            select coalesce(array_agg(s.subscription_id), '{}') as subs, array_agg(s.filter) as filters,
+                count(s.filter) > 0 as filtered
+            from (select i.subscription_id, i.filter from hookd.interest i
+                where i.org_id = k.org_id and i.pattern = any (hookd.patterns(k.type))
+                    and i.subscription_id > coalesce(k.routed_to, '00000000-0000-0000-0000-000000000000')
+                order by i.subscription_id limit p_budget + 1) s) w),
     taken as materialized ( -- as many events as fit, or a slice of the first
-        select t.* from (
-            select e.*, kind.subs, sum(cardinality(kind.subs)) over (order by e.n) as so_far
+        select t.*, case when t.filtered and t.problem is null then ( -- read once, however many filters look at it
+            select v.body::jsonb -> 'data' from hookd.event v where v.org_id = t.org_id and v.id = t.event_id) end as data
+        from (
+            select e.*, kind.subs, kind.filters, kind.filtered, sum(cardinality(kind.subs)) over (order by e.n) as so_far
             from e join kind on kind.org_id = e.org_id and kind.type = e.type
                 and kind.routed_to is not distinct from e.routed_to) t
         where t.so_far <= p_budget or t.n = 1),
+    wanted as materialized (
+        select t.n, t.event_id, t.type, t.problem, t.due, w.id
+        from taken t cross join lateral unnest(t.subs[1:p_budget], t.filters[1:p_budget]) w(id, filter)
+        where w.filter is null or t.problem is not null or hookd.matches(t.data, w.filter)),
     owed as (
         insert into hookd.delivery (id, subscription_id, event_id, due)
-        select hookd.uuid7(v_now), w.id, t.event_id, t.due
-        from taken t cross join lateral unnest(t.subs[1:p_budget]) w(id) where t.problem is null
-        returning subscription_id, due),
-    never as (
-        insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, error, ended,
-            attempted_at)
-        select hookd.uuid7(v_now), w.id, hookd.uuid7(v_now), t.event_id, t.type, 0, false, 'unrepresentable',
-            'unrepresentable', v_now
-        from taken t cross join lateral unnest(t.subs[1:p_budget]) w(id) where t.problem is not null),
-    lanes as (select subscription_id, min(due) as due from owed group by subscription_id)
-    select o.subs, o.dues, x.events, x.places, x.last, y.places
-    into v_subs, v_early, v_events, v_places, v_last, v_later
-    from (select array_agg(subscription_id) as subs, array_agg(due) as dues from lanes) o,
+        select hookd.uuid7(v_now), w.id, w.event_id, w.due from wanted w where w.problem is null),
+    lanes as (select id, min(due) filter (where problem is null) as due from wanted group by id)
+    select o.subs, o.dues, x.events, x.places, x.last, y.places, z.subs, z.events, z.types
+    into v_subs, v_early, v_events, v_places, v_last, v_later, v_never, v_lost, v_types
+    from (select array_agg(id) as subs, array_agg(due) as dues from lanes) o,
         (select array_agg(event_id order by n) as events, array_agg(place order by n) as places,
              (array_agg(subs[p_budget] order by n) filter (where cardinality(subs) > p_budget))[1] as last from taken) x,
         (select array_agg(e.place) as places from e
-         where e.event_id = any (p_ids) and e.problem is null and e.n > (select max(taken.n) from taken)) y;
+         where e.event_id = any (p_ids) and e.problem is null and e.n > (select max(taken.n) from taken)) y,
+        (select array_agg(id) as subs, array_agg(event_id) as events, array_agg(type) as types
+         from wanted where problem is not null) z;
 
     if v_subs is not null then
         select array_agg(distinct l.host_id) into v_hosts from hookd.lane l where l.subscription_id = any (v_subs);
@@ -132,13 +154,21 @@ begin
             delete from hookd.delivery d
             where d.subscription_id = any (v_subs) and d.event_id = any (v_events) and d.subscription_id <> all (v_alive);
         end if;
+        -- after the lock, as record() does, so that attempts have ids in the order in which they are committed
+        insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, error, ended,
+            attempted_at)
+        select hookd.uuid7(c.now), x.subscription, hookd.uuid7(c.now), x.event, x.type, 0, false, 'unrepresentable',
+            'unrepresentable', c.now
+        from unnest(v_never, v_lost, v_types) x(subscription, event, type), (select hookd.clock() as now offset 0) c
+        where x.subscription = any (v_alive);
         update hookd.lane l set
             floor = least(l.floor, x.early),
             due = case when not l.active or l.in_flight >= l.window_size then l.due
-                       else least(l.due, greatest(x.early, l.hold_until)) end
+                       else least(l.due, greatest(x.early, l.hold_until, hookd.pace(l.rate, l.paced_until))) end
         from unnest(v_subs, v_early) x(subscription_id, early)
-        where l.subscription_id = x.subscription_id and (l.floor > x.early
-            or l.active and l.in_flight < l.window_size and l.due > greatest(x.early, l.hold_until));
+        where l.subscription_id = x.subscription_id and x.early is not null and (l.floor > x.early
+            or l.active and l.in_flight < l.window_size
+                and l.due > greatest(x.early, l.hold_until, hookd.pace(l.rate, l.paced_until)));
         perform hookd.settle_hosts(v_hosts, v_now, v_subs);
     end if;
 

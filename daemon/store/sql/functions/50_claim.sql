@@ -62,7 +62,9 @@ begin
             select d.id, l.subscription_id
             from unnest(case when r.open then '{true,false}' else array[not p_probe] end) k(proven)
             cross join lateral (
-                select l.subscription_id, l.floor, l.window_size - l.in_flight as space from hookd.lane l
+                select l.subscription_id, l.floor, case when l.rate is null then l.window_size - l.in_flight
+                    else least(l.window_size - l.in_flight, hookd.paced_room(l.rate, l.paced_until, v_now)) end as space
+                from hookd.lane l
                 where l.host_id = r.id and l.proven = k.proven and l.due <= v_now and l.due < 'infinity'
                     and l.due >= case when k.proven then r.ready else r.probe end
                 order by l.due limit s.room) l
@@ -102,7 +104,7 @@ begin
         from hookd.delivery d
         join hookd.subscription s on s.id = d.subscription_id
         -- lateral with offset 0: else a cached plan may join over full index scans of every event partition
-        cross join lateral (select v.type, v.body from hookd.event v where v.id = d.event_id offset 0) e
+        cross join lateral (select v.type, v.body from hookd.event v where v.org_id = s.org_id and v.id = d.event_id offset 0) e
         where d.id = any (v_ids);
 end $$;
 

@@ -15,10 +15,11 @@ create or replace function hookd.record(
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
-    v_now   timestamptz := hookd.clock();
+    v_now   timestamptz;
     v_locks integer[];
     v_ok    boolean[];
     v_subs  uuid[];
+    v_dues  timestamptz[]; -- when what is still owed may go again
     v_early timestamptz[];
     v_flown integer[];
     v_well  integer[];
@@ -36,6 +37,9 @@ begin
         union select l.host_id from hookd.lane l where l.subscription_id = any (p_subscriptions)) x;
     perform hookd.lock_hosts(v_locks);
     perform hookd.check_lanes_locked(p_subscriptions, v_locks);
+    -- only now, so that a subscription's attempts have ids in the order in which they are committed: whoever reads them by
+    -- id and has seen one has seen all before it
+    v_now := hookd.clock();
 
     with x as (
         select * from unnest(p_deliveries, p_tokens, p_outcomes, p_delays)
@@ -46,13 +50,15 @@ begin
         returning x.n),
     kept as (
         update hookd.delivery d set lease = null, host_id = null,
-            due = v_now + make_interval(secs => case when x.outcome = 'retry' then x.delay else 0 end),
+            -- in strict order it stays where it is, and the lane waits for it
+            due = case when (select l.ordered from hookd.lane l where l.subscription_id = d.subscription_id) then d.due
+                else v_now + make_interval(secs => case when x.outcome = 'retry' then x.delay else 0 end) end,
             attempt = d.attempt - (x.outcome = 'unsent')::integer,
             failures = d.failures + (x.outcome = 'retry')::integer
         from x where d.id = x.delivery and d.lease = x.token and x.outcome in ('retry', 'interrupted', 'unsent')
-        returning x.n)
-    select array_agg(o.n is not null order by x.n) into v_ok
-    from x left join (select n from gone union all select n from kept) o on o.n = x.n;
+        returning x.n, d.due)
+    select array_agg(o.n is not null order by x.n), array_agg(o.due order by x.n) into v_ok, v_dues
+    from x left join (select n, null as due from gone union all select n, due from kept) o on o.n = x.n;
 
     insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, response_status,
         error, ended, duration_ms, phases_ms, excerpt, attempted_at, next_attempt_at)
@@ -67,8 +73,8 @@ begin
     where x.ok and x.outcome <> 'unsent';
 
     with x as (
-        select * from unnest(v_ok, p_subscriptions, p_outcomes, p_delays, p_holds, p_lanes, p_reasons)
-            with ordinality x(ok, subscription, outcome, delay, hold, lane, reason, n)
+        select * from unnest(v_ok, v_dues, p_subscriptions, p_outcomes, p_delays, p_holds, p_lanes, p_reasons)
+            with ordinality x(ok, due, subscription, outcome, delay, hold, lane, reason, n)
         where ok),
     last as (select subscription, max(n) filter (where outcome = 'succeeded') as n from x group by subscription),
     y as (
@@ -80,11 +86,13 @@ begin
                  when bool_or(x.lane = 'answered_badly') then 'badly'
                  when bool_or(x.lane = 'answered_well') then 'answered' end as verdict,
             v_now + make_interval(secs => max(x.hold)) as hold_until,
-            v_now + make_interval(secs => min(case x.outcome when 'retry' then x.delay else 0 end)
-                filter (where x.outcome not in ('succeeded', 'given_up'))) as early
+            v_now + make_interval(secs => max(x.delay) filter (where x.outcome = 'retry')) as retry_at,
+            min(x.due) as early
         from x join last on last.subscription = x.subscription group by x.subscription, last.n),
     z as (
-        select y.*, case when y.gone then 'gone'
+        select y.subscription, y.early, y.flown, y.success, y.failed, y.well, y.verdict,
+            case when l.ordered then greatest(y.hold_until, y.retry_at) else y.hold_until end as hold_until,
+            case when y.gone then 'gone'
             when y.failed > 0 and not y.success and l.failing_since <= v_now - p_disable_after then 'failing' end as off
         from y join hookd.lane l on l.subscription_id = y.subscription)
     select array_agg(subscription), array_agg(early), array_agg(flown), array_agg(well), array_agg(verdict),
@@ -129,7 +137,9 @@ begin
         left join lateral (
             select f.* from unnest(e.deliveries) u(id) cross join lateral (
                 select * from hookd.delivery g where g.id = u.id and g.lease = e.token offset 0) f offset 0) d on true
-        left join lateral (select w.type from hookd.event w where w.id = d.event_id offset 0) v on true;
+        left join hookd.subscription s on s.id = d.subscription_id
+        left join lateral (
+            select w.type from hookd.event w where w.org_id = s.org_id and w.id = d.event_id offset 0) v on true;
 end $$;
 
 -- What a claim whose answer was lost holds: it goes back unsent.
@@ -145,6 +155,8 @@ begin
         cross join lateral (
             select f.* from unnest(e.deliveries) u(id) cross join lateral (
                 select * from hookd.delivery g where g.id = u.id and g.lease = e.token offset 0) f offset 0) d
-        cross join lateral (select w.type from hookd.event w where w.id = d.event_id offset 0) v
+        join hookd.subscription s on s.id = d.subscription_id
+        cross join lateral (
+            select w.type from hookd.event w where w.org_id = s.org_id and w.id = d.event_id offset 0) v
         where e.token = p_token;
 end $$;

@@ -1,7 +1,9 @@
 -- Registers a subscription with its secret, lane, interests and, if need be, host. Null: the organisation has p_limit already.
 create or replace function hookd.register(
     p_id uuid, p_org_id uuid, p_url text, p_events text[], p_ciphertext bytea, p_limit integer,
-    p_host text, p_rate float8, p_burst float8, p_cap integer
+    p_host text, p_rate float8, p_burst float8, p_cap integer, p_description text default null, p_metadata jsonb default null,
+    p_headers bytea default null, p_filter text default null, p_rate_limit float8 default null,
+    p_ordered boolean default false, p_timeout float8 default null
 ) returns hookd.subscription
 language plpgsql volatile as $$
 declare
@@ -14,16 +16,45 @@ begin
     if (select count(*) from hookd.subscription s where s.org_id = p_org_id) >= p_limit then
         return null;
     end if;
-    insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
-    values (p_host, p_rate, p_burst, p_cap, p_burst, v_now)
-    on conflict (name) do nothing;
-    select h.id into v_host from hookd.host h where h.name = p_host;
-    insert into hookd.subscription (id, org_id, url, events, created_at)
-    values (p_id, p_org_id, p_url, p_events, v_now) returning * into v_row;
-    insert into hookd.subscription_secret (subscription_id, number, ciphertext) values (p_id, 1, p_ciphertext);
-    insert into hookd.lane (subscription_id, host_id) values (p_id, v_host);
+    v_host := hookd.host_of(p_host, p_rate, p_burst, p_cap, v_now);
+    insert into hookd.subscription (id, org_id, url, events, created_at, description, metadata, headers, filter, rate_limit,
+        ordered, timeout)
+    values (p_id, p_org_id, p_url, p_events, v_now, p_description, p_metadata, p_headers, p_filter, p_rate_limit, p_ordered,
+        p_timeout) returning * into v_row;
+    insert into hookd.subscription_secret (subscription_id, number, ciphertext, created_at)
+    values (p_id, 1, p_ciphertext, v_now);
+    insert into hookd.lane (subscription_id, host_id, rate, ordered) values (p_id, v_host, p_rate_limit, p_ordered);
     perform hookd.want(p_id);
     return v_row;
+end $$;
+
+-- The host of that name, made with these limits if there is none yet.
+create or replace function hookd.host_of(p_name text, p_rate float8, p_burst float8, p_cap integer, p_now timestamptz)
+returns integer
+language plpgsql volatile as $$
+begin
+    insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
+    values (p_name, p_rate, p_burst, p_cap, p_burst, p_now)
+    on conflict (name) do nothing;
+    return (select h.id from hookd.host h where h.name = p_name);
+end $$;
+
+-- Locks the host of an organisation's subscription, and p_other besides; null if there is no such subscription. Whoever
+-- writes a subscription holds this lock.
+create or replace function hookd.lock_subscription(p_org_id uuid, p_id uuid, p_other integer[] default '{}')
+returns integer
+language plpgsql volatile as $$
+declare
+    v_host integer;
+begin
+    select l.host_id into v_host from hookd.lane l join hookd.subscription s on s.id = l.subscription_id
+    where l.subscription_id = p_id and s.org_id = p_org_id;
+    if not found then
+        return null;
+    end if;
+    perform hookd.lock_hosts(v_host || p_other);
+    perform hookd.check_lanes_locked(array[p_id], v_host || p_other);
+    return (select l.host_id from hookd.lane l where l.subscription_id = p_id);
 end $$;
 
 -- Writes the interests of a subscription anew. A type that a pattern covers already is left out, so that no event
@@ -32,8 +63,9 @@ create or replace function hookd.want(p_id uuid) returns void language plpgsql v
 begin
     delete from hookd.interest i using hookd.subscription s
     where s.id = p_id and i.org_id = s.org_id and i.subscription_id = p_id;
-    insert into hookd.interest (org_id, pattern, subscription_id)
-    select distinct s.org_id, e.pattern, s.id from hookd.subscription s cross join unnest(s.events) e(pattern)
+    insert into hookd.interest (org_id, pattern, subscription_id, filter)
+    select s.org_id, e.pattern, s.id, hookd.filter_path(s.filter)
+    from hookd.subscription s cross join lateral (select distinct pattern from unnest(s.events) u(pattern)) e
     where s.id = p_id and s.is_active and not exists (
         select from unnest(s.events) o(pattern)
         where o.pattern <> e.pattern and o.pattern = any (hookd.patterns(e.pattern)));
@@ -70,5 +102,173 @@ begin
     end if;
     perform hookd.settle_lanes(array[p_id], v_now, p_active => array[p_active]);
     perform hookd.settle_hosts(array[v_host], v_now, array[p_id]);
+    return true;
+end $$;
+
+-- Changes the settings of a subscription that p_given names, others stay. A new URL (p_url, p_host and its limits) moves what
+-- is owed to the new host; a send under way ends as it began. p_revision: only if it has that revision; null: any.
+-- Returns 'changed', 'missing' or 'conflict'.
+create or replace function hookd.change(
+    p_org_id uuid, p_id uuid, p_revision integer, p_given text[], p_url text, p_host text, p_rate float8, p_burst float8,
+    p_cap integer, p_events text[], p_active boolean, p_description text, p_metadata jsonb, p_headers bytea,
+    p_filter text, p_rate_limit float8, p_ordered boolean, p_timeout float8
+) returns text
+language plpgsql volatile as $$
+declare
+    v_now  timestamptz := hookd.clock();
+    v_from integer;
+    v_to   integer := case when 'url' = any (p_given) then hookd.host_of(p_host, p_rate, p_burst, p_cap, v_now) end;
+    v_row  hookd.subscription;
+begin
+    v_from := hookd.lock_subscription(p_org_id, p_id, array_remove(array[v_to], null));
+    if v_from is null then
+        return 'missing';
+    end if;
+    select * into v_row from hookd.subscription s where s.id = p_id;
+    if v_row.revision <> p_revision then
+        return 'conflict';
+    end if;
+    if p_given = '{}' then
+        return 'changed';
+    end if;
+    v_to := coalesce(v_to, v_from);
+    update hookd.subscription s set
+        url = case when 'url' = any (p_given) then p_url else s.url end,
+        events = case when 'events' = any (p_given) then p_events else s.events end,
+        is_active = case when 'is_active' = any (p_given) then p_active else s.is_active end,
+        disabled_reason = case when 'is_active' = any (p_given) then case when not p_active then 'paused' end
+            else s.disabled_reason end,
+        description = case when 'description' = any (p_given) then p_description else s.description end,
+        metadata = case when 'metadata' = any (p_given) then p_metadata else s.metadata end,
+        headers = case when 'headers' = any (p_given) then p_headers else s.headers end,
+        filter = case when 'filter' = any (p_given) then p_filter else s.filter end,
+        rate_limit = case when 'rate_limit' = any (p_given) then p_rate_limit else s.rate_limit end,
+        ordered = case when 'ordered' = any (p_given) then p_ordered else s.ordered end,
+        timeout = case when 'timeout' = any (p_given) then p_timeout else s.timeout end,
+        revision = s.revision + 1
+    where s.id = p_id;
+    perform hookd.want(p_id);
+    update hookd.lane l set
+        host_id = v_to,
+        proven = l.proven and v_to = v_from,
+        window_size = case when v_to = v_from then l.window_size else 1 end,
+        failing_since = case when v_to = v_from then l.failing_since end,
+        rate = s.rate_limit,
+        paced_until = case when l.rate is distinct from s.rate_limit then '-infinity' else l.paced_until end,
+        ordered = s.ordered,
+        hold_until = case when v_to <> v_from or l.ordered and not s.ordered then '-infinity' else l.hold_until end
+    from hookd.subscription s where s.id = p_id and l.subscription_id = p_id;
+    perform hookd.settle_lanes(array[p_id], v_now,
+        p_active => array[case when 'is_active' = any (p_given) and p_active <> v_row.is_active then p_active end]);
+    perform hookd.settle_hosts(array(select distinct h from unnest(array[v_from, v_to]) h), v_now, array[p_id]);
+    return 'changed';
+end $$;
+
+-- Gives a subscription a new secret; those before sign beside it for p_overlap. Returns 'rotated' and the moment from which
+-- only the new one signs, 'missing', or 'crowded' if p_most sign already.
+create or replace function hookd.rotate(
+    p_org_id uuid, p_id uuid, p_ciphertext bytea, p_overlap interval, p_most integer, out outcome text, out until timestamptz
+)
+language plpgsql volatile as $$
+declare
+    v_now timestamptz := hookd.clock();
+begin
+    if hookd.lock_subscription(p_org_id, p_id) is null then
+        outcome := 'missing';
+        return;
+    end if;
+    if (select count(*) from hookd.subscription_secret k
+        where k.subscription_id = p_id and (k.expires_at is null or k.expires_at > v_now)) >= p_most then
+        outcome := 'crowded';
+        return;
+    end if;
+    until := v_now + p_overlap;
+    update hookd.subscription_secret k set expires_at = least(k.expires_at, until)
+    where k.subscription_id = p_id and (k.expires_at is null or k.expires_at > v_now);
+    insert into hookd.subscription_secret (subscription_id, number, ciphertext, created_at)
+    select p_id, max(k.number) + 1, p_ciphertext, v_now from hookd.subscription_secret k where k.subscription_id = p_id;
+    update hookd.subscription s set revision = s.revision + 1 where s.id = p_id;
+    outcome := 'rotated';
+end $$;
+
+-- Deletes a subscription, so that nothing of it can be seen or sent any more; what a send under way brings back counts for
+-- nothing. The rest of its rows is left to purge(). False if there is no such subscription.
+create or replace function hookd.remove(p_org_id uuid, p_id uuid) returns boolean
+language plpgsql volatile as $$
+declare
+    v_now   timestamptz := hookd.clock();
+    v_hosts integer[];
+    v_flown integer[];
+begin
+    -- what is being sent was claimed from the host of that time
+    select coalesce(array_agg(distinct h.host_id), '{}') into v_hosts from hookd.held_by(p_id) h;
+    if hookd.lock_subscription(p_org_id, p_id, v_hosts) is null then
+        return false;
+    end if;
+    with gone as (
+        delete from hookd.delivery d where d.id in (select h.id from hookd.held_by(p_id) h) returning d.host_id),
+    lane as (delete from hookd.lane l where l.subscription_id = p_id returning l.host_id),
+    counts as (
+        select x.host_id, sum(x.n)::integer as n
+        from (select host_id, 1 as n from gone union all select host_id, 0 from lane) x group by x.host_id)
+    select array_agg(c.host_id), array_agg(c.n) into v_hosts, v_flown from counts c;
+    delete from hookd.interest i using hookd.subscription s
+    where s.id = p_id and i.org_id = s.org_id and i.subscription_id = p_id;
+    delete from hookd.subscription_secret k where k.subscription_id = p_id;
+    delete from hookd.subscription s where s.id = p_id;
+    insert into hookd.removal (subscription_id, requested_at) values (p_id, v_now);
+    perform hookd.settle_hosts(v_hosts, v_now, p_flown => v_flown);
+    return true;
+end $$;
+
+-- The deliveries of a subscription that leases hold.
+create or replace function hookd.held_by(p_id uuid) returns table (id uuid, host_id integer) language sql stable as $$
+    select d.id, d.host_id from hookd.lease e
+    cross join lateral (
+        select f.id, f.host_id from unnest(e.deliveries) u(id) join hookd.delivery f on f.id = u.id
+        where f.lease = e.token and f.subscription_id = p_id offset 0) d
+$$;
+
+-- Drops up to p_limit rows that a deleted subscription left. True if there may be more. A subscription stays on the list for
+-- a minute, for what was being written as it went.
+create or replace function hookd.purge(p_limit integer) returns boolean
+language plpgsql volatile as $$
+declare
+    v_id   uuid;
+    v_old  boolean;
+    v_done bigint;
+    v_rows bigint;
+begin
+    perform hookd.fresh_plans();
+    perform set_config('synchronous_commit', 'off', true);
+    select r.subscription_id, r.requested_at < hookd.clock() - interval '1 minute' into v_id, v_old
+    from hookd.removal r where r.looked_at < hookd.clock() - interval '30 seconds'
+    order by r.looked_at, r.requested_at limit 1 for update skip locked;
+    if not found then
+        return false;
+    end if;
+    delete from hookd.delivery d where d.id = any (array(
+        select o.id from hookd.delivery o where o.subscription_id = v_id and o.lease is null limit p_limit));
+    get diagnostics v_done = row_count;
+    delete from hookd.attempt a using (
+        select b.id from hookd.attempt b where b.subscription_id = v_id limit p_limit) x
+    where a.subscription_id = v_id and a.id = x.id;
+    get diagnostics v_rows = row_count;
+    v_done := v_done + v_rows;
+    delete from hookd.replay_event e using (
+        select o.replay_id, o.event_id from hookd.replay r join hookd.replay_event o on o.replay_id = r.id
+        where r.subscription_id = v_id limit p_limit) x
+    where e.replay_id = x.replay_id and e.event_id = x.event_id;
+    get diagnostics v_rows = row_count;
+    v_done := v_done + v_rows;
+    if v_done > 0 then
+        return true;
+    end if;
+    delete from hookd.replay r where r.subscription_id = v_id;
+    if v_old then
+        delete from hookd.removal r where r.subscription_id = v_id;
+    else
+        update hookd.removal r set looked_at = hookd.clock() where r.subscription_id = v_id;
+    end if;
     return true;
 end $$;

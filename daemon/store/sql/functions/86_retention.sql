@@ -3,7 +3,7 @@
 create or replace function hookd.expire(p_before uuid, p_limit integer) returns bigint
 language plpgsql volatile as $$
 declare
-    v_now   timestamptz := hookd.clock();
+    v_now   timestamptz;
     v_ids   uuid[];
     v_subs  uuid[];
     v_hosts integer[];
@@ -15,6 +15,7 @@ begin
         select array_agg(distinct l.host_id) into v_hosts from hookd.lane l where l.subscription_id = any (v_subs);
         perform hookd.lock_hosts(v_hosts);
         perform hookd.check_lanes_locked(v_subs, v_hosts);
+        v_now := hookd.clock();
         with gone as (
             delete from hookd.delivery d where d.id = any (v_ids) and d.lease is null
             returning d.id, d.subscription_id, d.event_id, d.attempt)
@@ -22,7 +23,10 @@ begin
             attempted_at)
         select hookd.uuid7(v_now), g.subscription_id, g.id, g.event_id, coalesce(e.type, ''), g.attempt, false, 'expired',
             'expired', v_now
-        from gone g left join lateral (select v.type from hookd.event v where v.id = g.event_id offset 0) e on true;
+        from gone g
+        left join hookd.subscription s on s.id = g.subscription_id
+        left join lateral (
+            select v.type from hookd.event v where v.org_id = s.org_id and v.id = g.event_id offset 0) e on true;
         perform hookd.settle_lanes(v_subs, v_now);
         perform hookd.settle_hosts(v_hosts, v_now, v_subs);
     end if;

@@ -6,8 +6,10 @@ declare
 begin
     for v_function in
         select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = (select c.relnamespace from pg_class c where c.oid = 'hookd.host'::regclass) and p.proname in ('publish', 'publish_batch', 'publish_bodies',
-            'open_shard', 'route', 'claim', 'record', 'expired_leases', 'leased', 'set_active', 'repair', 'limit_hosts')
+        where p.pronamespace = (select c.relnamespace from pg_class c where c.oid = 'hookd.host'::regclass) and p.proname in ('publish', 'publish_batch', 'publish_bodies', 'publish_once',
+            'open_shard', 'route', 'claim', 'record', 'expired_leases', 'leased', 'set_active', 'change', 'rotate', 'remove', 'purge',
+            'repair', 'limit_hosts', 'observe', 'attempts_page', 'owed_page', 'standing',
+            'attempts_of', 'event_of', 'redeliver')
     loop
         execute format('alter function %s set enable_seqscan = off', v_function);
         execute format('alter function %s set jit = off', v_function);

@@ -2,14 +2,14 @@
 select * from hookd.open_shard($1)
 
 -- name: route
-select hookd.route($1, $2, $3, $4, $5, $6)
+select hookd.route($1, $2, $3, $4, $5, $6, $7)
 
 -- name: claim
 select * from hookd.claim($1, $2, $3, $4, $5)
 
 -- name: targets
 -- Where and with what to sign: the newest secret first, then those that still overlap.
-select s.id, s.revision, s.url,
+select s.id, s.revision, s.url, s.timeout, s.headers,
     array(select k.ciphertext from hookd.subscription_secret k
           where k.subscription_id = s.id and (k.expires_at is null or k.expires_at > hookd.clock())
           order by k.number desc) as secrets,
@@ -37,7 +37,7 @@ select * from hookd.leased($1)
 select * from hookd.repair($1, $2)
 
 -- name: body
-select e.body from hookd.event e where e.id = $1
+select e.body from hookd.subscription s join hookd.event e on e.org_id = s.org_id and e.id = $2 where s.id = $1
 
 -- name: open_circuits
 select h.id, h.name, h.circuit_trips, extract(epoch from h.blocked_until - hookd.clock())::float8

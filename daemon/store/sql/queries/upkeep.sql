@@ -17,6 +17,9 @@ select hookd.limit_hosts($1, $2, $3, $4)
 -- name: forget_keys
 delete from hookd.event_key where created_at < hookd.clock() - interval '24 hours'
 
+-- name: forget_requests
+delete from hookd.idempotency where created_at < hookd.clock() - interval '24 hours'
+
 -- name: expire
 select hookd.expire(hookd.uuid7_floor($1), $2)
 
@@ -49,3 +52,10 @@ select pg_advisory_unlock(hashtextextended('hookd.retention', 'hookd.event'::reg
 
 -- name: server_encoding
 select current_setting('server_encoding')
+
+-- name: purge
+select hookd.purge($1)
+
+-- name: forget_secrets
+-- Kept that long to show what was signed with them.
+delete from hookd.subscription_secret where expires_at < hookd.clock() - $1::interval

@@ -1,0 +1,259 @@
+"""Deliveries of a subscription: attempts, what is owed, one delivery explained, and the same once more."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import trio
+from quart import Blueprint
+from quart.wrappers import Response
+
+from api.access import caller_of
+from api.as_sent import METHOD, AsSent
+from api.asgi import current_request, json_response
+from api.commits import finish
+from api.cursors import page_limit
+from api.moments import ADVICE, moment
+from api.paging import page, query
+from api.problems import Problem, not_found
+from api.services import Services
+from api.waiting import waiting
+from daemon.model import Role, rfc3339, uuid7_time
+from daemon.store.history import Attempt, AttemptFilter, CannotRedeliver, Delivery, Owed
+
+_LISTING = "deliveries"
+_QUERY = ("status", "event_type", "from", "to", "limit", "cursor")
+_STATUSES = ("succeeded", "failed", "pending")
+_LONGEST_TYPE = 200
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC)  # a margin before the end of the calendar
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER_SENT = ("expired", "unrepresentable", "cancelled")
+
+_CANNOT = {
+    "expired": (
+        "event-expired",
+        "The event is older than events are kept, and its body is gone; publish it anew.",
+    ),
+    "unrepresentable": (
+        "event-unrepresentable",
+        "The event has no form that could be sent; publish it anew with data that JSON can carry.",
+    ),
+}
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Return the routes of deliveries under /webhooks/{subscription_id}."""
+    routes = Blueprint("deliveries", __name__, url_prefix="/webhooks/<uuid:subscription_id>/deliveries")
+
+    @routes.get("")
+    async def listing(subscription_id: UUID) -> Response:
+        caller = await caller_of(services)
+        arguments = query(current_request(), _QUERY)
+        limit, filters = page_limit(arguments.get("limit")), _filters(arguments)
+        if filters.get("status") == "pending":
+            return await owed(caller.org_id, subscription_id, filters, limit)
+        return await attempts(caller.org_id, subscription_id, filters, limit)
+
+    async def attempts(
+        org_id: UUID, subscription_id: UUID, filters: Mapping[str, str], limit: int
+    ) -> Response:
+        status = filters.get("status")
+        wanted = AttemptFilter(
+            succeeded=None if status is None else status == "succeeded",
+            event_type=filters.get("event_type"),
+            since=datetime.fromisoformat(filters["from"]) if "from" in filters else None,
+            until=datetime.fromisoformat(filters["to"]) if "to" in filters else None,
+        )
+        position = read_cursor(org_id, subscription_id, filters)
+        below = None if position is None else UUID(position)
+        found = await services.deliveries.attempts(org_id, subscription_id, wanted, limit=limit, below=below)
+        if found is None:
+            raise not_found("subscription")
+        last = None if found.below is None else str(found.below)
+        following = write_cursor(last, org_id, subscription_id, filters)
+        return page(current_request(), [shown(one) for one in found.attempts], following)
+
+    async def owed(org_id: UUID, subscription_id: UUID, filters: Mapping[str, str], limit: int) -> Response:
+        position = read_cursor(org_id, subscription_id, filters)
+        after = None
+        if position is not None:
+            due, _, identifier = position.partition(" ")
+            after = (datetime.fromisoformat(due), UUID(identifier))
+        found = await services.deliveries.owed(
+            org_id, subscription_id, filters.get("event_type"), limit=limit, after=after
+        )
+        if found is None:
+            raise not_found("subscription")
+        last = None if found.after is None else f"{found.after[0].isoformat()} {found.after[1]}"
+        following = write_cursor(last, org_id, subscription_id, filters)
+        return page(current_request(), [_owed(one, found.active) for one in found.owed], following)
+
+    @routes.get("/<uuid:delivery_id>")
+    async def one(subscription_id: UUID, delivery_id: UUID) -> Response:
+        caller = await caller_of(services)
+        found = await services.deliveries.delivery(caller.org_id, subscription_id, delivery_id)
+        if found is None:
+            raise not_found("delivery")
+        return json_response(await explained(found, services.as_sent))
+
+    @routes.post("/<uuid:delivery_id>/redeliver")
+    async def redeliver(subscription_id: UUID, delivery_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        try:
+            made = await finish(
+                services.deliveries.redeliver(caller.org_id, subscription_id, delivery_id),
+                services.settings().commit_timeout,
+            )
+        except CannotRedeliver as error:
+            raise Problem(409, *_CANNOT[error.reason]) from None
+        if made is None:
+            raise not_found("delivery")
+        services.claimable()
+        location = f"/webhooks/{subscription_id}/deliveries/{made}"
+        return json_response({"delivery_id": str(made)}, 202, {"Location": location})
+
+    def read_cursor(org_id: UUID, subscription_id: UUID, filters: Mapping[str, str]) -> str | None:
+        cursor = current_request().args.get("cursor")
+        if cursor is None:
+            return None
+        scope = {**filters, "subscription": str(subscription_id)}
+        return services.cursors.read(cursor, org_id=org_id, listing=_LISTING, filters=scope)
+
+    def write_cursor(
+        position: str | None, org_id: UUID, subscription_id: UUID, filters: Mapping[str, str]
+    ) -> str | None:
+        if position is None:
+            return None
+        scope = {**filters, "subscription": str(subscription_id)}
+        return services.cursors.write(position, org_id=org_id, listing=_LISTING, filters=scope)
+
+    return routes
+
+
+def shown(attempt: Attempt) -> dict[str, Any]:
+    """Return an attempt as lists show it."""
+    following = attempt.next_attempt_at
+    return {
+        "id": str(attempt.id),
+        "delivery_id": str(attempt.delivery_id),
+        "event_id": str(attempt.event_id),
+        "event_type": attempt.event_type,
+        "attempt": attempt.attempt,
+        "status": "succeeded" if attempt.succeeded else "failed",
+        "response_status": attempt.response_status,
+        "error": attempt.error,
+        "duration_ms": None if attempt.duration is None else round(attempt.duration, 2),
+        "attempted_at": rfc3339(attempt.attempted_at),
+        "next_attempt_at": None if following is None else rfc3339(following),
+    }
+
+
+async def explained(delivery: Delivery, as_sent: AsSent) -> dict[str, Any]:
+    """Return a delivery with its attempts, the requests as they were sent, and what it waits for.
+
+    The URL is that of today, also where an attempt went to another one.
+    """
+    attempts = []
+    for attempt in delivery.attempts:
+        await trio.lowlevel.checkpoint()  # signing large bodies again takes milliseconds
+        attempts.append(_whole(delivery, attempt, as_sent))
+    status, reason = _status(delivery)
+    waits = None if delivery.standing is None else waiting(delivery.standing)
+    return {
+        "id": str(delivery.id),
+        "subscription_id": str(delivery.subscription_id),
+        "event_id": str(delivery.event_id),
+        "event_type": delivery.event_type,
+        "status": status,
+        "reason": reason,
+        "created_at": rfc3339(uuid7_time(delivery.id)),
+        "waiting": None
+        if waits is None
+        else {
+            "reason": waits.reason.value,
+            "until": None if waits.until is None else rfc3339(waits.until),
+            "detail": waits.detail,
+        },
+        "body": delivery.body,
+        "attempts": attempts,
+    }
+
+
+def _whole(delivery: Delivery, attempt: Attempt, as_sent: AsSent) -> dict[str, Any]:
+    headers = as_sent.headers(delivery, attempt)
+    answered = attempt.response_status is not None
+    phases = attempt.phases or (None,) * 4
+    names = ("dns_ms", "connect_ms", "tls_ms", "first_byte_ms")
+    return {
+        **shown(attempt),
+        "error_detail": None if answered else attempt.excerpt,
+        "phases": {
+            name: None if value is None else round(value, 2)
+            for name, value in zip(names, phases, strict=True)
+        },
+        "request": None
+        if attempt.ended in _NEVER_SENT
+        else {
+            "method": METHOD,
+            "url": delivery.url,
+            "headers": None if headers is None else dict(headers),
+        },
+        "response_excerpt": attempt.excerpt if answered else None,
+    }
+
+
+def _status(delivery: Delivery) -> tuple[str, str | None]:
+    """Return how the delivery stands, and why it was given up if it was."""
+    standing = delivery.standing
+    if standing is not None:
+        return _pending(active=standing.is_active, leased=standing.leased), None
+    ended = delivery.attempts[-1].ended if delivery.attempts else None
+    return ("succeeded", None) if ended == "succeeded" else ("given_up", ended)
+
+
+def _pending(*, active: bool, leased: bool) -> str:
+    return "pending" if active or leased else "held"
+
+
+def _owed(owed: Owed, active: bool) -> dict[str, Any]:
+    return {
+        "delivery_id": str(owed.id),
+        "event_id": str(owed.event_id),
+        "event_type": owed.event_type,
+        "attempt": owed.attempt,
+        "failures": owed.failures,
+        "status": _pending(active=active, leased=owed.leased),
+        "due": rfc3339(owed.due),
+    }
+
+
+def _filters(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return the filters in the one form that cursors are bound to; raises a 400 `Problem`."""
+    filters = {name: arguments[name] for name in ("status", "event_type") if name in arguments}
+    status, event_type = filters.get("status"), filters.get("event_type")
+    if status is not None and status not in _STATUSES:
+        raise _bad(f"Give `status` as one of {', '.join(_STATUSES)}, or leave it out.")
+    if event_type is not None and not (
+        0 < len(event_type) <= _LONGEST_TYPE and event_type.isascii() and event_type.isprintable()
+    ):
+        raise _bad("Give `event_type` as the name of one event type, or leave it out.")
+    moments = {name: _moment(name, arguments[name]) for name in ("from", "to") if name in arguments}
+    if moments and status == "pending":
+        raise _bad("`from` and `to` choose attempts by their time; leave them out with status=pending.")
+    if len(moments) == 2 and moments["from"] >= moments["to"]:
+        raise _bad("Give a `to` that is later than `from`.")
+    return filters | {name: at.isoformat() for name, at in moments.items()}
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        at = moment(text)
+    except ValueError:
+        # In a query, + stands for a space.
+        raise _bad(f"`{name}` {ADVICE}; write the + of an offset as %2B.") from None
+    return min(max(at, _EPOCH), _LATEST)
+
+
+def _bad(detail: str) -> Problem:
+    return Problem(400, "bad-query", detail)

@@ -1,0 +1,78 @@
+"""From events as publishers give them to events in the store: what every form of POST /events shares."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth import Caller
+from api.bodies import pointer
+from api.commits import finish
+from api.new_event import LONGEST_KEY, BadFieldError, EventRules, new_event
+from api.problems import FieldError, Problem, invalid
+from api.services import ApiSettings, Services
+from daemon.model import Role
+from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
+
+CHECKPOINT_EVERY = 50
+"""After so many events others have their turn."""
+_ONLY_PLATFORM = "needs the role platform; leave it out to publish for the token's own organisation"
+
+
+class IncomingEvent(BaseModel):
+    """One event as a publisher gives it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    type: str
+    data: Any
+    key: Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)] | None = None
+    deliver_after: str | None = None
+    # The only field that JSON has no type for: its text may be read.
+    org_id: Annotated[UUID, Field(strict=False)] | None = None
+
+
+def rules_of(settings: ApiSettings) -> EventRules:
+    """Return what events may be now."""
+    return EventRules(settings.event_types, settings.max_event, settings.max_depth, settings.schemas)
+
+
+def event_of(item: IncomingEvent, caller: Caller, rules: EventRules, *place: int) -> NewEvent:
+    """Return an event as it is kept; `place` is where it stands in the request.
+
+    Raises a 422 `Problem` that names the bad field, and a 403 for another organisation's.
+    """
+    if item.org_id is not None and Role.PLATFORM not in caller.roles:
+        raise Problem(403, "missing-role", f"org_id {_ONLY_PLATFORM}.")
+    try:
+        return new_event(
+            rules,
+            org_id=item.org_id or caller.org_id,
+            event_type=item.type,
+            data=item.data,
+            key=item.key,
+            deliver_after=item.deliver_after,
+        )
+    except BadFieldError as error:
+        raise invalid([FieldError(pointer(*place, error.name) + error.within, error.advice)]) from None
+
+
+async def commit(services: Services, events: Sequence[NewEvent], once: Once | None) -> list[UUID]:
+    """Publish `events`, all or none, and return their ids.
+
+    Raises a `Problem`: 409 while another request with the same key is at it, 422 if the key stands for other
+    events, 503 where the outcome is not known; and what `EventStore.publish` raises.
+    """
+    try:
+        ids = await finish(services.events.publish(events, once), services.settings().commit_timeout)
+    except StillRunning:
+        detail = "A request with this Idempotency-Key is being published now; send this one again after it."
+        raise Problem(409, "idempotency-key-in-use", detail, headers={"Retry-After": "1"}) from None
+    except OtherRequest:
+        detail = (
+            "This Idempotency-Key came with another body in the last 24 hours; send this body with a new key."
+        )
+        raise Problem(422, "idempotency-key-reused", detail) from None
+    services.published()
+    return ids

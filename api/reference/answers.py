@@ -1,0 +1,426 @@
+"""What answers look like, as models: the documents are made from them, and tests hold the answers to them.
+
+A field with a default may be absent; one that may be null says so in its type.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.waiting import Reason
+
+_MAY_BE_ABSENT: Any = None
+
+
+class Shape(BaseModel):
+    """Base of all: knows no other fields than its own."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Subscription(Shape):
+    """An endpoint of an organisation and the event types that it wants."""
+
+    id: UUID
+    """Identifier, a UUIDv7."""
+    org_id: UUID
+    """Organisation that it belongs to."""
+    url: str
+    """Where events are posted to."""
+    events: list[str]
+    """Event types that it wants; `match.*` stands for a group, `*` for all."""
+    is_active: bool
+    """Whether events are delivered. While false, what is owed is held."""
+    failure_count: int = Field(ge=0)
+    """Failed attempts since the last success."""
+    created_at: datetime
+    """When it was registered."""
+    disabled_reason: str = _MAY_BE_ABSENT
+    """Why it is off: `gone` (its receiver answered 410), `failing` (for days) or the operator's words. Absent
+    otherwise."""
+    description: str = _MAY_BE_ABSENT
+    """Your note about it. Absent unless set."""
+    metadata: dict[str, str] = _MAY_BE_ABSENT
+    """Your own names and values. Absent unless set."""
+    headers: dict[str, Literal["***"]] = _MAY_BE_ABSENT
+    """Names of the headers that each request carries besides; the values are never shown. Absent unless"
+    " set."""
+    filter: str = _MAY_BE_ABSENT
+    """SQL/JSON path predicate on `data` that events must meet. Absent unless set."""
+    rate_limit: float = _MAY_BE_ABSENT
+    """Most requests a second. Absent unless set."""
+    ordered: bool = _MAY_BE_ABSENT
+    """Whether an event waits until the one before it has succeeded or was given up. Absent unless set."""
+    timeout: float = _MAY_BE_ABSENT
+    """Seconds that one attempt may take. Absent unless set."""
+
+
+class Registered(Subscription):
+    """A new subscription; the only answer that has a generated `secret`."""
+
+    secret: str = _MAY_BE_ABSENT
+    """The signing secret that was made. Absent if you brought your own. Keep it: it is shown this once."""
+
+
+class SubscriptionPage(Shape):
+    """One page of subscriptions."""
+
+    data: list[Subscription] = Field(max_length=100)
+    """Newest first."""
+    next_cursor: str | None
+    """Pass it as `cursor` to get the next page; null on the last."""
+
+
+class EventTypes(Shape):
+    """The event types that can be published and subscribed to."""
+
+    events: list[str]
+    """Their names."""
+
+
+class Published(Shape):
+    """The answer to one event."""
+
+    id: UUID
+    """The event's identifier, which receivers see as `webhook-id`."""
+
+
+class PublishedMany(Shape):
+    """The answer to several events."""
+
+    ids: list[UUID]
+    """The events' identifiers, in the order of the request."""
+
+
+class PublishedStream(Shape):
+    """The answer to an NDJSON stream."""
+
+    accepted: int = Field(ge=1)
+    """How many events were published."""
+    ids: list[UUID] = _MAY_BE_ABSENT
+    """Their identifiers, in the order of the lines. Absent beyond 10,000 events."""
+
+
+class Rotated(Shape):
+    """A new signing secret."""
+
+    secret: str
+    """The new secret. Keep it: it is shown this once."""
+    previous_expires_at: datetime
+    """Until then the previous secret signs, too."""
+
+
+class Replay(Shape):
+    """Past events that are sent once more."""
+
+    id: UUID
+    """Identifier, a UUIDv7."""
+    subscription_id: UUID
+    """The subscription that gets them."""
+    status: Literal["running", "done", "cancelled"]
+    """Where it stands."""
+    total: int = Field(ge=0)
+    """Events that it is to send."""
+    queued: int = Field(ge=0)
+    """Of which deliveries have been made."""
+    skipped: int = Field(ge=0)
+    """Of events that have expired meanwhile, or are cancelled."""
+    remaining: int = Field(ge=0)
+    """Still to come."""
+    created_at: datetime
+    """When it was asked for."""
+    ended_at: datetime | None
+    """When it was done or cancelled; null while it runs."""
+
+
+class ReplayCount(Shape):
+    """What a replay would send."""
+
+    dry_run: Literal[True]
+    count: int = Field(ge=0)
+    """How many events."""
+
+
+class ReplayPage(Shape):
+    """One page of replays."""
+
+    data: list[Replay] = Field(max_length=100)
+    """Newest first."""
+    next_cursor: str | None
+    """Pass it as `cursor` to get the next page; null on the last."""
+
+
+class Alive(Shape):
+    """The daemon answers."""
+
+    status: Literal["ok"]
+
+
+class ReadyCheck(Shape):
+    """One thing that must work for the daemon to be ready."""
+
+    name: str
+    """What was looked at."""
+    ok: bool
+    """Whether it works."""
+    detail: str
+    """What is wrong and what to do; empty if nothing."""
+
+
+class Readiness(Shape):
+    """Whether the daemon can work."""
+
+    status: Literal["ok", "unavailable"]
+    """`unavailable` comes with the status 503."""
+    checks: list[ReadyCheck]
+    """All that was looked at."""
+
+
+class BadValue(Shape):
+    """What is wrong with one value of the request."""
+
+    pointer: str
+    """JSON Pointer (RFC 6901) of the value; empty for the whole body."""
+    detail: str
+    """What is wrong with it and what to do."""
+
+
+class ProblemDocument(Shape):
+    """An error (RFC 9457)."""
+
+    type: str = Field(pattern="^urn:hookd:problem:[a-z0-9-]+$")
+    """Which kind of problem it is; the part after the last colon never changes."""
+    title: str
+    """The kind in words."""
+    status: int = Field(ge=400, le=599)
+    """The status of the answer."""
+    detail: str
+    """What is wrong this time and what to do next."""
+    request_id: str
+    """The answer's `X-Request-Id`; tell it to whoever runs the server."""
+    errors: list[BadValue] = _MAY_BE_ABSENT
+    """Each value that is wrong. Absent where none can be named."""
+    line: int = _MAY_BE_ABSENT
+    """The line of an NDJSON stream that ended it, from 1. Absent for anything else."""
+    accepted: int = _MAY_BE_ABSENT
+    """How many events of an NDJSON stream were published before it ended."""
+    accepted_through: int = _MAY_BE_ABSENT
+    """The last line of an NDJSON stream that was published; 0 for none."""
+    ids: list[UUID] = _MAY_BE_ABSENT
+    """The published events' identifiers, for up to 10,000 of them."""
+    unknown_lines: list[int] = Field(_MAY_BE_ABSENT, min_length=2, max_length=2)
+    """First and last line of those of which it is not known whether they were published."""
+
+
+class Phases(Shape):
+    """Milliseconds after the beginning at which each phase ended; null for one that was not reached or"
+    " needed."""
+
+    dns_ms: float | None
+    """The name was looked up."""
+    connect_ms: float | None
+    """The connection was made."""
+    tls_ms: float | None
+    """TLS was agreed on."""
+    first_byte_ms: float | None
+    """The first byte of the answer came."""
+
+
+class SentRequest(Shape):
+    """A request as it went over the wire; the values of your custom headers are shown as `***`."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: str
+    """The very text that was signed."""
+
+
+class Finding(Shape):
+    """How the receiver took one special request."""
+
+    check: Literal["wrong_signature", "stale_timestamp", "repeated_id", "unknown_event_type"]
+    """What was special about it."""
+    expected: str
+    """What a good receiver does."""
+    response_status: int | None
+    """What this one answered; null without an answer."""
+    error: str | None
+    """Why there was no answer; null with one."""
+    duration_ms: float
+    passed: bool
+    """Whether it did what a good receiver does."""
+    advice: str | None
+    """What to change; null if it passed."""
+
+
+class TestOutcome(Shape):
+    """What became of a test."""
+
+    delivered: bool
+    """Whether the receiver answered 2xx."""
+    response_status: int | None
+    """Status of the answer; null without one."""
+    error: str | None
+    """Code of what went wrong, such as `timeout` or `status_5xx`; null if nothing did."""
+    error_detail: str | None
+    """What that means and what to do; null if nothing went wrong."""
+    duration_ms: float
+    """From the look-up of the name to the end of the answer."""
+    phases: Phases
+    event_id: UUID
+    """The `webhook-id` of the synthetic event."""
+    delivery_id: UUID
+    request: SentRequest | None
+    """The exact request; null where none could be made."""
+    curl: str | None
+    """A shell line that sends the same once more; null where no request could be made."""
+    response_excerpt: str | None
+    """The first part of the answer's body; null without an answer."""
+    conformance: list[Finding] = _MAY_BE_ABSENT
+    """One entry a check. Absent unless `conformance` was asked for."""
+    conforms: bool = _MAY_BE_ABSENT
+    """Whether all checks passed. Absent unless `conformance` was asked for."""
+
+
+class OpenapiDocument(BaseModel):
+    """An OpenAPI description (https://spec.openapis.org/oas/v3.1.1.html)."""
+
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+
+    openapi: Literal["3.1.0"]
+    info: dict[str, Any]
+    paths: dict[str, Any]
+    components: dict[str, Any]
+
+
+class Attempt(Shape):
+    """One request that was made for a delivery, or the end of one that came without a request."""
+
+    id: UUID
+    """Identifier, a UUIDv7."""
+    delivery_id: UUID
+    """The delivery that it was made for; receivers see it as `X-Alter-Delivery`."""
+    event_id: UUID
+    """The event; receivers see it as `webhook-id`."""
+    event_type: str
+    """The event's type."""
+    attempt: int = Field(ge=0)
+    """Which attempt of the delivery it was, from 1."""
+    status: Literal["succeeded", "failed"]
+    """Whether the receiver answered 2xx."""
+    response_status: int | None
+    """Status of the answer; null without one."""
+    error: str | None
+    """Code of what went wrong, such as `timeout` or `status_5xx`; null if nothing did."""
+    duration_ms: float | None
+    """From the look-up of the name to the end of the answer; null where no request was made."""
+    attempted_at: datetime
+    """When it began."""
+    next_attempt_at: datetime | None
+    """When the next one is due; null if there is none."""
+
+
+class AttemptPage(Shape):
+    """One page of attempts."""
+
+    data: list[Attempt] = Field(max_length=100)
+    """Newest first."""
+    next_cursor: str | None
+    """Pass it as `cursor` to get the next page; null on the last."""
+
+
+class Owed(Shape):
+    """A delivery that is still owed."""
+
+    delivery_id: UUID
+    """Identifier, a UUIDv7."""
+    event_id: UUID
+    """The event."""
+    event_type: str
+    """The event's type."""
+    attempt: int = Field(ge=0)
+    """Attempts so far, one under way included."""
+    failures: int = Field(ge=0)
+    """Attempts that failed."""
+    status: Literal["pending", "held"]
+    """`held` while the subscription is off."""
+    due: datetime
+    """When it may be sent next."""
+
+
+class OwedPage(Shape):
+    """One page of what is owed."""
+
+    data: list[Owed] = Field(max_length=100)
+    """Next first."""
+    next_cursor: str | None
+    """Pass it as `cursor` to get the next page; null on the last."""
+
+
+class WaitingFor(Shape):
+    """What holds a delivery."""
+
+    reason: Reason
+    """What it is."""
+    until: datetime | None
+    """The moment before which nothing changes; null where no time is set."""
+    detail: str
+    """The same in a sentence."""
+
+
+class AttemptRequest(Shape):
+    """A request as it was sent; the values of your custom headers are shown as `***`."""
+
+    method: str
+    url: str
+    """The subscription's URL of today."""
+    headers: dict[str, str] | None
+    """All of them, signatures included; null where they cannot be known any more."""
+
+
+class WholeAttempt(Attempt):
+    """An attempt with all that is known of it."""
+
+    error_detail: str | None
+    """What went wrong in a sentence; null if there was an answer."""
+    phases: Phases
+    request: AttemptRequest | None
+    """The request; null where none was made."""
+    response_excerpt: str | None
+    """The first part of the answer's body; null without an answer."""
+
+
+class Delivery(Shape):
+    """One event owed to one subscription, until it succeeds or is given up."""
+
+    id: UUID
+    """Identifier, a UUIDv7."""
+    subscription_id: UUID
+    """Who it is owed to."""
+    event_id: UUID
+    """The event."""
+    event_type: str
+    """The event's type."""
+    status: Literal["pending", "held", "succeeded", "given_up"]
+    """`held` while the subscription is off."""
+    reason: str | None
+    """Why it was given up: `exhausted`, `gone`, `expired`, `unrepresentable` or `cancelled`; null if it"
+    " was not."""
+    created_at: datetime
+    """When it was made."""
+    waiting: WaitingFor | None
+    """What holds it now; null once it has ended."""
+    body: str | None
+    """The very text that is sent; null once the event has expired."""
+    attempts: list[WholeAttempt]
+    """All its attempts, oldest first."""
+
+
+class Redelivery(Shape):
+    """A new delivery of an old event."""
+
+    delivery_id: UUID
+    """The new delivery."""

@@ -1,0 +1,44 @@
+"""The parameters that several operations share."""
+
+from api.cursors import DEFAULT_LIMIT, MAX_LIMIT
+from api.reference.operation import Parameter
+
+SUBSCRIPTION = "018f6d1f-2b40-7a31-9c55-0d3c6f0a9e11"
+"""The subscription that examples speak of."""
+ORG = "018f6d1e-6a00-7000-8000-000000000001"
+EVENT = "018f6d20-11aa-7c02-8f6e-51b8a4e2d770"
+DELIVERY = "018f6d20-11b3-7d4f-a1c8-7e9f2b6c0d15"
+
+SUBSCRIPTION_ID = Parameter(
+    "subscription_id",
+    "path",
+    "The subscription's identifier.",
+    {"type": "string", "format": "uuid"},
+    SUBSCRIPTION,
+)
+LIMIT = Parameter(
+    "limit",
+    "query",
+    "How many to return at most.",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    20,
+)
+CURSOR = Parameter(
+    "cursor",
+    "query",
+    "`next_cursor` of the page before, unchanged and with the same filters. It is signed and belongs to your"
+    " organisation and this list alone.",
+    {"type": "string", "minLength": 1, "maxLength": 1024},
+)
+IF_MATCH = Parameter(
+    "If-Match",
+    "header",
+    "The `ETag` that you read: the change is made only if it is still the same, else the answer is 412.",
+    {"type": "string", "pattern": r'^((W/)?"[\x21\x23-\x7e]*"|\*)$'},
+)
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "header",
+    "Makes the request safe to repeat for 24 hours: 1 to 255 visible ASCII characters, such as a UUID.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!#-+\--~]+$"},
+)

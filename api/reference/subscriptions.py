@@ -1,0 +1,309 @@
+"""The operations on subscriptions."""
+
+from api.reference import answers
+from api.reference.operation import Answer, Example, Operation
+from api.reference.parameters import (
+    CURSOR,
+    DELIVERY,
+    EVENT,
+    IF_MATCH,
+    LIMIT,
+    ORG,
+    SUBSCRIPTION,
+    SUBSCRIPTION_ID,
+)
+from api.subscription_fields import Registration, Rotation, Update
+from api.trials import TestRequest
+from daemon.model import Role
+
+TAG = "Subscriptions"
+_SHOWN = {
+    "id": SUBSCRIPTION,
+    "org_id": ORG,
+    "url": "https://example.com/webhooks",
+    "events": ["match.proposed"],
+    "is_active": True,
+    "failure_count": 0,
+    "created_at": "2026-03-10T10:00:00Z",
+}
+_OPERATIONS_OF_IT = (
+    "getWebhook",
+    "updateWebhook",
+    "deleteWebhook",
+    "rotateSecret",
+    "testWebhook",
+    "replayEvents",
+    "listReplays",
+    "listDeliveries",
+)
+
+REGISTER = Operation(
+    method="POST",
+    path="/webhooks/",
+    name="registerWebhook",
+    tag=TAG,
+    summary="Register a subscription",
+    description=(
+        "Events of the types in `events` are posted to `url` from now on.\n\n"
+        "Leave `secret` out to have one made: the answer shows it this once. The URL is checked at once"
+        " against the rules for outgoing requests, and again each time something is sent."
+    ),
+    roles=(Role.ORG_ADMIN,),
+    body={"application/json": Registration},
+    answers={201: Answer("It is registered.", answers.Registered, headers=("Location", "ETag"))},
+    problems=(409,),
+    examples={
+        "own_secret": Example(
+            "With a secret of your own",
+            body={
+                "url": "https://example.com/webhooks",
+                "events": ["match.proposed"],
+                "secret": "whsec_abc123...",
+            },
+            answer=_SHOWN,
+            status=201,
+        ),
+        "made_secret": Example(
+            "With a secret that is made for you",
+            body={"url": "https://example.com/webhooks", "events": ["placement.*", "match.accepted"]},
+            answer={
+                **_SHOWN,
+                "events": ["placement.*", "match.accepted"],
+                "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            },
+            status=201,
+        ),
+        "everything": Example(
+            "With every setting",
+            body={
+                "url": "https://example.com/webhooks",
+                "events": ["*"],
+                "description": "Placements into the billing system",
+                "metadata": {"team": "billing"},
+                "headers": {"X-Api-Key": "k-7f3a"},
+                "filter": '$.country == "DE" && $.score > 0.5',
+                "rate_limit": 20,
+                "ordered": True,
+                "timeout": 5,
+            },
+            answer={
+                **_SHOWN,
+                "events": ["*"],
+                "description": "Placements into the billing system",
+                "metadata": {"team": "billing"},
+                "headers": {"X-Api-Key": "***"},
+                "filter": '($."country" == "DE" && $."score" > 0.5)',
+                "rate_limit": 20.0,
+                "ordered": True,
+                "timeout": 5.0,
+                "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            },
+            status=201,
+        ),
+    },
+    links={name: {"subscription_id": "$response.body#/id"} for name in _OPERATIONS_OF_IT},
+)
+
+LIST = Operation(
+    method="GET",
+    path="/webhooks/",
+    name="listWebhooks",
+    tag=TAG,
+    summary="List subscriptions",
+    description="Returns your organisation's subscriptions, newest first.",
+    parameters=(LIMIT, CURSOR),
+    answers={200: Answer("One page.", answers.SubscriptionPage, headers=("Link",))},
+    examples={
+        "page": Example(
+            "The first page", query={"limit": "20"}, answer={"data": [_SHOWN], "next_cursor": None}
+        )
+    },
+)
+
+EVENT_TYPES = Operation(
+    method="GET",
+    path="/webhooks/events",
+    name="listEventTypes",
+    tag=TAG,
+    summary="List event types",
+    description="Returns the event types that can be published and subscribed to.",
+    answers={200: Answer("The event types.", answers.EventTypes)},
+    examples={
+        "types": Example(
+            "All event types",
+            answer={
+                "events": [
+                    "placement.created",
+                    "placement.updated",
+                    "attestation.issued",
+                    "attestation.revoked",
+                    "match.proposed",
+                    "match.accepted",
+                    "match.declined",
+                ]
+            },
+        )
+    },
+)
+
+GET = Operation(
+    method="GET",
+    path="/webhooks/{subscription_id}",
+    name="getWebhook",
+    tag=TAG,
+    summary="Read a subscription",
+    description="Returns one subscription. Its `ETag` is what `If-Match` of a later change asks for.",
+    parameters=(SUBSCRIPTION_ID,),
+    answers={200: Answer("The subscription.", answers.Subscription, headers=("ETag",))},
+    examples={"one": Example("A subscription", answer=_SHOWN)},
+)
+
+UPDATE = Operation(
+    method="PATCH",
+    path="/webhooks/{subscription_id}",
+    name="updateWebhook",
+    tag=TAG,
+    summary="Change a subscription",
+    description=(
+        "Changes what the body names; what it leaves out stays, and null takes an optional setting away.\n\n"
+        "`is_active` false pauses: nothing new is routed, what is owed is held, and true lets it go on. A new"
+        " `url` also gets what is owed; new `events` count for what is published from now on."
+    ),
+    roles=(Role.ORG_ADMIN,),
+    parameters=(SUBSCRIPTION_ID, IF_MATCH),
+    body={"application/json": Update},
+    answers={200: Answer("The subscription as it is now.", answers.Subscription, headers=("ETag",))},
+    problems=(412,),
+    examples={
+        "events": Example(
+            "Other event types",
+            body={"events": ["match.proposed", "match.accepted"]},
+            answer={**_SHOWN, "events": ["match.proposed", "match.accepted"]},
+        ),
+        "pause": Example(
+            "Pause, unless somebody else changed it",
+            body={"is_active": False},
+            headers={"If-Match": '"1"'},
+            answer={**_SHOWN, "is_active": False},
+        ),
+    },
+)
+
+DELETE = Operation(
+    method="DELETE",
+    path="/webhooks/{subscription_id}",
+    name="deleteWebhook",
+    tag=TAG,
+    summary="Delete a subscription",
+    description="Removes the subscription, what is owed to it, and the history of its deliveries.",
+    roles=(Role.ORG_ADMIN,),
+    parameters=(SUBSCRIPTION_ID,),
+    answers={204: Answer("It is gone.")},
+    examples={"gone": Example("Delete it", status=204)},
+)
+
+ROTATE = Operation(
+    method="POST",
+    path="/webhooks/{subscription_id}/rotate-secret",
+    name="rotateSecret",
+    tag=TAG,
+    summary="Rotate the secret",
+    description=(
+        "Gives the subscription a new signing secret, which is shown this once. Both secrets sign until"
+        " `previous_expires_at`, so that the receiver can take its time to learn the new one."
+    ),
+    roles=(Role.ORG_ADMIN,),
+    parameters=(SUBSCRIPTION_ID,),
+    body={"application/json": Rotation},
+    body_required=False,
+    answers={200: Answer("The new secret.", answers.Rotated)},
+    problems=(409,),
+    examples={
+        "made": Example(
+            "Have one made",
+            answer={
+                "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                "previous_expires_at": "2026-03-11T10:00:00Z",
+            },
+        ),
+        "own": Example(
+            "Bring your own",
+            body={"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
+            answer={
+                "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                "previous_expires_at": "2026-03-11T10:00:00Z",
+            },
+        ),
+    },
+)
+
+_BODY = (
+    f'{{"data":{{"message":"A test of this endpoint."}},"id":"{EVENT}",'
+    '"timestamp":"2026-03-10T10:05:00.000Z","type":"webhook.test"}'
+)
+_TESTED = {
+    "delivered": True,
+    "response_status": 204,
+    "error": None,
+    "error_detail": None,
+    "duration_ms": 84.12,
+    "phases": {"dns_ms": 3.4, "connect_ms": 21.75, "tls_ms": 47.3, "first_byte_ms": 83.9},
+    "event_id": EVENT,
+    "delivery_id": DELIVERY,
+    "request": {
+        "method": "POST",
+        "url": "https://example.com/webhooks",
+        "headers": {
+            "content-type": "application/json",
+            "webhook-id": EVENT,
+            "webhook-timestamp": "1773137100",
+            "webhook-signature": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
+        },
+        "body": _BODY,
+    },
+    "curl": "curl -X POST https://example.com/webhooks …",
+    "response_excerpt": "",
+}
+
+TEST = Operation(
+    method="POST",
+    path="/webhooks/{subscription_id}/test",
+    name="testWebhook",
+    tag=TAG,
+    summary="Test a subscription",
+    description=(
+        "Sends one synthetic, signed event of the type `webhook.test` at once, and answers with what"
+        " happened: 200 whenever the test was carried out, whatever the receiver did.\n\n"
+        "With `conformance`, four more requests show whether the receiver verifies signatures and"
+        " timestamps, and takes repeated and unknown events well. No test counts towards `failure_count`."
+    ),
+    roles=(Role.ORG_ADMIN,),
+    parameters=(SUBSCRIPTION_ID,),
+    body={"application/json": TestRequest},
+    body_required=False,
+    answers={200: Answer("The test was carried out.", answers.TestOutcome)},
+    examples={
+        "plain": Example("One event", answer=_TESTED),
+        "conformance": Example(
+            "With the conformance checks",
+            body={"conformance": True},
+            answer={
+                **_TESTED,
+                "conformance": [
+                    {
+                        "check": "wrong_signature",
+                        "expected": "4xx, such as 401: a request whose signature does not verify is refused",
+                        "response_status": 401,
+                        "error": None,
+                        "duration_ms": 12.2,
+                        "passed": True,
+                        "advice": None,
+                    }
+                ],
+                "conforms": True,
+            },
+        ),
+    },
+)
+
+OPERATIONS = (REGISTER, LIST, EVENT_TYPES, GET, UPDATE, DELETE, ROTATE, TEST)

@@ -1,0 +1,186 @@
+"""Replays: past events once more to one subscription, and the backfill of a new one."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from quart import Blueprint
+from quart.wrappers import Response
+
+from api.access import caller_of
+from api.asgi import current_request, json_response
+from api.bodies import pointer, read_json, validated
+from api.cursors import page_limit
+from api.event_types import pattern_refusal
+from api.moments import ADVICE, moment
+from api.paging import page, query
+from api.problems import FieldError, Problem, invalid, not_found
+from api.services import Services
+from daemon.model import Role, rfc3339, uuid7
+from daemon.store.replays import (
+    NoSubscription,
+    Replay,
+    ReplayRefused,
+    Selection,
+    TooManyEvents,
+    TooManyReplays,
+)
+
+_LISTING = "replays"
+_MAX_BODY = 16 * 1024  # bytes
+_MAX_DEPTH = 3
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LEEWAY = timedelta(minutes=1)  # by which a client's clock may be ahead
+
+
+class ReplayRequest(BaseModel):
+    """Which past events a subscription is to be sent."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    since: Annotated[str, Field(alias="from", max_length=64)]
+    until: Annotated[str | None, Field(alias="to", max_length=64)] = None
+    only_failed: bool = False
+    events: Annotated[list[str] | None, Field(min_length=1, max_length=100)] = None
+    dry_run: bool = False
+
+
+_REQUEST = TypeAdapter(ReplayRequest)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Return the routes of replays under /webhooks/{subscription_id}."""
+    routes = Blueprint("replays", __name__, url_prefix="/webhooks/<uuid:subscription_id>")
+
+    async def known(org_id: UUID, subscription_id: UUID) -> None:
+        if await services.subscriptions.get(org_id, subscription_id) is None:
+            raise not_found("subscription")
+
+    @routes.post("/replay")
+    async def replay(subscription_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        request = current_request()
+        value = await read_json(request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
+        wanted = validated(_REQUEST, value)
+        chosen = selection(wanted, services.settings().event_types, datetime.now(UTC))
+        await known(caller.org_id, subscription_id)
+        try:
+            if wanted.dry_run:
+                count = await services.replays.count(
+                    org_id=caller.org_id, subscription_id=subscription_id, selection=chosen
+                )
+                return json_response({"dry_run": True, "count": count})
+            asked = await services.replays.ask(
+                replay_id=uuid7(), org_id=caller.org_id, subscription_id=subscription_id, selection=chosen
+            )
+        except ReplayRefused as error:
+            raise _refused(error) from None
+        location = f"/webhooks/{subscription_id}/replays/{asked.id}"
+        return json_response(shown(asked), 202, {"Location": location})
+
+    @routes.get("/replays")
+    async def listing(subscription_id: UUID) -> Response:
+        caller = await caller_of(services)
+        request = current_request()
+        arguments = query(request, ("limit", "cursor"))
+        limit, cursor = page_limit(arguments.get("limit")), arguments.get("cursor")
+        filters = {"subscription": str(subscription_id)}
+        before = None
+        if cursor is not None:
+            position = services.cursors.read(cursor, org_id=caller.org_id, listing=_LISTING, filters=filters)
+            before = UUID(position)
+        await known(caller.org_id, subscription_id)
+        # One more than asked for tells whether there is another page.
+        found = await services.replays.page(caller.org_id, subscription_id, limit=limit + 1, before=before)
+        here, following = found[:limit], None
+        if len(found) > limit:
+            last = str(here[-1].id)
+            following = services.cursors.write(last, org_id=caller.org_id, listing=_LISTING, filters=filters)
+        return page(request, [shown(item) for item in here], following)
+
+    @routes.get("/replays/<uuid:replay_id>")
+    async def one(subscription_id: UUID, replay_id: UUID) -> Response:
+        caller = await caller_of(services)
+        found = await services.replays.get(caller.org_id, subscription_id, replay_id)
+        if found is None:
+            raise not_found("replay")
+        return json_response(shown(found))
+
+    @routes.delete("/replays/<uuid:replay_id>")
+    async def cancel(subscription_id: UUID, replay_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        ended = await services.replays.cancel(caller.org_id, subscription_id, replay_id)
+        if ended is None:
+            raise not_found("replay")
+        return json_response(shown(ended))
+
+    return routes
+
+
+def shown(replay: Replay) -> dict[str, Any]:
+    """Return a replay as the API shows it."""
+    return {
+        "id": str(replay.id),
+        "subscription_id": str(replay.subscription_id),
+        "status": replay.status,
+        "total": replay.total,
+        "queued": replay.queued,
+        "skipped": replay.skipped,
+        "remaining": replay.total - replay.queued - replay.skipped,
+        "created_at": rfc3339(replay.created_at),
+        "ended_at": None if replay.ended_at is None else rfc3339(replay.ended_at),
+    }
+
+
+def selection(wanted: ReplayRequest, event_types: list[str] | tuple[str, ...], now: datetime) -> Selection:
+    """Return what is asked for at `now`; raises one 422 `Problem` that names all that is wrong with it."""
+    errors: list[FieldError] = []
+
+    def read(name: str, text: str) -> datetime | None:
+        try:
+            at = moment(text)
+        except ValueError:
+            errors.append(FieldError(pointer(name), ADVICE))
+            return None
+        if at > now + _LEEWAY:
+            errors.append(FieldError(pointer(name), "is in the future; give a time in the past"))
+            return None
+        return max(at, _EARLIEST)
+
+    since = read("from", wanted.since)
+    until = now if wanted.until is None else read("to", wanted.until)
+    if since is not None and until is not None and since >= until:
+        if wanted.until is None:
+            errors.append(FieldError(pointer("from"), "is not in the past; give a time before now"))
+        else:
+            errors.append(FieldError(pointer("to"), "is not after `from`; give a later time"))
+    for index, pattern in enumerate(wanted.events or ()):
+        refusal = pattern_refusal(pattern, event_types)
+        if refusal is not None:
+            errors.append(FieldError(pointer("events", index), refusal))
+    if errors or since is None or until is None:
+        raise invalid(errors)
+    return Selection(since, min(until, now), wanted.only_failed, wanted.events)
+
+
+def _refused(error: ReplayRefused) -> Problem:
+    if isinstance(error, NoSubscription):
+        return not_found("subscription")
+    if isinstance(error, TooManyReplays):
+        return Problem(
+            409,
+            "too-many-replays",
+            f"{error.limit} replays of the subscription run already, the most at once; "
+            "wait until one is done, or cancel one.",
+        )
+    if isinstance(error, TooManyEvents):
+        advice = f"selects more than {error.limit:,} events, the most for one replay; narrow the range"
+        return invalid([FieldError(pointer("from"), advice)])
+    return Problem(
+        503,
+        "unavailable",
+        "Finding the events took too long, and nothing is replayed; narrow the range between `from` and "
+        "`to`, or try again when there is less to do.",
+        headers={"Retry-After": "60"},
+    )

@@ -1,0 +1,195 @@
+"""What a client may set of a subscription, and the rules for each field."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from api import custom_headers, filters
+from api.bodies import pointer
+from api.event_types import pattern_refusal
+from api.problems import FieldError, invalid
+from api.services import ApiSettings
+from daemon.egress.url import Url, UrlRefused
+from daemon.signing.secrets import parse_secret
+from daemon.store.subscriptions import BadFilter, Extras
+
+_Url = Annotated[
+    str,
+    Field(max_length=2048, description="Where events are sent: an HTTPS URL of a public host."),
+]
+_Events = Annotated[
+    list[str],
+    Field(
+        min_length=1,
+        max_length=100,
+        description="Event types, or patterns: `*` for all, `placement.*` for those that begin so.",
+    ),
+]
+_Secret = Annotated[
+    str,
+    Field(
+        description="`whsec_` and 8 to 256 printable ASCII characters (or `whsk_` for Ed25519); left out, "
+        "one is made and shown once."
+    ),
+]
+_Description = Annotated[str, Field(max_length=500, description="A note for people.")]
+_Metadata = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(
+        max_length=50, description="Your own keys and values; hookd keeps them and does nothing with them."
+    ),
+]
+_Headers = Annotated[
+    dict[str, str],
+    Field(
+        max_length=custom_headers.MOST,
+        description="Request headers that are sent besides hookd's own. Answers show their values as `***`.",
+    ),
+]
+_Filter = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=filters.LONGEST,
+        description="An SQL/JSON path predicate on an event's `data`; events for which it is not true are "
+        'not sent. For instance `$.country == "DE" && $.score > 0.5`.',
+    ),
+]
+_RateLimit = Annotated[
+    float, Field(ge=0.01, le=10_000, description="Requests a second, below what the host may be sent.")
+]
+_Ordered = Annotated[
+    bool,
+    Field(description="Strict order: an event waits until the one before it succeeded or was given up."),
+]
+_Timeout = Annotated[
+    float,
+    Field(ge=0.1, le=600, description="Seconds for one attempt; at most the operator's `delivery.timeout`."),
+]
+
+
+class Registration(BaseModel):
+    """What a subscription is made from."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    url: _Url
+    events: _Events
+    secret: _Secret | None = None
+    description: _Description | None = None
+    metadata: _Metadata | None = None
+    headers: _Headers | None = None
+    filter: _Filter | None = None
+    rate_limit: _RateLimit | None = None
+    ordered: _Ordered = False
+    timeout: _Timeout | None = None
+
+
+class Update(BaseModel):
+    """What is to change of a subscription; what is left out stays, null takes an optional setting away."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    # These cannot be taken away, so null is refused; the defaults are never read.
+    url: _Url = ""
+    events: _Events = []
+    is_active: Annotated[
+        bool, Field(description="false pauses: nothing new is routed, what is owed is held. true resumes.")
+    ] = True
+    description: _Description | None = None
+    metadata: _Metadata | None = None
+    headers: _Headers | None = None
+    filter: _Filter | None = None
+    rate_limit: _RateLimit | None = None
+    ordered: _Ordered = False
+    timeout: _Timeout | None = None
+
+
+class Rotation(BaseModel):
+    """The new secret, unless one is to be made."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    secret: _Secret | None = None
+
+
+REGISTRATION = TypeAdapter(Registration)
+UPDATE = TypeAdapter(Update)
+ROTATION = TypeAdapter(Rotation)
+
+
+async def check(
+    wanted: Registration | Update,
+    settings: ApiSettings,
+    check_url: Callable[[str], Awaitable[Url]],
+    normal_filter: Callable[[str], Awaitable[str]],
+) -> Url | None:
+    """Return the parsed URL, if there is one; raises one 422 `Problem` that names all that is wrong."""
+    given = wanted.model_fields_set
+    errors = list(_errors(wanted, settings))
+    if wanted.filter is not None:
+        try:
+            refusal = filters.refusal(await normal_filter(wanted.filter))
+        except BadFilter as error:
+            refusal = f'is not an SQL/JSON path ({error}); an example: $.country == "DE"'
+        if refusal is not None:
+            errors.append(FieldError("/filter", refusal))
+    url = None
+    if "url" in given:
+        try:
+            url = await check_url(wanted.url)
+        except UrlRefused as error:
+            errors.insert(0, FieldError("/url", error.detail))
+    if errors:
+        raise invalid(errors)
+    return url
+
+
+def check_secret(secret: str | None) -> Iterator[FieldError]:
+    """Give what is wrong with a secret, if anything."""
+    if secret is not None:
+        try:
+            parse_secret(secret)
+        except ValueError as error:
+            yield FieldError("/secret", str(error))
+
+
+def extras_of(wanted: Registration | Update) -> Extras:
+    """Return the optional settings."""
+    return Extras(
+        description=wanted.description,
+        metadata=wanted.metadata or None,
+        headers=wanted.headers or None,
+        filter=wanted.filter,
+        rate_limit=wanted.rate_limit,
+        ordered=wanted.ordered,
+        timeout=wanted.timeout,
+    )
+
+
+def shown_extras(extras: Extras) -> dict[str, Any]:
+    """Return the optional settings as the API shows them: those that are set, and of headers the names."""
+    shown: dict[str, Any] = {
+        "description": extras.description,
+        "metadata": extras.metadata,
+        "headers": None if extras.headers is None else dict.fromkeys(extras.headers, "***"),
+        "filter": extras.filter,
+        "rate_limit": extras.rate_limit,
+        "ordered": extras.ordered or None,
+        "timeout": extras.timeout,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _errors(wanted: Registration | Update, settings: ApiSettings) -> Iterator[FieldError]:
+    for index, pattern in enumerate(wanted.events):
+        refusal = pattern_refusal(pattern, settings.event_types)
+        if refusal is not None:
+            yield FieldError(pointer("events", index), refusal)
+    if isinstance(wanted, Registration):
+        yield from check_secret(wanted.secret)
+    for name, refusal in custom_headers.refusals(wanted.headers or {}, settings.header_prefix).items():
+        yield FieldError(pointer("headers", name), refusal)
+    if wanted.timeout is not None and wanted.timeout > settings.longest_timeout:
+        yield FieldError("/timeout", f"must be at most {settings.longest_timeout:g} seconds")

@@ -1,0 +1,129 @@
+"""Tests of a receiver: one synthetic event, sent at once, and all that became of it."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from quart import Blueprint
+from quart.wrappers import Response
+
+from api.access import caller_of
+from api.asgi import current_request, json_response
+from api.bodies import read_optional_json, validated
+from api.problems import Problem, not_found, unavailable
+from api.services import Services
+from daemon.egress.errors import Phases
+from daemon.egress.report import Finding, Trial, TrialsBusy, TrialsStopping
+from daemon.model import Role
+
+_MAX_BODY = 4 * 1024  # bytes
+_MAX_DEPTH = 4
+
+
+class TestRequest(BaseModel):
+    """What a test is to find out; without a body, whether one signed event arrives."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    conformance: Annotated[
+        bool,
+        Field(
+            description="Also send a wrong signature, a stale timestamp, a repeated id and an unknown event"
+            " type, and tell for each what a good receiver does and what this one did."
+        ),
+    ] = False
+
+
+_REQUEST = TypeAdapter(TestRequest)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Return the route /webhooks/{id}/test."""
+    routes = Blueprint("trials", __name__, url_prefix="/webhooks")
+
+    @routes.post("/<uuid:subscription_id>/test")
+    async def test(subscription_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        request = current_request()
+        value = await read_optional_json(
+            request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH
+        )
+        wanted = validated(_REQUEST, value)
+        subscription = await services.subscriptions.get(caller.org_id, subscription_id)
+        if subscription is None:
+            raise not_found("subscription")
+        try:
+            trial = await services.trials.run(caller.org_id, subscription.id, conformance=wanted.conformance)
+        except TrialsBusy as error:
+            raise _too_many(error) from None
+        except TrialsStopping:
+            raise unavailable("The server is stopping and begins no test; send the request again.") from None
+        if trial is None:
+            raise not_found("subscription")
+        return json_response(shown(trial))
+
+    return routes
+
+
+def shown(trial: Trial) -> dict[str, Any]:
+    """Return a test as the API tells it. Times in milliseconds."""
+    outcome, sent = trial.outcome, trial.sent
+    document: dict[str, Any] = {
+        "delivered": outcome.error is None,
+        "response_status": outcome.status,
+        "error": outcome.error,
+        "error_detail": outcome.detail,
+        "duration_ms": round(outcome.duration, 2),
+        "phases": _phases(outcome.phases),
+        "event_id": str(trial.event_id),
+        "delivery_id": str(trial.delivery_id),
+        "request": None,
+        "curl": None,
+        "response_excerpt": outcome.excerpt,
+    }
+    if sent is not None:
+        document["request"] = {
+            "method": sent.method,
+            "url": sent.url,
+            "headers": dict(sent.headers),
+            "body": sent.body,
+        }
+        document["curl"] = sent.curl
+    if trial.findings is not None:
+        document["conformance"] = [_finding(one) for one in trial.findings]
+        document["conforms"] = outcome.error is None and all(one.advice is None for one in trial.findings)
+    return document
+
+
+def _phases(phases: Phases) -> dict[str, float | None]:
+    times = {
+        "dns_ms": phases.dns,
+        "connect_ms": phases.connect,
+        "tls_ms": phases.tls,
+        "first_byte_ms": phases.first_byte,
+    }
+    return {name: None if seconds is None else round(seconds * 1000, 2) for name, seconds in times.items()}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    outcome = finding.outcome
+    return {
+        "check": finding.check,
+        "expected": finding.expected,
+        "response_status": outcome.status,
+        # An answer that refuses is no error here: it may be just what is expected.
+        "error": outcome.error if outcome.status is None else None,
+        "duration_ms": round(outcome.duration, 2),
+        "passed": finding.advice is None,
+        "advice": finding.advice,
+    }
+
+
+def _too_many(error: TrialsBusy) -> Problem:
+    return Problem(
+        429,
+        "too-many-tests",
+        "As many tests are under way as there may be at once; send the request again after the seconds in"
+        " Retry-After.",
+        headers={"Retry-After": str(error.retry_after)},
+    )

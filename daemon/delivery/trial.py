@@ -1,0 +1,193 @@
+"""Tests of a receiver: synthetic deliveries that are sent at once and recorded nowhere."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol
+from uuid import UUID
+
+import trio
+
+from daemon.delivery.conformance import Message, Variant, advice, message, status_detail, variants
+from daemon.delivery.policy import classify
+from daemon.delivery.sender import Rules, compose, timeout_of
+from daemon.delivery.targets import Target
+from daemon.egress.curl import sent
+from daemon.egress.errors import EgressError
+from daemon.egress.report import Finding, Outcome, Sent, Trial, TrialsBusy, TrialsStopping
+from daemon.egress.response import Answer
+from daemon.egress.url import Url
+from daemon.store.queue import TargetRow
+
+logger = logging.getLogger("hookd.delivery")
+
+MOST = 32
+"""Tests at once in one daemon."""
+MOST_PER_ORGANISATION = 4
+RETRY_AFTER = 5
+"""Seconds after which a refused test may be tried again."""
+_HIDDEN = b"***"
+
+
+class FreshPost(Protocol):
+    """Posts a body over a connection of its own (`fresh`), or raises `EgressError`."""
+
+    async def __call__(
+        self,
+        url: Url,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        timeout: float,
+        fresh: bool,
+    ) -> Answer: ...
+
+
+class Trials:
+    """Tests receivers; nothing of it reaches the queue, the history, a circuit or a failure count.
+
+    `fetch` reads a subscription's row anew and `read` makes its target by the rules of the moment, so that a
+    test shows what the next delivery would meet. The limits of hosts do not hold here: `most` and
+    `most_per_organisation` tests at once do.
+    """
+
+    def __init__(
+        self,
+        *,
+        fetch: Callable[[UUID], Awaitable[TargetRow | None]],
+        read: Callable[[TargetRow], Target],
+        post: FreshPost,
+        rules: Callable[[], Rules],
+        stopping: Callable[[], bool],
+        most: int = MOST,
+        most_per_organisation: int = MOST_PER_ORGANISATION,
+    ) -> None:
+        self._fetch = fetch
+        self._read = read
+        self._post = post
+        self._rules = rules
+        self._stopping = stopping
+        self._most = most
+        self._most_per_organisation = most_per_organisation
+        self._running: Counter[UUID] = Counter()
+
+    async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> Trial | None:
+        """Test the receiver of a subscription that `org_id` has; None if it is gone.
+
+        It takes at most the timeout of one attempt, with `conformance` twice that. Raises `TrialsBusy`,
+        `TrialsStopping` and `daemon.store.database.DatabaseUnavailable`.
+        """
+        if self._stopping():
+            raise TrialsStopping
+        with self._room(org_id):
+            row = await self._fetch(subscription_id)
+            if row is None:
+                return None
+            target = self._read(row)
+            trial = await self._test(subscription_id, target, conformance)
+        _log(subscription_id, target, trial)
+        return trial
+
+    @contextmanager
+    def _room(self, org_id: UUID) -> Iterator[None]:
+        running = self._running
+        if running.total() >= self._most or running[org_id] >= self._most_per_organisation:
+            raise TrialsBusy(RETRY_AFTER)
+        running[org_id] += 1
+        try:
+            yield
+        finally:
+            running[org_id] -= 1
+            if not running[org_id]:
+                del running[org_id]
+
+    async def _test(self, subscription_id: UUID, target: Target, conformance: bool) -> Trial:
+        rules = self._rules()
+        valid = message(subscription_id, time.time())
+        shown = _shown(target, rules, valid)
+        outcome = await self._send(target, rules, valid)
+        findings = None
+        if conformance:
+            made = variants(valid, target.keys, subscription_id, time.time())
+            findings = await self._put_to_checks(target, rules, made)
+        return Trial(valid.event_id, valid.delivery_id, shown, outcome, findings)
+
+    async def _put_to_checks(self, target: Target, rules: Rules, made: Sequence[Variant]) -> list[Finding]:
+        """Send all at once: a receiver that never answers costs one timeout, not one for each."""
+        found: dict[str, Finding] = {}
+
+        async def check(one: Variant) -> None:
+            outcome = await self._send(replace(target, keys=one.keys), rules, one.message)
+            judged = advice(one.check, outcome.status, outcome.error)
+            found[one.check.name] = Finding(one.check.name, one.check.expected, outcome, judged)
+
+        async with trio.open_nursery() as nursery:
+            for one in made:
+                nursery.start_soon(check, one)
+        return [found[one.check.name] for one in made]
+
+    async def _send(self, target: Target, rules: Rules, what: Message) -> Outcome:
+        """Send one request and judge it as a delivery would be. It fails only by being cancelled."""
+        began = trio.current_time()
+        try:
+            url, headers = _composed(target, rules, what)
+            timeout = timeout_of(target, rules)
+            answer = await self._post(url, headers, what.body, timeout=timeout, fresh=True)
+        except EgressError as error:
+            took = (trio.current_time() - began) * 1000
+            return Outcome(None, error.code, error.detail, took, error.phases, None)
+        took = (trio.current_time() - began) * 1000
+        verdict = classify(
+            answer.status,
+            None,
+            None,
+            failed_before=0,
+            schedule=(),
+            jitter=0.0,
+            retry_after_max=0.0,
+            random=0.0,
+        )
+        excerpt = answer.excerpt.decode("utf-8", "replace")
+        detail = status_detail(answer.status)
+        return Outcome(answer.status, verdict.error, detail, took, answer.phases, excerpt)
+
+
+def _composed(target: Target, rules: Rules, what: Message) -> tuple[Url, list[tuple[bytes, bytes]]]:
+    return compose(
+        target,
+        rules,
+        event_id=what.event_id,
+        delivery_id=what.delivery_id,
+        event_type=what.event_type,
+        timestamp=what.timestamp,
+        body=what.body,
+    )
+
+
+def _shown(target: Target, rules: Rules, what: Message) -> Sent | None:
+    """Return the request for people: one of the subscription's own headers may hold a password."""
+    hidden = replace(target, headers=tuple((name, _HIDDEN) for name, _ in target.headers))
+    try:
+        url, headers = _composed(hidden, rules, what)
+        return sent("POST", url, headers, what.body)
+    except EgressError:
+        return None
+
+
+def _log(subscription_id: UUID, target: Target, trial: Trial) -> None:
+    outcome = trial.outcome
+    host = "nowhere" if target.url is None else target.url.host_name
+    status = "" if outcome.status is None else f" {outcome.status}"
+    logger.info(
+        "test of %s: %s",
+        host,
+        "succeeded" if outcome.error is None else f"{outcome.error}{status}",
+        extra={
+            "event_id": str(trial.event_id),
+            "delivery_id": str(trial.delivery_id),
+            "subscription_id": str(subscription_id),
+        },
+    )

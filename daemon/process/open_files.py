@@ -1,0 +1,36 @@
+"""How many files the process may have open: each connection, in or out, is one."""
+
+import logging
+import resource
+
+from daemon.config.model import Config
+
+logger = logging.getLogger("hookd")
+
+_BESIDES = 100
+
+
+def raise_open_files(config: Config) -> None:
+    """Raise the soft limit to the hard one, and warn where that is not enough for the configuration.
+
+    The usual soft limit of 1024 is there for programs that call select(2); this one does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    needed = open_files_needed(config)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        logger.warning(
+            "the process may have %d files open, and the configuration may come to need %d: raise the limit "
+            "(LimitNOFILE= in the unit, ulimit -Hn) or lower api.max_connections or delivery.concurrency",
+            hard,
+            needed,
+        )
+
+
+def open_files_needed(config: Config) -> int:
+    """Return how many the API's connections and those that are on their way out, the requests under way and
+    those kept for reuse, and the database's may come to.
+    """
+    receivers = 2 * max(256, config.delivery.concurrency)
+    return 3 * config.api.max_connections + receivers + config.database.pool_size + _BESIDES

@@ -1,0 +1,314 @@
+"""The history of a subscription: its attempts, what it is owed, and all that is known of one delivery."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from daemon.store.database import Connection, Database
+
+SCAN = 5000
+"""Rows that one page may read: a filter that matches few of many gives short pages, not a long wait."""
+MOST_ATTEMPTS = 1000
+"""Attempts of one delivery that are shown: its newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt as recorded. Times in milliseconds; `phases` are dns, connect, tls and first byte.
+
+    `ended` says how the delivery ended with it, None if it did not. `duration` is None where no request was
+    made, or its outcome is not known. `phases` and `excerpt` are read with a single delivery only; without a
+    response the excerpt is what went wrong, in words.
+    """
+
+    id: UUID
+    delivery_id: UUID
+    event_id: UUID
+    event_type: str
+    attempt: int
+    succeeded: bool
+    response_status: int | None
+    error: str | None
+    ended: str | None
+    duration: float | None
+    attempted_at: datetime
+    next_attempt_at: datetime | None
+    phases: Sequence[float | None] | None = None
+    excerpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFilter:
+    """Which attempts: of that outcome and type, begun from `since` to before `until`; None: any."""
+
+    succeeded: bool | None = None
+    event_type: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPage:
+    """Attempts, newest first; the next page holds those with ids below `below`, None at the end."""
+
+    attempts: list[Attempt]
+    below: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A delivery that is owed. `attempt` counts those made or under way, `failures` those that failed."""
+
+    id: UUID
+    event_id: UUID
+    event_type: str
+    attempt: int
+    failures: int
+    due: datetime
+    leased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OwedPage:
+    """What is owed, the first to go first; the next page begins after `after`, None at the end."""
+
+    owed: list[Owed]
+    active: bool
+    after: tuple[datetime, UUID] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All that decides when a delivery that is owed may go, as of `now`. Rates in requests a second.
+
+    `ahead`: deliveries of the subscription that go before it, counted to 1000. `hold_until`: until when
+    `Retry-After` holds the lane, and one in strict order the retry of its first delivery. `paced_until`: the
+    moment up to which what was sent has used the lane's rate up. `host_tokens`: requests that the host's rate
+    leaves room for. None in a moment: it binds nobody.
+    """
+
+    now: datetime
+    due: datetime
+    attempt: int
+    failures: int
+    leased: bool
+    leased_until: datetime | None
+    is_active: bool
+    disabled_reason: str | None
+    ahead: int
+    ordered: bool
+    hold_until: datetime | None
+    lane_in_flight: int
+    lane_window: int
+    lane_rate: float | None
+    paced_until: datetime | None
+    host_name: str
+    host_in_flight: int
+    host_cap: int
+    host_rate: float
+    host_tokens: float
+    circuit_open: bool
+    blocked_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """A secret that signs, or signed, from `since` (None: always) to before `until` (None: for good)."""
+
+    sealed: bytes
+    since: datetime | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery. `standing` is None once nothing is owed any more; `body` where its event has expired.
+
+    `url`, `headers` (sealed) and `secrets` (newest first) are the subscription's of today.
+    """
+
+    id: UUID
+    subscription_id: UUID
+    event_id: UUID
+    event_type: str
+    body: str | None
+    attempts: list[Attempt]
+    standing: Standing | None
+    url: str
+    headers: bytes | None
+    secrets: list[SealedSecret]
+
+
+class CannotRedeliver(Exception):
+    """The event of the delivery cannot be sent; `reason`: expired or unrepresentable."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class History:
+    """The histories in a database.
+
+    Each call gives None where the organisation has no such subscription or delivery. Errors:
+    `DatabaseUnavailable`, and of `redeliver` `RetryTransaction`.
+    """
+
+    def __init__(self, database: Database, *, scan: int = SCAN) -> None:
+        self._database = database
+        self._scan = scan
+
+    async def attempts(
+        self, org_id: UUID, subscription_id: UUID, wanted: AttemptFilter, *, limit: int, below: UUID | None
+    ) -> AttemptPage | None:
+        """Return up to `limit` attempts with ids below `below`, newest first.
+
+        Ids of one subscription are given in the order of commits, so pages that follow each other miss none
+        and hold none twice, whatever is recorded meanwhile.
+        """
+        exists, statement = self._database.sql("subscription_is_active"), self._database.sql("attempts_page")
+        arguments = (
+            subscription_id,
+            below,
+            wanted.since,
+            wanted.until,
+            wanted.succeeded,
+            wanted.event_type,
+            limit + 1,  # one more than asked for tells whether there is another page
+            self._scan,
+        )
+
+        async def unit(connection: Connection) -> AttemptPage | None:
+            if await connection.fetchval(exists, org_id, subscription_id) is None:
+                return None
+            rows = await connection.fetch(statement, *arguments)
+            found = [_attempt(row) for row in rows if row["delivery_id"] is not None]
+            if len(found) > limit:
+                return AttemptPage(found[:limit], found[limit - 1].id)
+            return AttemptPage(found, rows[-1]["id"] if len(found) < len(rows) else None)
+
+        return await self._database.run(unit)
+
+    async def owed(
+        self,
+        org_id: UUID,
+        subscription_id: UUID,
+        event_type: str | None,
+        *,
+        limit: int,
+        after: tuple[datetime, UUID] | None,
+    ) -> OwedPage | None:
+        """Return up to `limit` deliveries that are owed, those under way included, the first to go first.
+
+        What fails meanwhile becomes due later, and so may be met again on a later page.
+        """
+        exists, statement = self._database.sql("subscription_is_active"), self._database.sql("owed_page")
+        due, last = after or (None, None)
+        arguments = (org_id, subscription_id, due, last, event_type, limit + 1, self._scan)
+
+        async def unit(connection: Connection) -> OwedPage | None:
+            active = await connection.fetchval(exists, org_id, subscription_id)
+            if active is None:
+                return None
+            rows = await connection.fetch(statement, *arguments)
+            found = [_owed(row) for row in rows if row["delivery_id"] is not None]
+            if len(found) > limit:
+                return OwedPage(found[:limit], active, (found[limit - 1].due, found[limit - 1].id))
+            following = (rows[-1]["due"], rows[-1]["id"]) if len(found) < len(rows) else None
+            return OwedPage(found, active, following)
+
+        return await self._database.run(unit)
+
+    async def delivery(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> Delivery | None:
+        """Return one delivery with its newest `MOST_ATTEMPTS` attempts, oldest first."""
+        names = ("standing", "attempts_of", "event_of")
+        standing, attempts_of, event_of = (self._database.sql(name) for name in names)
+
+        async def unit(connection: Connection) -> Delivery | None:
+            # One snapshot, so that what is owed and what was attempted belong together.
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                row = await connection.fetchrow(standing, org_id, subscription_id, delivery_id)
+                if row is None:
+                    return None
+                rows = await connection.fetch(attempts_of, subscription_id, delivery_id, MOST_ATTEMPTS)
+                event_id = row["event_id"] or (rows[-1]["event_id"] if rows else None)
+                if event_id is None:
+                    return None
+                event = await connection.fetchrow(event_of, org_id, event_id)
+            attempts = [_attempt(one, whole=True) for one in rows]
+            return Delivery(
+                id=delivery_id,
+                subscription_id=subscription_id,
+                event_id=event_id,
+                event_type=event["type"]
+                if event is not None
+                else attempts[-1].event_type
+                if attempts
+                else "",
+                body=None if event is None else event["body"],
+                attempts=attempts,
+                standing=None if row["due"] is None else _standing(row),
+                url=row["url"],
+                headers=row["headers"],
+                secrets=_secrets(row),
+            )
+
+        return await self._database.run(unit)
+
+    async def redeliver(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> UUID | None:
+        """Owe the delivery's event once more, at once; return the new delivery. Error: `CannotRedeliver`."""
+        statement = self._database.sql("redeliver")
+
+        async def unit(connection: Connection) -> asyncpg.Record | None:
+            return await connection.fetchrow(statement, org_id, subscription_id, delivery_id)
+
+        row = await self._database.run(unit)
+        if row is None or row["outcome"] == "missing":
+            return None
+        if row["outcome"] != "owed":
+            raise CannotRedeliver(row["outcome"])
+        made: UUID = row["delivery_id"]
+        return made
+
+
+def _attempt(row: asyncpg.Record, *, whole: bool = False) -> Attempt:
+    return Attempt(
+        id=row["id"],
+        delivery_id=row["delivery_id"],
+        event_id=row["event_id"],
+        event_type=row["event_type"],
+        attempt=row["attempt"],
+        succeeded=row["succeeded"],
+        response_status=row["response_status"],
+        error=row["error"],
+        ended=row["ended"],
+        duration=row["duration_ms"],
+        attempted_at=row["attempted_at"],
+        next_attempt_at=row["next_attempt_at"],
+        phases=row["phases_ms"] if whole else None,
+        excerpt=row["excerpt"] if whole else None,
+    )
+
+
+def _owed(row: asyncpg.Record) -> Owed:
+    return Owed(
+        id=row["id"],
+        event_id=row["event_id"],
+        event_type=row["event_type"],
+        attempt=row["attempt"],
+        failures=row["failures"],
+        due=row["due"],
+        leased=row["leased"],
+    )
+
+
+def _standing(row: asyncpg.Record) -> Standing:
+    return Standing(**{name: row[name] for name in Standing.__dataclass_fields__})
+
+
+def _secrets(row: asyncpg.Record) -> list[SealedSecret]:
+    columns = (row["secrets"] or [], row["secrets_from"] or [], row["secrets_until"] or [])
+    return [SealedSecret(*one) for one in zip(*columns, strict=True)]

@@ -1,0 +1,36 @@
+-- Owes the event of a delivery to its subscription once more, due now, whatever became of that delivery. Returns 'owed' and
+-- the new delivery; 'missing': the organisation has no such delivery; 'expired': its event is not kept any more;
+-- 'unrepresentable': the event has no body that could be sent.
+create or replace function hookd.redeliver(
+    p_org_id uuid, p_subscription_id uuid, p_delivery_id uuid, out outcome text, out delivery_id uuid
+)
+language plpgsql volatile as $$
+declare
+    v_host    integer := hookd.lock_subscription(p_org_id, p_subscription_id);
+    v_now     timestamptz := hookd.clock();
+    v_event   uuid;
+    v_problem text;
+begin
+    if v_host is not null then
+        select coalesce(
+            (select d.event_id from hookd.delivery d where d.id = p_delivery_id and d.subscription_id = p_subscription_id),
+            (select a.event_id from hookd.attempts_of(p_subscription_id, p_delivery_id, 1) a)) into v_event;
+    end if;
+    if v_event is null then
+        outcome := 'missing';
+        return;
+    end if;
+    select e.problem into v_problem from hookd.event e where e.org_id = p_org_id and e.id = v_event;
+    if not found then
+        outcome := 'expired';
+    elsif v_problem is not null then
+        outcome := 'unrepresentable';
+    else
+        outcome := 'owed';
+        delivery_id := hookd.uuid7(v_now);
+        insert into hookd.delivery (id, subscription_id, event_id, due)
+        values (delivery_id, p_subscription_id, v_event, v_now);
+        perform hookd.settle_lanes(array[p_subscription_id], v_now, p_early => array[v_now]);
+        perform hookd.settle_hosts(array[v_host], v_now, array[p_subscription_id]);
+    end if;
+end $$;

@@ -1,0 +1,2 @@
+-- name: observe
+select * from hookd.observe($1, $2)

@@ -1,0 +1,525 @@
+"""Replays on a real Postgres: which events they choose, how fast they are fed, and how they end."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+import trio
+
+from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.replayer import serve_replays
+from daemon.model import uuid7
+from daemon.store import replays
+from daemon.store.database import Database, open_database
+from daemon.store.replays import (
+    NoSubscription,
+    Replay,
+    Replays,
+    Selection,
+    SelectionTooSlow,
+    TooManyEvents,
+    TooManyReplays,
+    drop_cancelled,
+    feed,
+)
+from tests.support.postgres import Session
+from tests.support.queue_lab import (
+    NOON,
+    STATEMENTS,
+    advance,
+    claim,
+    claim_any,
+    prepare,
+    prove,
+    publish,
+    publish_ready,
+    record,
+    register,
+    result,
+    route_all,
+)
+
+Connect = Callable[[], Awaitable[Session]]
+RATE = 10.0
+ALL = Selection(NOON - timedelta(hours=1), NOON + timedelta(hours=1))
+
+
+@pytest.fixture
+async def session(connect: Connect) -> Session:
+    opened = await connect()
+    await prepare(opened)
+    return opened
+
+
+class Lab:
+    """Replays of a database; `rings` counts how often the feeder was called."""
+
+    def __init__(self, database: Database, session: Session) -> None:
+        self.database = database
+        self.session = session
+        self.rings = 0
+        self.org = uuid4()
+        self.store = Replays(database, changed=self._ring)
+        self._last: dict[UUID, UUID] = {}
+
+    def _ring(self) -> None:
+        self.rings += 1
+
+    async def ask(self, subscription: UUID, selection: Selection = ALL) -> Replay:
+        return await self.store.ask(
+            replay_id=uuid7(), org_id=self.org, subscription_id=subscription, selection=selection
+        )
+
+    async def count(self, subscription: UUID, selection: Selection = ALL) -> int:
+        return await self.store.count(org_id=self.org, subscription_id=subscription, selection=selection)
+
+    async def read(self, replay: Replay) -> Replay:
+        found = await self.store.get(self.org, replay.subscription_id, replay.id)
+        assert found is not None
+        return found
+
+    async def feed(self, rate: float = RATE) -> int:
+        round_ = await feed(self.database, rate, self._last)
+        self._last |= round_.last
+        return round_.made
+
+    async def past(self, count: int, type_: str = "t") -> list[UUID]:
+        """Publish events, route them to whoever wants them, and let a second pass."""
+        ids = await publish_ready(self.session, self.org, count, type_)
+        await route_all(self.session)
+        await advance(self.session, 1)
+        return sorted(ids)  # the clock stood still
+
+    async def deliver(self, outcome: str = "succeeded", **more: object) -> list[UUID]:
+        """Claim what is due, record the outcome for all of it, and return the events."""
+        held = await claim_any(self.session)
+        if held:
+            await record(self.session, [result(one, outcome, **more) for one in held])
+        return [one.event_id for one in held]
+
+    async def run(self, replay: Replay, rate: float = 1000.0) -> list[UUID]:
+        """Feed and deliver until the replay is done; return the events as they were delivered."""
+        sent: list[UUID] = []
+        for _ in range(1000):
+            made = await self.feed(rate)
+            await advance(self.session, 0.1)
+            sent += await self.deliver()
+            if not made and (await self.read(replay)).status == "done":
+                return sent
+        raise AssertionError(f"not done: {await self.read(replay)}")
+
+    async def owed(self) -> list[UUID]:
+        rows = await self.session.fetch("select event_id from hookd.delivery order by due, id")
+        return [row[0] for row in rows]
+
+
+@pytest.fixture
+async def lab(database: Database, session: Session) -> Lab:
+    return Lab(database, session)
+
+
+async def test_a_new_subscription_is_backfilled_in_the_order_of_the_events(lab: Lab) -> None:
+    events = await lab.past(30)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    assert await lab.count(subscription) == 30
+    replay = await lab.ask(subscription)
+    assert (replay.status, replay.total, replay.queued, lab.rings) == ("running", 30, 0, 1)
+    assert await lab.feed() == 10
+    assert await lab.owed() == events[:10]
+    assert sorted(await lab.run(replay)) == events
+    ended = await lab.read(replay)
+    assert (ended.status, ended.total, ended.queued, ended.skipped) == ("done", 30, 30, 0)
+    assert ended.ended_at is not None
+    assert await lab.session.fetchval("select count(*) from hookd.replay_event") == 0
+
+
+async def test_the_count_is_exactly_what_is_sent_and_writes_nothing(lab: Lab) -> None:
+    kinds = ("placement.created", "placement.updated", "match.proposed")
+    for kind in kinds * 3:
+        await lab.past(2, kind)
+    rich = await publish(lab.session, lab.org, "placement.created", '{"pay": 100}')
+    poor = await publish(lab.session, lab.org, "placement.created", '{"pay": 10}')
+    broken = await publish(lab.session, lab.org, "placement.created", '{"pay": 100}')
+    await lab.session.execute("begin")
+    await _route_with_bodies(lab.session, {rich: 100, poor: 10}, broken)
+    await lab.session.execute("commit")
+    await advance(lab.session, 1)
+    await publish_ready(lab.session, uuid4(), 5, "placement.created")
+    await route_all(lab.session)
+    wants = await register(lab.session, lab.org, events=["placement.*"])
+    filtered = await register(
+        lab.session, lab.org, events=["placement.created"], filter="$.pay > 50", host="two.example:443"
+    )
+    waiting = await publish_ready(lab.session, lab.org, 3, "placement.created")
+    later = Selection(NOON + timedelta(seconds=4), ALL.until)
+    cases: list[tuple[UUID, Selection, int]] = [
+        (wants, ALL, 14),
+        (wants, Selection(ALL.since, ALL.until, patterns=["placement.updated"]), 6),
+        (wants, Selection(ALL.since, ALL.until, patterns=["*"]), 14),
+        (wants, Selection(ALL.since, ALL.until, patterns=["match.*"]), 0),
+        (wants, later, 8),
+        (wants, Selection(NOON - timedelta(days=2), NOON - timedelta(days=1)), 0),
+        (filtered, ALL, 1),
+    ]
+    counts = [await lab.count(subscription, selection) for subscription, selection, _ in cases]
+    assert counts == [expected for _, _, expected in cases]
+    assert await lab.session.fetchval("select count(*) from hookd.replay") == 0
+    await route_all(lab.session)  # what was waiting is routed as ever
+    await lab.deliver()
+    sent: set[UUID] = set()
+    for (subscription, selection, _), count in zip(cases, counts, strict=True):
+        await prove(lab.session)
+        replay = await lab.ask(subscription, selection)
+        # what has been routed meanwhile belongs to the past now
+        extra = 3 if selection in (ALL, later) and subscription == wants else 0
+        extra += 3 if selection.patterns == ["*"] else 0
+        assert replay.total == count + extra
+        sent |= set(await lab.run(replay)) if replay.status == "running" else set()
+    assert set(waiting) <= sent
+    assert {rich, poor} <= sent
+    assert broken not in sent
+
+
+async def _route_with_bodies(session: Session, pays: dict[UUID, int], broken: UUID) -> None:
+    """Route events from SQL with the bodies that the router would write."""
+    while rows := await session.fetch(STATEMENTS["open_shard"], 500):
+        raw = [row for row in rows if row["event_id"] is not None]
+        await session.fetchval(
+            STATEMENTS["route"],
+            rows[0]["shard"],
+            500,
+            1000,
+            [row["event_id"] for row in raw],
+            [row["org_id"] for row in raw],
+            [
+                None if row["event_id"] == broken else f'{{"data":{{"pay":{pays[row["event_id"]]}}}}}'
+                for row in raw
+            ],
+            ["too large a number" if row["event_id"] == broken else None for row in raw],
+        )
+
+
+async def test_events_that_are_still_to_be_routed_are_left_to_the_router(lab: Lab) -> None:
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    [waits] = await publish_ready(lab.session, lab.org, 1)
+    assert (await lab.ask(subscription)).status == "done"
+    await route_all(lab.session)
+    assert await lab.owed() == [waits]
+    assert await lab.count(subscription) == 1
+
+
+async def test_a_wide_fan_out_that_has_passed_the_subscription_counts_as_routed(lab: Lab) -> None:
+    early, late = sorted([uuid4(), uuid4()])
+    for one in (early, late):
+        await register(lab.session, lab.org, subscription_id=one)
+    await publish_ready(lab.session, lab.org, 1)
+    await lab.session.execute("update hookd.inbox set routed_to = $1", early)
+    assert [await lab.count(early), await lab.count(late)] == [1, 0]
+
+
+@pytest.mark.parametrize("pattern", ["*", "a.*", "a.b.*", "a", "a.b", "a.b.c", "ab.*", "b"])
+async def test_replays_read_patterns_as_routing_does(session: Session, pattern: str) -> None:
+    types = ["a", "ab", "a.b", "a.bc", "a.b.c", "ab.c", "b"]
+    rows = await session.fetch(
+        """
+        select t, $1 = any (hookd.patterns(t)) as routed,
+            t = any (array[$1]) or t ^@ any (hookd.prefixes(array[$1])) as replayed
+        from unnest($2::text[]) t
+        """,
+        pattern,
+        types,
+    )
+    assert [row["t"] for row in rows if row["replayed"]] == [row["t"] for row in rows if row["routed"]]
+
+
+async def test_only_failed_takes_what_was_given_up_and_is_not_on_its_way_again(lab: Lab) -> None:
+    subscription = await register(lab.session, lab.org)
+    other = await register(lab.session, lab.org, host="two.example:443")
+    await prove(lab.session)
+    ids = await publish_ready(lab.session, lab.org, 5)
+    await route_all(lab.session)
+    await advance(lab.session, 1)
+    held = await claim_any(lab.session)
+    mine = {one.event_id: one for one in held if one.subscription_id == subscription}
+    outcomes = [
+        result(mine[ids[0]]),
+        result(mine[ids[1]], "given_up", reason="exhausted"),
+        result(mine[ids[2]], "given_up", reason="exhausted"),
+        result(mine[ids[3]], "retry", delay=3600.0),
+        result(mine[ids[4]], "given_up", reason="exhausted"),
+    ]
+    theirs = [result(one, "given_up", reason="exhausted") for one in held if one.subscription_id == other]
+    await record(lab.session, outcomes + theirs)
+    # the third has been sent again since, with success; the fifth is being sent again
+    await lab.session.execute(
+        "insert into hookd.delivery (id, subscription_id, event_id, due) select gen_random_uuid(), $1, e, $3"
+        " from unnest($2::uuid[]) e",
+        subscription,
+        [ids[2]],
+        NOON,
+    )
+    await lab.session.fetchval("select hookd.repair(0, 100)")
+    await lab.deliver()
+    await lab.session.execute(
+        "insert into hookd.delivery (id, subscription_id, event_id, due)"
+        " values (gen_random_uuid(), $1, $2, $3)",
+        subscription,
+        ids[4],
+        NOON + timedelta(hours=1),
+    )
+    failed = Selection(ALL.since, ALL.until, only_failed=True)
+    assert await lab.count(subscription, failed) == 1
+    assert await lab.count(subscription, Selection(NOON + timedelta(seconds=1), ALL.until, True)) == 0
+    replay = await lab.ask(subscription, failed)
+    assert replay.total == 1
+    assert await lab.count(subscription, failed) == 0, "it is written down already"
+    rows = await lab.session.fetch("select event_id from hookd.replay_event")
+    assert [row[0] for row in rows] == [ids[1]]
+
+
+async def test_two_daemons_do_not_double_the_rate(lab: Lab, connect: Connect) -> None:
+    await lab.past(40)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    replay = await lab.ask(subscription)
+    other = await connect()
+    made = [await lab.feed(), await lab.feed()]
+    assert made == [10, 0], "a second's worth at most, whoever asks"
+    await advance(lab.session, 0.55)
+    await lab.deliver()
+    await lab.session.begin()
+    first = await lab.session.fetchrow(STATEMENTS["feed_replay"], replay.id, RATE, None)
+    assert first is not None
+    async with trio.open_nursery() as nursery:
+        second: list[int] = []
+
+        async def feed_too() -> None:
+            row = await other.fetchrow(STATEMENTS["feed_replay"], replay.id, RATE, None)
+            assert row is not None
+            second.append(row["fed"])
+
+        nursery.start_soon(feed_too)
+        await other.wait_blocked(by=lab.session)
+        await lab.session.commit()
+    assert (first["fed"], second) == (5, [0])
+    await advance(lab.session, 0.05)  # with the rest of 0.55 s that is one more
+    await lab.deliver()
+    assert await lab.feed() == 1
+
+
+async def test_what_the_lane_owes_now_comes_first(lab: Lab) -> None:
+    await lab.past(40)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    await lab.ask(subscription)
+    await lab.session.execute("update hookd.lane set window_size = 8")
+    await lab.past(3)  # live ones
+    assert await lab.feed() == 1, "half of the window of 8, less what is due"
+    held = await claim_any(lab.session)
+    assert len(held) == 4
+    await advance(lab.session, 10)
+    assert await lab.feed() == 0, "half of the window is under way"
+    await record(lab.session, [result(one) for one in held[:2]])  # the window has grown to 10
+    assert await lab.feed() == 3
+
+
+@pytest.mark.parametrize(
+    "obstacle",
+    [
+        "update hookd.lane set active = false",
+        "update hookd.lane set hold_until = hookd.clock() + interval '1 minute'",
+        "update hookd.host set circuit_failures = 5",
+        "update hookd.lane set rate = 1, paced_until = hookd.clock() + interval '1 minute'",
+        """
+        insert into hookd.delivery (id, subscription_id, event_id, due)
+        select gen_random_uuid(), subscription_id, gen_random_uuid(), hookd.clock()
+        from hookd.lane, generate_series(1, 50)
+        """,
+    ],
+)
+async def test_a_replay_waits_while_its_events_could_not_be_sent(lab: Lab, obstacle: str) -> None:
+    await lab.past(20)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    replay = await lab.ask(subscription)
+    await lab.session.execute("update hookd.lane set floor = '-infinity'")
+    await lab.session.execute(obstacle)
+    assert await lab.feed() == 0
+    assert (await lab.read(replay)).status == "running"
+    row = await lab.session.fetchrow(STATEMENTS["feed_replay"], replay.id, RATE, None)
+    assert row is not None and row["fed"] == 0
+
+
+async def test_a_full_host_still_lets_one_through(lab: Lab) -> None:
+    await lab.past(20)
+    subscription = await register(lab.session, lab.org, cap=10, burst=10.0, rate=10.0)
+    await prove(lab.session)
+    await lab.ask(subscription)
+    await lab.session.execute("update hookd.host set in_flight = 10, tokens = 0")
+    assert await lab.feed() == 1
+    await advance(lab.session, 1)
+    assert await lab.feed() == 0, "the one is due"
+
+
+async def test_a_lane_that_only_fails_gets_one_a_minute_until_one_succeeds(lab: Lab) -> None:
+    await lab.past(20)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    await lab.session.execute("update hookd.lane set failing_since = hookd.clock()")
+    await lab.ask(subscription)
+    assert await lab.feed() == 1
+    assert len(await lab.deliver("retry", delay=3600.0, lane="answered_badly")) == 1
+    await advance(lab.session, 59)
+    assert await lab.feed() == 0
+    await advance(lab.session, 1)
+    assert await lab.feed() == 1
+    assert len(await lab.deliver()) == 1
+    await advance(lab.session, 1)
+    await prove(lab.session)
+    assert await lab.feed() == 10
+
+
+async def test_a_subscription_in_strict_order_gets_one_when_nothing_is_owed(lab: Lab) -> None:
+    await lab.past(3)
+    subscription = await register(lab.session, lab.org, ordered=True)
+    await lab.ask(subscription)
+    assert [await lab.feed(), await lab.feed()] == [1, 0]
+    await advance(lab.session, 1)
+    await lab.deliver("retry", delay=60.0)
+    assert await lab.feed() == 0, "the first is still owed"
+    await advance(lab.session, 60)
+    await lab.deliver()
+    assert await lab.feed() == 1
+
+
+async def test_a_cancelled_replay_gives_up_what_nobody_sends(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "GIVE_UP_AT_ONCE", 2)
+    monkeypatch.setattr(replays, "DROP_AT_ONCE", 12)
+    events = await lab.past(40)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    other = await register(lab.session, lab.org, host="two.example:443")
+    replay, neighbour = await lab.ask(subscription), await lab.ask(other)
+    [live] = await lab.past(1)
+    await lab.session.execute("update hookd.lane set window_size = 10")
+    assert await lab.feed() == 8
+    held = await claim(lab.session, batch=3)
+    assert await lab.store.cancel(uuid4(), subscription, replay.id) is None
+    assert (await lab.read(replay)).status == "running"
+    ended = await lab.store.cancel(lab.org, subscription, replay.id)
+    assert ended is not None
+    assert (ended.status, ended.queued, ended.skipped) == ("cancelled", 4, 36)
+    assert await lab.store.cancel(lab.org, subscription, replay.id) == ended
+    given_up = await lab.session.fetch(
+        "select * from hookd.attempt where ended = 'cancelled' order by event_id"
+    )
+    sent = [one.event_id for one in held]
+    assert [one["event_id"] for one in given_up] == [one for one in events[:4] if one not in sent]
+    assert {one["error"] for one in given_up} == {"cancelled"}
+    left = await lab.session.fetch(
+        "select event_id from hookd.delivery where subscription_id = $1", subscription
+    )
+    assert {row[0] for row in left} == {live, *sent}
+    assert [await drop_cancelled(lab.database) for _ in range(4)] == [12, 12, 12, 0]
+    assert await lab.session.fetchval("select count(*) from hookd.replay_event") == 36
+    await record(lab.session, [result(one) for one in held])
+    await advance(lab.session, 1)
+    await lab.deliver()
+    assert await lab.feed() > 0, "the neighbour goes on"
+    assert (await lab.read(neighbour)).status == "running"
+    rows = await lab.session.fetch("select h.in_flight from hookd.host h")
+    assert {row[0] for row in rows} == {0}
+
+
+async def test_a_replay_that_is_done_is_not_cancelled(lab: Lab) -> None:
+    subscription = await register(lab.session, lab.org)
+    replay = await lab.ask(subscription)
+    assert replay.status == "done"
+    assert await lab.store.cancel(lab.org, subscription, replay.id) == replay
+
+
+async def test_a_deleted_subscription_ends_its_replays(lab: Lab) -> None:
+    await lab.past(20)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    replay = await lab.ask(subscription)
+    await lab.feed()
+    assert await lab.session.fetchval("select hookd.remove($1, $2)", lab.org, subscription)
+    await advance(lab.session, 1)
+    assert await lab.feed() == 0
+    ended = await lab.read(replay)
+    assert (ended.status, ended.queued, ended.skipped) == ("cancelled", 10, 10)
+    assert await drop_cancelled(lab.database) == 10
+    assert await drop_cancelled(lab.database) == 0
+
+
+async def test_events_that_have_expired_meanwhile_are_skipped(lab: Lab) -> None:
+    events = await lab.past(20)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    replay = await lab.ask(subscription)
+    await lab.session.execute("delete from hookd.event where id = any ($1)", events[3:9])
+    assert sorted(await lab.run(replay)) == events[:3] + events[9:]
+    ended = await lab.read(replay)
+    assert (ended.status, ended.queued, ended.skipped) == ("done", 14, 6)
+
+
+async def test_how_much_may_be_asked_for_is_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    await lab.past(6)
+    subscription = await register(lab.session, lab.org)
+    monkeypatch.setattr(replays, "MOST_EVENTS", 5)
+    for asking in (lab.ask, lab.count):
+        with pytest.raises(TooManyEvents):
+            await asking(subscription)
+    monkeypatch.setattr(replays, "MOST_EVENTS", 6)
+    for _ in range(replays.MOST_RUNNING):
+        await lab.ask(subscription)
+    with pytest.raises(TooManyReplays):
+        await lab.ask(subscription)
+    with pytest.raises(NoSubscription):
+        await lab.store.ask(replay_id=uuid7(), org_id=uuid4(), subscription_id=subscription, selection=ALL)
+    listed = await lab.store.page(lab.org, subscription, limit=2, before=None)
+    rest = await lab.store.page(lab.org, subscription, limit=2, before=listed[-1].id)
+    assert [len(listed), len(rest)] == [2, 1]
+    assert sorted((one.id for one in [*listed, *rest]), reverse=True) == [one.id for one in [*listed, *rest]]
+
+
+async def test_a_selection_that_takes_too_long_leaves_nothing(lab: Lab, postgres_url: str) -> None:
+    await lab.past(3)
+    subscription = await register(lab.session, lab.org)
+    async with open_database(postgres_url, command_timeout=0.2) as hasty:
+        store = Replays(hasty, changed=lambda: None)
+        await lab.session.begin()
+        await lab.session.execute("lock table hookd.event in access exclusive mode")
+        with pytest.raises(SelectionTooSlow):
+            await store.ask(replay_id=uuid7(), org_id=lab.org, subscription_id=subscription, selection=ALL)
+        with pytest.raises(SelectionTooSlow):
+            await store.count(org_id=lab.org, subscription_id=subscription, selection=ALL)
+        await lab.session.rollback()
+    assert await lab.session.fetchval("select count(*) from hookd.replay_event") == 0
+    assert await lab.session.fetchval("select count(*) from hookd.replay") == 0
+
+
+async def test_the_feeder_works_when_rung_and_ends_when_told(lab: Lab) -> None:
+    await lab.past(5)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    bell, stopping, made = Doorbell(), trio.Event(), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            lambda: serve_replays(
+                lab.database, rate=lambda: 1000.0, doorbell=bell, fed=made.set, stopping=stopping
+            )
+        )
+        replay = await lab.ask(subscription)
+        bell.ring()
+        with trio.fail_after(10):
+            await made.wait()
+        assert (await lab.read(replay)).status == "done"
+        stopping.set()
+        bell.ring()

@@ -1,0 +1,216 @@
+"""Reading, changing, pausing and deleting subscriptions with a real daemon, sockets and Postgres."""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from standardwebhooks import Webhook
+
+from tests.support.daemon import Daemon, running
+from tests.support.publishing import rows
+from tests.support.receiver import Received, Reply, receiving
+
+
+async def publish(daemon: Daemon, org: UUID, data: Any, event_type: str = "match.proposed") -> str:
+    async with daemon.client(org, "publisher") as client:
+        answer = await client.post("/events", json={"type": event_type, "data": data})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def pointers(answer: httpx.Response) -> set[str]:
+    assert answer.status_code == 422, answer.text
+    return {error["pointer"] for error in answer.json()["errors"]}
+
+
+async def test_settings_are_kept_shown_and_taken_away(tmp_path: Path, postgres_url: str) -> None:
+    settings = {
+        "description": "orders → ERP",
+        "metadata": {"team": "core", "ключ": "значение"},
+        "headers": {"Authorization": "Bearer very secret", "X-Team": "core"},
+        "filter": '$.country == "DE"',
+        "rate_limit": 2.5,
+        "ordered": True,
+        "timeout": 3,
+    }
+    org = uuid4()
+    async with running(tmp_path, postgres_url) as daemon, daemon.client(org, "org_admin") as client:
+        plain = await daemon.register(org, "http://127.0.0.1:9/")
+        assert set(plain) == {
+            "id", "org_id", "url", "events", "is_active", "failure_count", "created_at", "secret",
+        }  # fmt: skip
+        answer = await client.post(
+            "/webhooks/", json={"url": "http://127.0.0.1:9/", "events": ["*"], **settings}
+        )
+        assert answer.status_code == 201, answer.text
+        masked = {**settings, "headers": {"Authorization": "***", "X-Team": "***"}}
+        path = f"/webhooks/{answer.json()['id']}"
+        for shown in (answer.json(), (await client.get(path)).json()):
+            assert {name: shown[name] for name in settings} == masked
+        stored = await rows(postgres_url, "select headers from hookd.subscription where headers is not null")
+        assert b"very secret" not in stored[0]["headers"]
+        gone = await client.patch(path, json={**dict.fromkeys(settings), "ordered": False})
+        assert not set(settings) & set(gone.json())
+        await daemon.stop()
+    assert "very secret" not in daemon.log.read_text()
+
+
+async def test_two_admins_do_not_overwrite_one_another(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    async with running(tmp_path, postgres_url) as daemon, daemon.client(org, "org_admin") as client:
+        made = await daemon.register(org, "http://127.0.0.1:9/")
+        path = f"/webhooks/{made['id']}"
+        seen = (await client.get(path)).headers["etag"]
+        first = await client.patch(path, json={"events": ["*"]}, headers={"If-Match": seen})
+        second = await client.patch(path, json={"events": ["match.declined"]}, headers={"If-Match": seen})
+        assert (first.status_code, second.status_code) == (200, 412)
+        assert "read it again" in second.json()["detail"]
+        now = await client.get(path)
+        assert now.json()["events"] == ["*"]
+        assert now.headers["etag"] == first.headers["etag"] != seen
+        unchanged = await client.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
+        nothing = await client.patch(path, json={})
+        assert nothing.headers["etag"] == first.headers["etag"]
+        await daemon.stop()
+
+
+async def test_bad_settings_are_named_all_at_once(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    async with running(tmp_path, postgres_url) as daemon, daemon.client(org, "org_admin") as client:
+        bad = {
+            "url": "http://10.0.0.1/",
+            "events": ["match.nothing"],
+            "headers": {"Host": "x", "X-Good": "a\r\nb"},
+            "filter": "$.a ==",
+            "timeout": 500,
+        }
+        answer = await client.post("/webhooks/", json=bad)
+        expected = {"/url", "/events/0", "/headers/Host", "/headers/X-Good", "/filter", "/timeout"}
+        assert pointers(answer) == expected
+        made = await daemon.register(org, "http://127.0.0.1:9/")
+        path = f"/webhooks/{made['id']}"
+        assert pointers(await client.patch(path, json=bad)) == expected
+        for field in ("url", "events", "is_active", "ordered"):
+            assert pointers(await client.patch(path, json={field: None})) == {f"/{field}"}
+        assert pointers(await client.patch(path, json={"filter": '$.a like_regex "(a+)+"'})) == {"/filter"}
+        assert pointers(await client.patch(path, json={"filter": "$.a == $secret"})) == {"/filter"}
+        assert (await client.get(path)).headers["etag"] == '"1"'
+        await daemon.stop()
+
+
+async def test_custom_headers_and_the_filter_are_in_force(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    async with receiving() as receiver, running(tmp_path, postgres_url) as daemon:
+        async with daemon.client(org, "org_admin") as client:
+            answer = await client.post(
+                "/webhooks/",
+                json={
+                    "url": receiver.url(),
+                    "events": ["match.*"],
+                    "headers": {"Authorization": "Bearer mine"},
+                    "filter": '$.country == "DE"',
+                },
+            )
+            assert answer.status_code == 201
+        await publish(daemon, org, {"country": "FR"})
+        wanted = await publish(daemon, org, {"country": "DE"})
+        await receiver.until(lambda: len(receiver.requests) == 1, 15)
+        assert receiver.requests[0].event_id == wanted
+        assert receiver.requests[0].headers["authorization"] == "Bearer mine"
+        await daemon.stop()
+    assert len(receiver.requests) == 1
+
+
+async def test_a_pause_holds_and_what_was_owed_goes_to_the_new_url(tmp_path: Path, postgres_url: str) -> None:
+    async def fail(request: Received) -> Reply:
+        return Reply(500)
+
+    org = uuid4()
+    async with (
+        receiving(fail) as old,
+        receiving() as new,
+        running(tmp_path, postgres_url, delivery__retry_schedule=["500ms"]) as daemon,
+        daemon.client(org, "org_admin") as client,
+    ):
+        made = await daemon.register(org, old.url())
+        path = f"/webhooks/{made['id']}"
+        event = await publish(daemon, org, {})
+        await old.until(lambda: len(old.requests) == 1, 15)
+        paused = await client.patch(path, json={"is_active": False})
+        assert paused.json()["is_active"] is False
+        assert paused.json()["disabled_reason"] == "paused"
+        await client.patch(path, json={"url": new.url()})
+        resumed = await client.patch(path, json={"is_active": True})
+        assert "disabled_reason" not in resumed.json()
+        await new.until(lambda: len(new.requests) == 1, 15)
+        assert new.requests[0].event_id == event
+        await daemon.stop()
+
+
+async def test_both_secrets_sign_during_the_overlap(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    async with (
+        receiving() as receiver,
+        running(tmp_path, postgres_url, signing__secret_overlap="1h") as daemon,
+        daemon.client(org, "org_admin") as client,
+    ):
+        made = await daemon.register(org, receiver.url())
+        path = f"/webhooks/{made['id']}/rotate-secret"
+        rotated = await client.post(path)
+        assert rotated.status_code == 200, rotated.text
+        assert set(rotated.json()) == {"secret", "previous_expires_at"}
+        await publish(daemon, org, {})
+        await receiver.until(lambda: len(receiver.requests) == 1, 15)
+        request = receiver.requests[0]
+        for secret in (made["secret"], rotated.json()["secret"]):
+            Webhook(secret).verify(request.body, request.headers)
+        bad = await client.post(path, json={"secret": "whsec_short"})
+        assert pointers(bad) == {"/secret"}
+        outcomes = [
+            (await client.post(path, json={"secret": "whsec_brought along"})).status_code for _ in range(4)
+        ]
+        assert outcomes == [200, 200, 200, 409]
+        await daemon.stop()
+
+
+async def test_a_deleted_subscription_takes_its_history_along(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    async with (
+        receiving() as receiver,
+        running(tmp_path, postgres_url) as daemon,
+        daemon.client(org, "org_admin") as client,
+    ):
+        made = await daemon.register(org, receiver.url())
+        path = f"/webhooks/{made['id']}"
+        await publish(daemon, org, {})
+        await receiver.until(lambda: len(receiver.requests) == 1, 15)
+        async with daemon.client(uuid4(), "org_admin") as other:
+            assert (await other.delete(path)).status_code == 404
+        answer = await client.delete(path)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert (await client.get(path)).status_code == 404
+        assert (await client.delete(path)).status_code == 404
+        assert (await client.patch(path, json={"events": ["*"]})).status_code == 404
+        assert (await client.post(f"{path}/rotate-secret")).status_code == 404
+        await publish(daemon, org, {})
+        await daemon.stop()
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("role", ["publisher", "platform"])
+async def test_only_org_admins_change_anything(tmp_path: Path, postgres_url: str, role: str) -> None:
+    org = uuid4()
+    async with running(tmp_path, postgres_url) as daemon, daemon.client(org, role) as client:
+        made = await daemon.register(org, "http://127.0.0.1:9/")
+        path = f"/webhooks/{made['id']}"
+        statuses = [
+            (await client.patch(path, json={"is_active": False})).status_code,
+            (await client.delete(path)).status_code,
+            (await client.post(f"{path}/rotate-secret")).status_code,
+        ]
+        assert statuses == [403, 403, 403]
+        assert (await client.get(path)).status_code == 200
+        await daemon.stop()
