@@ -174,8 +174,8 @@ def compose(
 
 
 def timeout_of(target: Target, rules: Rules) -> float:
-    """Return the seconds that one attempt may take."""
-    return rules.timeout if target.timeout is None else target.timeout
+    """Return the seconds that one attempt may take: the subscription's, but no more than a lease is made for."""
+    return rules.timeout if target.timeout is None else min(rules.timeout, target.timeout)
 
 
 def _milliseconds(phases: Phases) -> str:

@@ -186,6 +186,7 @@ async def test_the_body_is_read_no_faster_than_it_is_committed() -> None:
         assert 0 < sent < 1000, "the sender was never held up"
         assert world.events.waiting.is_set()
         assert world.events.published == []
+        world.events.gate.set()
 
 
 async def test_what_an_outage_leaves_open_is_told() -> None:

@@ -116,6 +116,9 @@ async def test_refusals_throttling_and_reloads_are_counted(tmp_path: Path, postg
                 assert refused.status_code == 422, refused.text
             assert (await client.get(f"/nowhere/{org}")).status_code == 404
             assert (await client.request("BREW", "/webhooks")).status_code == 405
+        huge = f"[{'9' * 400}.5]"
+        await rows(postgres_url, "select hookd.publish($1, 'match.proposed', $2::jsonb)", org, huge)
+        await shows(daemon, "hookd_events_unrepresentable_total", 1)
         await daemon.register(org, receiver.url())
         await publish_many(postgres_url, org, 3)
         seen = await shows(daemon, "hookd_host_throttled_total,reason=retry_after", 1)

@@ -40,11 +40,14 @@ def test_each_change_of_a_circuit_is_told_once(caplog: pytest.LogCaptureFixture)
     caplog.set_level(logging.INFO, "hookd.delivery")
     log = CircuitLog()
     failed, reached = result("retry", host_failed=True), result("succeeded", host_failed=False)
-    log.note([failed], [Circuit(7, "a:443", 1, 5.0)])
-    log.note([failed], [Circuit(7, "a:443", 1, 4.0)])
-    log.note([failed], [Circuit(7, "a:443", 2, 10.0)])
-    log.note([reached], [])
-    log.note([reached], [])
+    opened = [
+        log.note([failed], [Circuit(7, "a:443", 1, 5.0)]),
+        log.note([failed], [Circuit(7, "a:443", 1, 4.0)]),
+        log.note([failed], [Circuit(7, "a:443", 2, 10.0)]),
+        log.note([reached], []),
+        log.note([reached], []),
+    ]
+    assert opened == [1, 0, 1, 0, 0]
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 3
     assert "for 5.0s" in told[0]

@@ -174,9 +174,11 @@ async def test_the_guard_gives_all_addresses_if_all_are_good() -> None:
     ],
 )
 async def test_the_guard_refuses_the_host_for_one_bad_address(addresses: list[str], rule: str) -> None:
+    told: list[str] = []
     with pytest.raises(EgressError) as caught:
-        await Guard(FakeResolver(addresses), AddressRules()).addresses("a.test", 443)
+        await Guard(FakeResolver(addresses), AddressRules(), told.append).addresses("a.test", 443)
     assert (caught.value.code, caught.value.rule) == ("address_forbidden", rule)
+    assert told == [rule]
     assert rule in caught.value.detail
     assert not any(address in str(caught.value) for address in addresses)
 

@@ -3,8 +3,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID, uuid4
 
-from daemon.delivery.sender import Rules, Sender
-from daemon.delivery.targets import Targets
+import pytest
+
+from daemon.delivery.sender import Rules, Sender, timeout_of
+from daemon.delivery.targets import Target, Targets
 from daemon.egress.errors import EgressError, Phases
 from daemon.egress.response import Answer
 from daemon.egress.url import Url, parse_url
@@ -132,3 +134,9 @@ async def test_a_large_body_is_fetched_or_the_delivery_goes_back() -> None:
     assert (result.outcome, wire.sent[0][2]) == ("succeeded", b"large")
     result = await sender(wire).send(replace(claimed(), body=None))
     assert (result.outcome, len(wire.sent)) == ("unsent", 1)
+
+
+@pytest.mark.parametrize("own, expected", [(None, RULES.timeout), (0.5, 0.5), (9999.0, RULES.timeout)])
+def test_a_subscriptions_timeout_can_only_be_shorter(own: float | None, expected: float) -> None:
+    target = Target(1, None, None, (), None, timeout=own)
+    assert timeout_of(target, RULES) == expected
