@@ -35,6 +35,9 @@ _JSON = re.compile(
     r'(?P<key>"(?:[^"\\]|\\.)*")(?=\s*:)|(?P<str>"(?:[^"\\]|\\.)*")'
     r"|(?P<num>-?\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b)|(?P<word>\b(?:true|false|null)\b)"
 )
+_CODE = re.compile(
+    r'(?P<str>"[^"\n]*")|(?P<word>\b(?:from|import|def|try|except|return|const|let|catch|func|if|var)\b)'
+)
 _SHELL = re.compile(
     r"(?P<str>'(?:[^'\\]|\\.|'\\'')*'|\"[^\"]*\")|(?P<word>\bcurl\b)|(?P<key>(?<=\s)--?[a-zA-Z][\w-]*)"
 )
@@ -92,7 +95,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(prose=_prose, words=_words, json=_json, shell=_shell)
+    environment.filters.update(prose=_prose, words=_words, json=_json, shell=_shell, source=_source)
     return environment
 
 
@@ -118,6 +121,11 @@ def _view(described: Json) -> Json:
         "register": _first_line("registerWebhook"),
         "publish": _first_line("publishEvents"),
         "list": _first_line("listWebhooks"),
+        "attempt": pretty(
+            next(one for one in OPERATIONS if one.name == "listDeliveries")
+            .examples["attempts"]
+            .answer["data"][0]
+        ),
         "problem": pretty(described["components"]["responses"]["422"]["content"][CONTENT_TYPE]["example"]),
     }
     return {"info": described["info"], "tags": tags, "problems": problems, "start": start}
@@ -247,9 +255,16 @@ class _Reader:
 
     def _row(self, name: str, schema: Json, required: bool, depth: int, description: str = "") -> Row:
         described = self.resolved(schema)
-        own = schema.get("description", "") or description
+        own = schema.get("description") or description or self._inner_description(schema)
         values, bounds = self._values(described), _bounds(self._concrete(described))
         return Row(name, self._kind(schema), own, required, values, bounds, depth)
+
+    def _inner_description(self, schema: Json) -> str:
+        """Return what is said of a value where it is not null."""
+        described = [
+            choice.get("description", "") for choice in schema.get("anyOf", ()) if "$ref" not in choice
+        ]
+        return next(filter(None, described), "")
 
     def _concrete(self, schema: Json) -> Json:
         """Return the schema of a value that is not null."""
@@ -331,6 +346,10 @@ def _json(text: str) -> Markup:
 
 def _shell(text: str) -> Markup:
     return _coloured(text, _SHELL)
+
+
+def _source(text: str) -> Markup:
+    return _coloured(text, _CODE)
 
 
 def _coloured(text: str, pattern: re.Pattern[str]) -> Markup:

@@ -311,11 +311,11 @@ async def test_redelivery_is_for_admins_and_wakes_the_claimer() -> None:
     world = world_of(made=made)
     async with client(world) as http:
         refused(await http.post(ONE + "/redeliver"), 403)
-        assert world.claims == 0
+        assert world.due == 0
         answer = await http.post(ONE + "/redeliver/", headers=ADMIN)
         assert (answer.status_code, answer.json()) == (202, {"delivery_id": str(made)})
         assert answer.headers["location"] == f"{LIST}/{made}"
-        assert world.claims == 1
+        assert world.due == 1
         for reason, word in (("expired", "older"), ("unrepresentable", "no form")):
             world.deliveries.refusal = CannotRedeliver(reason)
             assert word in refused(await http.post(ONE + "/redeliver", headers=ADMIN), 409)

@@ -469,6 +469,43 @@ async def test_events_that_have_expired_meanwhile_are_skipped(lab: Lab) -> None:
     assert (ended.status, ended.queued, ended.skipped) == ("done", 14, 6)
 
 
+async def test_a_round_reads_a_few_rows_also_with_plans_from_an_empty_queue(lab: Lab) -> None:
+    await lab.past(60)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    replay = await lab.ask(subscription)
+    for _ in range(6):  # by then the session has settled on its plans
+        await lab.session.execute("update hookd.replay set fed_at = '-infinity'")
+        await lab.session.execute("delete from hookd.delivery")
+        row = await lab.session.fetchrow(STATEMENTS["feed_replay"], replay.id, 8.0, None)
+        assert row is not None and row["fed"] == 8
+    await lab.session.execute(
+        """
+        insert into hookd.replay_event select $1, hookd.uuid7(hookd.clock()) from generate_series(1, 50000)
+        """,
+        replay.id,
+    )
+    await lab.session.execute("update hookd.replay set fed_at = '-infinity', total = total + 50000")
+    await lab.session.execute("delete from hookd.delivery")
+    await lab.session.begin()
+    before = await _rows_read(lab.session)
+    row = await lab.session.fetchrow(STATEMENTS["feed_replay"], replay.id, 8.0, None)
+    assert row is not None and row["fed"] == 8
+    assert await _rows_read(lab.session) - before < 150
+    await lab.session.rollback()
+
+
+async def _rows_read(session: Session) -> int:
+    """Return how many rows the session has read and not yet reported to the server's statistics."""
+    found: int = await session.fetchval(
+        """
+        select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_user_tables
+        where schemaname = 'hookd' and relname <> 'test_clock'
+        """
+    )
+    return found
+
+
 async def test_how_much_may_be_asked_for_is_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     await lab.past(6)
     subscription = await register(lab.session, lab.org)

@@ -154,6 +154,7 @@ declare
     v_room  integer;
     v_from  timestamptz;
     v_rate  float8;
+    v_ids   uuid[];
     v_taken integer;
     v_early timestamptz;
 begin
@@ -178,22 +179,21 @@ begin
         return;
     end if;
 
-    with next as materialized (
-        select o.event_id, row_number() over (order by o.event_id) as n from (
-            select v.event_id from hookd.replay_event v
-            where v.replay_id = p_id and v.event_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
-            order by v.event_id limit v_room) o),
-    gone as (delete from hookd.replay_event v using next n where v.replay_id = p_id and v.event_id = n.event_id),
-    owed as (
+    v_ids := array(
+        select v.event_id from hookd.replay_event v
+        where v.replay_id = p_id and v.event_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
+        order by v.event_id limit v_room);
+    v_taken := cardinality(v_ids);
+    last := v_ids[v_taken];
+    delete from hookd.replay_event v where v.replay_id = p_id and v.event_id = any (v_ids);
+    with owed as (
         insert into hookd.delivery (id, subscription_id, event_id, due, replay_id)
         -- a microsecond apart, so that they go in order
-        select hookd.uuid7(v_now), v_sub, n.event_id, v_now - interval '1 microsecond' * (v_room - n.n), p_id
-        from next n cross join lateral (
+        select hookd.uuid7(v_now), v_sub, n.event_id, v_now - interval '1 microsecond' * (v_taken - n.k), p_id
+        from unnest(v_ids) with ordinality n(event_id, k) cross join lateral (
             select from hookd.event e where e.org_id = v_org and e.id = n.event_id offset 0) e
         returning due)
-    select x.taken, x.last, y.made, y.early into v_taken, last, fed, v_early
-    from (select count(*)::integer as taken, (array_agg(event_id order by event_id desc))[1] as last from next) x,
-        (select count(*)::integer as made, min(due) as early from owed) y;
+    select count(*)::integer, min(due) into fed, v_early from owed;
 
     update hookd.replay r set
         queued = r.queued + fed,
@@ -268,9 +268,8 @@ begin
         from known k where k.id is not null)
     select k.id into v_id from known k
     where k.id is not null and not exists (select from hookd.replay r where r.id = k.id and r.ended is null) limit 1;
-    delete from hookd.replay_event v using (
-        select o.event_id from hookd.replay_event o where o.replay_id = v_id limit p_limit for update skip locked) x
-    where v.replay_id = v_id and v.event_id = x.event_id;
+    delete from hookd.replay_event v where v.replay_id = v_id and v.event_id = any (array(
+        select o.event_id from hookd.replay_event o where o.replay_id = v_id limit p_limit for update skip locked));
     get diagnostics v_done = row_count;
     return v_done;
 end $$;
