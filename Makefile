@@ -2,15 +2,16 @@
 # make test   every test, in parallel
 # make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes)
 # make check  format, lint, types, imports, README, units
+# make contract  Schemathesis and a generated client against a whole hookd, over its OpenAPI document (some minutes)
 # make bench  the benchmarks
-# make lock   requirements.lock anew, from pyproject.toml
+# make lock   requirements.lock anew, from pyproject.toml, and requirements-contract.lock
 # make clean  remove what these made
 #
 # All but `lock` and `clean` need only Python 3.11 to 3.13, and make .venv first (PYTHON=… picks the interpreter).
 
 BIN := .venv/bin
 
-.PHONY: help setup run test faults check bench lock clean
+.PHONY: help setup run test faults contract check bench lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -28,6 +29,10 @@ test: setup
 faults: setup
 	@HOOKD_FAULTS=full $(BIN)/python -m pytest -n 0 -s tests/faults $(ARGS)
 
+contract: setup
+	@tools/setup_contract.sh
+	@$(BIN)/python -m tests.contract $(ARGS)
+
 check: setup
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
@@ -44,5 +49,5 @@ lock:
 	@tools/lock.sh
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-contract build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

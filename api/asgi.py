@@ -27,6 +27,7 @@ from daemon.metrics import Metrics
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SLASH = re.compile("%2F", re.IGNORECASE)
+_TWO_SLASHES = re.compile("^//")  # Werkzeug would take them for one
 _CLOSING = (408, 413)  # with these, the rest of the body is not waited for
 
 logger = logging.getLogger("hookd.api")
@@ -88,10 +89,12 @@ class ApiConnection(TrioASGIHTTPConnection):
 class Api(QuartTrio):
     """Quart with the API's requests, answers and manners. `metrics` counts the requests."""
 
-    metrics: Metrics
-
     asgi_http_class = ApiConnection
     request_class = ApiRequest
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.metrics = Metrics()
 
     async def make_default_options_response(self) -> Response:
         """Answer OPTIONS with what the path allows (RFC 9110 section 9.3.7)."""
@@ -131,7 +134,7 @@ def _path(raw: bytes) -> str:
     /webhooks and /webhooks/ are the same; Werkzeug's own way to say so forgets the 405s. An encoded slash is
     not one that parts segments (RFC 3986 section 2.2): it stays as it is, so that no path has two spellings.
     """
-    path = unquote(_SLASH.sub("%252F", raw.decode("ascii")))
+    path = unquote(_SLASH.sub("%252F", _TWO_SLASHES.sub("/%252F", raw.decode("ascii"))))
     return path.removesuffix("/") or "/"
 
 

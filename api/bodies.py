@@ -87,7 +87,7 @@ async def read_optional_json(body: IncomingBody, headers: Headers, *, limit: int
 def parsed(text: bytes, max_depth: int) -> JSON:
     """Return the JSON value of a body; raises a 400 or 422 `Problem` as `read_json` does."""
     try:
-        return parse(text, max_depth=max_depth)
+        return parse(text, max_depth=max_depth, unique_keys=True)
     except Unrepresentable as error:
         if error.line is not None:
             raise Problem(400, "malformed-json", f"The body is {error.reason}.") from None

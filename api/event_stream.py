@@ -157,7 +157,7 @@ async def _commit(
 def _read(line: bytes, rules: EventRules) -> IncomingEvent:
     """Return the event that a line holds; raises a 422 `Problem`."""
     try:
-        value = parse(line, max_depth=rules.max_depth + _ENVELOPE_DEPTH)
+        value = parse(line, max_depth=rules.max_depth + _ENVELOPE_DEPTH, unique_keys=True)
     except Unrepresentable as error:
         # There is one line only here; which one it is of all, the pointer says.
         reason = error.reason.replace(" at line 1, ", " at ")

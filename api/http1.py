@@ -80,6 +80,8 @@ class Http1(H11Protocol):
         """Return the status for a request that no handler shall see."""
         if request.http_version not in _VERSIONS:
             return 505
+        if request.method != request.method.upper():
+            return 400  # methods are case-sensitive (RFC 9110 section 9.1), and Hypercorn forgets the case
         # h11 checks the size of what is incomplete only: a header that comes in one piece passes it.
         fields = sum(len(name) + len(value) for name, value in request.headers)
         if len(request.target) + fields > self.config.h11_max_incomplete_size:

@@ -52,6 +52,7 @@ _HEADERS: Mapping[str, tuple[str, str]] = {
 _ALWAYS = {"X-Request-Id", "ETag", "Location"}
 
 # Fields that hold names of event types, and those that may hold patterns of them: both are configured.
+_PATCH = "Update"
 _TYPE_FIELDS = (("IncomingEvent", "type"),)
 _PATTERN_FIELDS = (("Registration", "events"), ("Update", "events"), ("ReplayRequest", "events"))
 
@@ -156,6 +157,9 @@ class _Writer:
             _field(schemas, model, name)["enum"] = list(self._facts.event_types)
         for model, name in _PATTERN_FIELDS:
             _items(_field(schemas, model, name))["enum"] = patterns(self._facts.event_types)
+        # A client that fills in defaults would overwrite what it means to leave alone.
+        for name in schemas[_PATCH]["properties"]:
+            _field(schemas, _PATCH, name).pop("default", None)
         return dict(sorted(schemas.items()))
 
     def _operation(self, operation: Operation) -> Json:
@@ -217,7 +221,7 @@ class _Writer:
             if examples:
                 content["examples"] = examples
             told["content"] = {answer.media_type: content}
-        if operation.links and status < 400:
+        if operation.links and status == max(operation.answers):
             told["links"] = {
                 name: {"operationId": name, "parameters": dict(parameters)}
                 for name, parameters in operation.links.items()

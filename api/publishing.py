@@ -25,12 +25,21 @@ class IncomingEvent(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    type: str
-    data: Any
-    key: Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)] | None = None
-    deliver_after: str | None = None
+    type: Annotated[str, Field(description="One of the event types.")]
+    data: Annotated[Any, Field(description="What happened: any JSON value.")]
+    key: Annotated[
+        Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)] | None,
+        Field(description="Your own identifier: known for 24 hours, the event is not published again."),
+    ] = None
+    deliver_after: Annotated[
+        Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None,
+        Field(description="Nothing is sent before this time."),
+    ] = None
     # The only field that JSON has no type for: its text may be read.
-    org_id: Annotated[UUID, Field(strict=False)] | None = None
+    org_id: Annotated[
+        Annotated[UUID, Field(strict=False)] | None,
+        Field(description="Whose event it is, where that is not the token's organisation: `platform` only."),
+    ] = None
 
 
 def rules_of(settings: ApiSettings) -> EventRules:

@@ -1,5 +1,6 @@
 """Replays: past events once more to one subscription, and the backfill of a new one."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -39,11 +40,27 @@ class ReplayRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    since: Annotated[str, Field(alias="from", max_length=64)]
-    until: Annotated[str | None, Field(alias="to", max_length=64)] = None
-    only_failed: bool = False
-    events: Annotated[list[str] | None, Field(min_length=1, max_length=100)] = None
-    dry_run: bool = False
+    since: Annotated[
+        str,
+        Field(
+            alias="from",
+            max_length=64,
+            description="Events of this time or later.",
+            json_schema_extra={"format": "date-time"},
+        ),
+    ]
+    until: Annotated[
+        Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})] | None,
+        Field(alias="to", description="Events before this time; now, if left out."),
+    ] = None
+    only_failed: Annotated[
+        bool, Field(description="Only events of which a delivery to the subscription was given up.")
+    ] = False
+    events: Annotated[
+        Annotated[list[str], Field(min_length=1, max_length=100)] | None,
+        Field(description="Only events of these types; patterns as in a subscription."),
+    ] = None
+    dry_run: Annotated[bool, Field(description="Count the events and send none.")] = False
 
 
 _REQUEST = TypeAdapter(ReplayRequest)
@@ -133,7 +150,7 @@ def shown(replay: Replay) -> dict[str, Any]:
     }
 
 
-def selection(wanted: ReplayRequest, event_types: list[str] | tuple[str, ...], now: datetime) -> Selection:
+def selection(wanted: ReplayRequest, event_types: Sequence[str], now: datetime) -> Selection:
     """Return what is asked for at `now`; raises one 422 `Problem` that names all that is wrong with it."""
     errors: list[FieldError] = []
 

@@ -16,7 +16,11 @@ from daemon.store.subscriptions import BadFilter, Extras
 
 _Url = Annotated[
     str,
-    Field(max_length=2048, description="Where events are sent: an HTTPS URL of a public host."),
+    Field(
+        max_length=2048,
+        description="Where events are sent: an HTTPS URL of a public host.",
+        json_schema_extra={"pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@\\]+([/?][^\s#\\]*)?$"},
+    ),
 ]
 _Events = Annotated[
     list[str],
@@ -29,8 +33,9 @@ _Events = Annotated[
 _Secret = Annotated[
     str,
     Field(
-        description="`whsec_` and 8 to 256 printable ASCII characters (or `whsk_` for Ed25519); left out, "
-        "one is made and shown once."
+        description="`whsec_` and 8 to 256 printable ASCII characters (or `whsk_` for Ed25519); left out, one "
+        "is made and shown once.",
+        json_schema_extra={"pattern": "^(whsec_[ -~]{8,256}|whsk_[A-Za-z0-9+/]{43}([A-Za-z0-9+/]{43})?=*)$"},
     ),
 ]
 _Description = Annotated[str, Field(max_length=500, description="A note for people.")]
@@ -140,7 +145,7 @@ async def check(
         try:
             url = await check_url(wanted.url)
         except UrlRefused as error:
-            errors.insert(0, FieldError("/url", error.detail))
+            errors.insert(0, FieldError("/url", f"{error.detail} (rule: {error.rule})"))
     if errors:
         raise invalid(errors)
     return url

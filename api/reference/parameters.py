@@ -34,11 +34,11 @@ IF_MATCH = Parameter(
     "If-Match",
     "header",
     "The `ETag` that you read: the change is made only if it is still the same, else the answer is 412.",
-    {"type": "string", "pattern": r'^((W/)?"[\x21\x23-\x7e]*"|\*)$'},
+    {"type": "string", "pattern": '^((W/)?"[!#-~]*"|[*])$'},
 )
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     "header",
     "Makes the request safe to repeat for 24 hours: 1 to 255 visible ASCII characters, such as a UUID.",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!#-+\--~]+$"},
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-+.-~-]+$"},
 )

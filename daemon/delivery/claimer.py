@@ -21,7 +21,8 @@ logger = logging.getLogger("hookd.claimer")
 
 GATHER = 0.004
 """Seconds for which a busy claimer waits for more free senders, so that it claims in batches."""
-LONGEST_POLL = 0.25
+LONGEST_WAIT = 5.0
+"""Seconds after which it looks by itself; the pulse wakes it before."""
 OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 5.0
 HAND_BACK = 2.0
@@ -117,7 +118,7 @@ async def serve_claimer(
     async with results:
         while not stopping.is_set():
             if not senders.room:
-                await senders.freed.wait(LONGEST_POLL)
+                await senders.freed.wait(LONGEST_WAIT)
                 await trio.sleep(GATHER)
                 continue
             tokens = (uuid4(), uuid4())
@@ -148,7 +149,7 @@ async def serve_claimer(
                 await trio.sleep(FAULT_PAUSE)
                 continue
             _hand_over(claimed, tokens[1], senders, targets, leases)
-            wait = LONGEST_POLL if claimed.next_due is None else min(LONGEST_POLL, claimed.next_due)
+            wait = LONGEST_WAIT if claimed.next_due is None else min(LONGEST_WAIT, claimed.next_due)
             if not claimed.deliveries:
                 wait = max(wait, GATHER)  # what is due may be in another daemon's hands just now
             if wait:

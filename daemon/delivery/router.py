@@ -18,10 +18,10 @@ from daemon.store.queue import route
 
 logger = logging.getLogger("hookd.router")
 
-FULL = 250
-"""A round that routed so many is followed by the next at once."""
-QUICKEST, SLOWEST = 0.005, 0.25
-"""Seconds between polls: doubling while there is nothing to do."""
+GATHER = 0.002
+"""Seconds for which a router at work lets events gather."""
+LONGEST_WAIT = 5.0
+"""Seconds after which it looks by itself; the pulse and hints wake it before."""
 OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 5.0
 
@@ -30,14 +30,15 @@ async def serve_router(
     database: Database,
     *,
     doorbell: Doorbell,
-    routed: Callable[[], None],
+    routed: Callable[[int], None],
     stopping: trio.Event,
     max_depth: Callable[[], int],
     schemas: Callable[[], Schemas],
     metrics: Metrics,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Route until `stopping`; ring `doorbell` after publishing. `routed` is called after each round.
+    """Route until `stopping`; ring `doorbell` after publishing. `routed` hears how many events each
+    round had.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -59,12 +60,11 @@ async def serve_router(
         return reason
 
     task_status.started()
-    pause = QUICKEST
     while not stopping.is_set():
         try:
             count = await route(database, canonicalise)
         except RetryTransaction:
-            await trio.sleep(QUICKEST * random.random())
+            await trio.sleep(GATHER * random.random())
             continue
         except DatabaseUnavailable as error:
             logger.debug("routing waits for Postgres: %s", error)
@@ -75,8 +75,7 @@ async def serve_router(
             await trio.sleep(FAULT_PAUSE)
             continue
         if count:
-            routed()
-            pause = QUICKEST
-        if count < FULL:
-            rang = await doorbell.wait(pause)
-            pause = QUICKEST if rang else min(SLOWEST, pause * 2)
+            routed(count)
+            await trio.sleep(GATHER)
+        else:
+            await doorbell.wait(LONGEST_WAIT)

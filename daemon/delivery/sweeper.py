@@ -20,8 +20,10 @@ PERIOD = 2.0
 AGAIN = 0.05
 """Seconds between looks for leases that have ended."""
 LEASES = 20
-PURGES = 20
-"""Slices of deleted subscriptions in one round."""
+PURGE_EVERY = 5
+"""Rounds between two looks for what deleted subscriptions left."""
+PURGES = 50
+"""Slices of it that are dropped at most in one round."""
 REPAIR_EVERY = 30
 """Rounds between two looks at all hosts."""
 
@@ -49,9 +51,10 @@ async def serve_sweeper(
                 swept()
             if rounds % REPAIR_EVERY == 0 and await look_over(database):
                 swept()
-            for _ in range(PURGES):
-                if stopping.is_set() or not await purge(database):
-                    break
+            if rounds % PURGE_EVERY == 0:
+                for _ in range(PURGES):
+                    if stopping.is_set() or not await purge(database):
+                        break
             rounds += 1
             pause = PERIOD
         except RetryTransaction:

@@ -15,6 +15,7 @@ from api.server import serve_api
 from daemon.config.model import Config
 from daemon.delivery.claimer import Senders, serve_claimer
 from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.pulse import Demand, serve_pulse
 from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.delivery.replayer import serve_replays
 from daemon.delivery.router import serve_router
@@ -28,6 +29,7 @@ from daemon.process.reload import serve_reload
 from daemon.process.systemd import notify, watchdog_period
 from daemon.signing.vault import VaultError
 from daemon.store.database import Connection, DatabaseUnavailable, RetryTransaction, open_database
+from daemon.store.hints import Hints
 from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, migrate
 from daemon.store.queue import Result
 from daemon.store.upkeep import make_partitions
@@ -230,13 +232,20 @@ async def _serve_pool(parts: Parts, scope: trio.CancelScope) -> None:
 
 
 async def _serve_queue(parts: Parts) -> None:
-    """Router, replays, sweeper and partitions: each ends by itself when the daemon stops."""
+    """Pulse, router, replays, sweeper and partitions: each ends by itself when the daemon stops."""
+    demand = Demand(trio.current_time)
+
+    def routed(events: int) -> None:
+        demand.note(events)
+        parts.bells.claimable.ring()
+
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(_serve_pulse, parts, demand)
         nursery.start_soon(
             lambda: serve_router(
                 parts.database,
                 doorbell=parts.bells.published,
-                routed=parts.bells.claimable.ring,
+                routed=routed,
                 stopping=parts.stopping,
                 max_depth=lambda: parts.config.events.max_depth,
                 schemas=lambda: parts.schemas,
@@ -267,6 +276,21 @@ async def _serve_queue(parts: Parts) -> None:
                 parts.database, ages=parts.retention, metrics=parts.metrics, stopping=parts.stopping
             )
         )
+
+
+async def _serve_pulse(parts: Parts, demand: Demand) -> None:
+    hints = Hints(parts.database, parts.bells.published.ring)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hints.serve)
+        await serve_pulse(
+            parts.database,
+            demand=demand,
+            hinted=lambda: hints.working,
+            published=parts.bells.published.ring,
+            claimable=parts.bells.claimable.ring,
+            stopping=parts.stopping,
+        )
+        nursery.cancel_scope.cancel()
 
 
 async def _deliver(

@@ -18,7 +18,14 @@ logger = logging.getLogger("hookd.config")
 LIVE = {
     "api": {"max_body", "max_batch", "rate", "burst", "cors_origins"},
     "events": {"types", "schemas", "max_bytes", "max_depth"},
-    "delivery": {"timeout", "retry_schedule", "retry_jitter", "disable_after", "retry_after_max", "replay_rate"},
+    "delivery": {
+        "timeout",
+        "retry_schedule",
+        "retry_jitter",
+        "disable_after",
+        "retry_after_max",
+        "replay_rate",
+    },
     "daemon": {"stop_timeout"},
     "hosts": {"rate", "burst", "in_flight", "override"},
     "egress": {"https_only", "ports"},

@@ -7,6 +7,7 @@ has such a text, can be kept as jsonb and read by every receiver: no NUL, no lon
 import json
 import re
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,12 +64,20 @@ class _NotFiniteError(Exception):
         self.remedy = remedy
 
 
-def parse(text: str | bytes, *, max_depth: int) -> JSON:
+class _RepeatedKeyError(Exception):
+    """Carries out of the scanner that an object has a key twice."""
+
+
+class _Repeating(dict[str, "JSON"]):
+    """An object that had a key twice."""
+
+
+def parse(text: str | bytes, *, max_depth: int, unique_keys: bool = False) -> JSON:
     """Return the value of a JSON text (RFC 8259); bytes must be UTF-8 without a byte order mark.
 
     Integers are exact at any length (long ones as `BigInteger`), other numbers doubles; of a repeated key the
-    last one counts, as in jsonb. At most `max_depth` arrays and objects may lie inside each other.
-    Raises `Unrepresentable`.
+    last one counts, as in jsonb, but with `unique_keys` it is refused (RFC 7493 section 2.3): not all readers
+    agree. At most `max_depth` arrays and objects may lie inside each other. Raises `Unrepresentable`.
     """
     raw, text = _both_forms(text)
     # With escaped backslashes out of the way, each backslash that is left starts an escape.
@@ -76,7 +85,7 @@ def parse(text: str | bytes, *, max_depth: int) -> JSON:
     if _deeper_than(escapes, max_depth):
         raise _too_deep(max_depth)
     try:
-        value: JSON = _DECODER.decode(text)
+        value: JSON = (_UNIQUE_DECODER if unique_keys else _DECODER).decode(text)
     except json.JSONDecodeError as error:
         raise Unrepresentable(
             f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}; correct the text there",
@@ -85,6 +94,8 @@ def parse(text: str | bytes, *, max_depth: int) -> JSON:
         ) from None
     except _NotFiniteError as error:
         raise _at_its_place(error.what, error.remedy, text) from None
+    except _RepeatedKeyError:
+        raise _at_its_place("an object with a key twice", "give each key once", text, _marked) from None
     except RecursionError:
         raise _too_deep(max_depth) from None
     if b"\\u" in escapes:
@@ -171,6 +182,18 @@ def _constant(name: str) -> NoReturn:
     raise _NotFiniteError(f"{name}, which JSON does not have", "send null or a string")
 
 
+def _unique(pairs: list[tuple[str, JSON]]) -> JSON:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise _RepeatedKeyError
+    return value
+
+
+def _marked(pairs: list[tuple[str, JSON]]) -> JSON:
+    value = dict(pairs)
+    return value if len(value) == len(pairs) else _Repeating(value)
+
+
 def _with_big_integers(value: JSON) -> str:
     # The encoder asks in the order in which it writes, and no data can hold a nonce drawn after it.
     nonce = secrets.token_hex(16)
@@ -187,11 +210,14 @@ def _with_big_integers(value: JSON) -> str:
     return "".join(part for pair in zip(pieces, [*found, ""], strict=True) for part in pair)
 
 
-def _at_its_place(what: str, remedy: str, text: str) -> Unrepresentable:
+def _at_its_place(
+    what: str, remedy: str, text: str, build: Callable[[list[tuple[str, JSON]]], JSON] = dict
+) -> Unrepresentable:
     """Name the place of a fault by reading `text` once more, with its faults left in."""
     pointer = None
     with suppress(json.JSONDecodeError):  # a syntax error further on: then without the place
-        pointer = _first_fault(json.JSONDecoder(parse_int=_integer).decode(text))
+        decoder = json.JSONDecoder(parse_int=_integer, object_pairs_hook=build)
+        pointer = _first_fault(decoder.decode(text))
     where = "" if pointer is None or len(pointer) > _LONGEST_POINTER else f" at {json.dumps(pointer)}"
     return Unrepresentable(f"holds {what}{where}; {remedy}", pointer=pointer)
 
@@ -202,7 +228,7 @@ def _first_fault(document: JSON) -> str | None:
     while todo:
         pointer, value = todo.pop()
         if isinstance(value, dict):
-            if any(map(_faulty_text, value)):
+            if isinstance(value, _Repeating) or any(map(_faulty_text, value)):
                 return pointer
             members = [(f"{pointer}/{k.replace('~', '~0').replace('/', '~1')}", v) for k, v in value.items()]
             todo.extend(reversed(members))
@@ -229,3 +255,6 @@ _FORM: dict[str, Any] = {
 }
 _ENCODER = json.JSONEncoder(**_FORM)
 _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_double, parse_constant=_constant)
+_UNIQUE_DECODER = json.JSONDecoder(
+    parse_int=_integer, parse_float=_double, parse_constant=_constant, object_pairs_hook=_unique
+)

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -65,8 +66,17 @@ logger = logging.getLogger("hookd.store")
 class Database:
     """The pool and the statements of one schema. Open it with `open_database`."""
 
-    def __init__(self, pool: Pool, statements: Statements, *, address: str) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        connect: Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]],
+        statements: Statements,
+        *,
+        address: str,
+    ) -> None:
         self._pool = pool
+        self.connect = connect
+        """Opens a connection outside the pool, for the caller to terminate; to be called from asyncio."""
         self._loop = trio_asyncio.current_loop.get()
         # Timers keep the context in which they were set until they would have rung, though they are cancelled
         # long before. That must not be a caller's, which may hold a whole request.
@@ -167,6 +177,15 @@ async def open_database(
     statements = load(schema)
     address = address_of(url)
 
+    connect = partial(
+        asyncpg.connect,
+        url,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=command_timeout,
+        statement_cache_size=statement_cache_size,
+        server_settings={"application_name": application_name},
+    )
+
     async def create() -> Database:
         pool = await asyncpg.create_pool(
             url,
@@ -175,12 +194,9 @@ async def open_database(
             # A unit leaves no state of the session behind, so nothing needs resetting; a round trip saved.
             reset=_nothing,
             max_queries=STATEMENTS_PER_CONNECTION,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=command_timeout,
-            statement_cache_size=statement_cache_size,
-            server_settings={"application_name": application_name},
+            **connect.keywords,
         )
-        return Database(pool, statements, address=address)
+        return Database(pool, connect, statements, address=address)
 
     database: Database = await trio_asyncio.aio_as_trio(create)()
     loop = trio_asyncio.current_loop.get()

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from asyncpg import SerializationError
+
 from daemon.store.database import Connection, Database
 
 ROUTE_EVENTS = 500
 """Events looked at in one routing transaction."""
 ROUTE_DELIVERIES = 1000
 """Deliveries made in one routing transaction: a wider fan-out goes in slices."""
+ROUTE_SHARDS = 8
+"""Shards in one hop, so that few events in many shards are not one hop each."""
 REPAIR_HOSTS = 200
 
 
@@ -143,17 +147,19 @@ Canonicalise = Callable[[UUID, str, str], tuple[str | None, str | None]]
 
 
 async def route(database: Database, canonicalise: Canonicalise) -> int:
-    """Route the next events of one inbox shard; return how many, 0 if there was nothing to do.
+    """Route the next events of up to `ROUTE_SHARDS` shards of the inbox; return how many there were.
+
+    Each shard is a transaction of its own.
 
     Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
     """
     open_shard, route_shard = database.sql("open_shard"), database.sql("route")
 
-    async def unit(connection: Connection) -> int:
+    async def route_one(connection: Connection) -> int | None:
         async with connection.transaction(isolation="read_committed"):
             rows = await connection.fetch(open_shard, ROUTE_EVENTS)
             if not rows:
-                return 0
+                return None
             raw = [row for row in rows if row["event_id"] is not None]
             ready = [canonicalise(row["event_id"], row["type"], row["data"]) for row in raw]
             routed: int = await connection.fetchval(
@@ -168,7 +174,50 @@ async def route(database: Database, canonicalise: Canonicalise) -> int:
             )
             return routed
 
+    async def unit(connection: Connection) -> int:
+        total = 0
+        for _ in range(ROUTE_SHARDS):
+            try:
+                count = await route_one(connection)
+            except SerializationError:
+                if not total:
+                    raise
+                break  # the next call meets it again; what is routed must be heard of
+            if count is None:
+                break
+            total += count
+        return total
+
     return await database.run(unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Whether there are events to route, and deliveries that a claim may find."""
+
+    inbox: bool
+    due: bool
+
+
+async def pulse(database: Database) -> Pulse:
+    """Look, cheaply, whether there is anything to do."""
+    statement = database.sql("pulse")
+
+    async def unit(connection: Connection) -> Pulse:
+        row = await connection.fetchrow(statement)
+        return Pulse(False, False) if row is None else Pulse(*row)
+
+    return await database.run(unit)
+
+
+async def stay_awake(database: Database, seconds: float) -> None:
+    """Let publishers know that nobody needs waking for so many seconds."""
+    statement = database.sql("stay_awake")
+
+    async def unit(connection: Connection) -> None:
+        await connection.execute(statement, timedelta(seconds=seconds))
+
+    await database.run(unit)
 
 
 async def claim(

@@ -27,8 +27,8 @@ def paths(world: World) -> Iterator[tuple[str, set[str]]]:
     methods: dict[str, set[str]] = {}
     for rule in world.app().url_map.iter_rules():
         methods.setdefault(rule.rule, set()).update(rule.methods or ())
-    for rule, allowed in methods.items():
-        yield re.sub(r"<uuid:\w+>", lambda _: str(uuid4()), re.sub(r"<path:\w+>", "x", rule)), allowed
+    for path, allowed in methods.items():
+        yield re.sub(r"<uuid:\w+>", lambda _: str(uuid4()), re.sub(r"<path:\w+>", "x", path)), allowed
 
 
 async def test_options_and_wrong_methods_name_what_each_path_allows() -> None:
@@ -58,12 +58,13 @@ async def test_head_answers_as_get_does_without_a_body() -> None:
                 got, head = await http.get(path, headers=headers), await http.head(path, headers=headers)
                 assert head.status_code == got.status_code, path
                 assert head.content == b""
+                changing = CHANGING | ({"content-length"} if path == "/metrics" else set())
                 kept = [
-                    {name: value for name, value in answer.headers.items() if name not in CHANGING}
+                    {name: value for name, value in answer.headers.items() if name not in changing}
                     for answer in (got, head)
                 ]
                 assert kept[0] == kept[1], path
-                assert int(head.headers["content-length"]) == len(got.content)
+                assert path == "/metrics" or int(head.headers["content-length"]) == len(got.content)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "BREW"])

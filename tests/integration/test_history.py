@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -291,6 +292,26 @@ async def test_pages_miss_nothing_and_hold_nothing_twice_while_attempts_are_reco
     assert set(followed) == after - before
 
 
+async def test_what_is_recorded_later_stands_above(connect: Connect, history: History) -> None:
+    """A reader that has passed a place never comes back to it, so nothing may be put in there."""
+    first, second = await connect(), await connect()
+    await first.execute("select hookd.make_partitions(now(), now())")
+    subscription = await register(first, ORG)
+    await prove(first)
+    await publish_ready(first, ORG, 2)
+    await route_all(first)
+    one, other = await claim_any(first)
+    await first.begin()
+    await first.execute("select hookd.lock_hosts(array(select id from hookd.host))")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(record, second, [result(other)], done=False))
+        await second.wait_blocked(by=first)
+        await record(first, [result(one)], done=False)
+        await first.commit()
+    found, _ = await pages(history, subscription)
+    assert [row.delivery_id for row in found] == [other.delivery_id, one.delivery_id]
+
+
 async def test_filters_choose_and_a_rare_one_is_bounded(session: Session, database: Database) -> None:
     history = History(database, scan=500)
     subscription = await register(session, ORG)
@@ -343,7 +364,7 @@ async def test_what_is_owed_is_listed_with_what_is_under_way(session: Session, h
                 break
         assert [one.id for one in found] == wanted
     assert {one.id for one in found if one.leased} == held
-    assert page.active
+    assert page is not None and page.active
     page = await history.owed(ORG, subscription, "b", limit=100, after=None)
     assert page is not None
     assert [one.event_type for one in page.owed] == ["b"] * 30

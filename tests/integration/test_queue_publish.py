@@ -97,24 +97,64 @@ async def test_publish_takes_no_lock_that_two_publishers_would_share(session: Se
     await session.commit()
 
 
-async def test_publish_notifies_nobody(connect: Connect, session: Session) -> None:
-    """A notification takes a lock of the whole cluster at commit: pg_locks would show it as an object."""
+@pytest.mark.parametrize("awake, hints", [(5, 0), (-5, 1)])
+async def test_publish_wakes_only_daemons_that_are_at_rest(
+    connect: Connect, session: Session, awake: int, hints: int
+) -> None:
+    """A notification takes a lock of the whole cluster at commit: a busy publisher must not send any."""
     heard: list[object] = []
     listener = await connect()
 
     async def listen(connection: object) -> None:
-        for channel in ("hookd", "hookd_inbox", "events"):
-            await connection.add_listener(channel, lambda *what: heard.append(what))  # type: ignore[attr-defined]
+        await connection.add_listener("hookd.wake", lambda *what: heard.append(what))  # type: ignore[attr-defined]
 
     await listener.run(listen)
-    await publish(session, uuid4())
-    await publish_ready(session, uuid4())
-    bodies = await session.fetch(
-        "select proname from pg_proc where pronamespace = 'hookd'::regnamespace"
-        " and prosrc ~* '\\m(pg_)?notify\\M'"
-    )
+    await session.execute(f"update hookd.publishing set awake_until = hookd.clock() + interval '{awake} s'")
+    org = uuid4()
+    await session.begin()
+    await publish(session, org)
+    await session.fetchval("select hookd.publish_batch($1, '{t,t}', '{1,2}')", org)
     assert await listener.fetchval("select 1") == 1
-    assert (heard, [row["proname"] for row in bodies]) == ([], [])
+    assert heard == []
+    await session.commit()
+    await publish_ready(session, org)  # from a daemon, which wakes its own router
+    assert await listener.fetchval("select 1") == 1
+    assert len(heard) == hints
+
+
+async def test_staying_awake_is_written_down_seldom(session: Session) -> None:
+    async def version() -> str:
+        return str(await session.fetchval("select ctid from hookd.publishing"))
+
+    await session.execute("select hookd.stay_awake('10 s')")
+    first = await version()
+    await advance(session, 4)
+    await session.execute("select hookd.stay_awake('10 s')")
+    assert await version() == first
+    await advance(session, 2)
+    await session.execute("select hookd.stay_awake('10 s')")
+    assert await version() != first
+
+
+async def test_the_pulse_tells_of_events_and_of_what_is_due(session: Session) -> None:
+    async def pulse() -> tuple[bool, bool]:
+        row = await session.fetchrow("select inbox, due from hookd.pulse()")
+        assert row is not None
+        return row["inbox"], row["due"]
+
+    org = uuid4()
+    await register(session, org)
+    assert await pulse() == (False, False)
+    await publish_ready(session, org)
+    assert await pulse() == (True, False)
+    await route_all(session)
+    assert await pulse() == (False, True)
+    held = await claim_any(session)
+    assert await pulse() == (False, False)
+    await record(session, [result(held[0], "retry", delay=30.0, lane="answered_well", host_failed=False)])
+    assert await pulse() == (False, False)
+    await advance(session, 31)
+    assert await pulse() == (False, True)
 
 
 async def test_publish_rolls_back_with_the_business_change(session: Session) -> None:

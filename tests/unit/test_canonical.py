@@ -275,3 +275,25 @@ def test_an_events_body_is_canonical_and_its_time_has_milliseconds() -> None:
         '"timestamp":"2026-03-10T10:00:00.005Z","type":"match.proposed"}'
     )
     assert canonical(parse(body, max_depth=DEPTH)) == body
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        ('{"a": 1, "a": 1}', ""),
+        ('{"a": 1, "\\u0061": 2}', ""),
+        ('[1, {"b": {"c": 1, "d": 2, "c": 3}}]', "/1/b"),
+        ('{"a": {"a": 1}, "b": [{"x": 1}, {"x": 1, "x": {}}]}', "/b/1"),
+    ],
+)
+def test_a_repeated_key_is_refused_where_asked_to(text: str, pointer: str) -> None:
+    with pytest.raises(Unrepresentable, match="key twice") as caught:
+        parse(text, max_depth=10, unique_keys=True)
+    assert caught.value.pointer == pointer
+    assert parse(text, max_depth=10) == json.loads(text)
+
+
+@given(documents)
+def test_unique_keys_change_nothing_else(value: Any) -> None:
+    text = json.dumps(value)
+    assert parse(text, max_depth=500, unique_keys=True) == parse(text, max_depth=500)

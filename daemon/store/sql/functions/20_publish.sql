@@ -27,10 +27,10 @@ create or replace function hookd.publish(
 ) returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    v_id  uuid := hookd.uuid7(hookd.clock());
-    v_old uuid;
+    v_id    uuid := hookd.uuid7(hookd.clock());
+    v_old   uuid;
+    v_awake timestamptz := hookd.check_event(publish.org_id, publish.type, publish.data, publish.key);
 begin
-    perform hookd.check_event(publish.org_id, publish.type, publish.data, publish.key);
     if publish.key is not null then
         v_old := hookd.keep_key(publish.org_id, publish.key, v_id);
         if v_old is not null then
@@ -40,6 +40,9 @@ begin
     insert into hookd.event (id, org_id, type) values (v_id, publish.org_id, publish.type);
     insert into hookd.inbox (shard, event_id, org_id, type, data, deliver_after)
     values (uuid_hash(publish.org_id) & 31, v_id, publish.org_id, publish.type, publish.data, publish.deliver_after);
+    if v_awake < hookd.clock() then
+        perform pg_notify('hookd.wake', '');
+    end if;
     return v_id;
 end $$;
 
@@ -53,6 +56,7 @@ declare
     v_ids  uuid[] := '{}'::uuid[];
     v_kept uuid[];
     v_old  uuid;
+    v_awake timestamptz;
     n      integer;
 begin
     if coalesce(cardinality(types), 0) <> coalesce(cardinality(data), 0)
@@ -61,7 +65,7 @@ begin
             using errcode = '22023', hint = 'Give one entry an event in each array, or null for keys and deliver_after.';
     end if;
     for i in 1 .. coalesce(cardinality(types), 0) loop
-        perform hookd.check_event(publish_batch.org_id, types[i], publish_batch.data[i], keys[i]);
+        v_awake := hookd.check_event(publish_batch.org_id, types[i], publish_batch.data[i], keys[i]);
         v_ids[i] := hookd.uuid7(hookd.clock());
     end loop;
     v_kept := v_ids;
@@ -78,11 +82,15 @@ begin
     select uuid_hash(publish_batch.org_id) & 31, x.id, publish_batch.org_id, x.type, x.data, x.deliver_after
     from unnest(v_ids, v_kept, types, publish_batch.data, publish_batch.deliver_after) x(id, kept, type, data, deliver_after)
     where x.id = x.kept;
+    if v_awake < hookd.clock() then
+        perform pg_notify('hookd.wake', '');
+    end if;
     return v_kept;
 end $$;
 
--- Refuses an event that could not be delivered, naming the fault and the remedy.
-create or replace function hookd.check_event(p_org_id uuid, p_type text, p_data jsonb, p_key text) returns void
+-- Refuses an event that could not be delivered, naming the fault and the remedy. Returns until when nobody needs waking: a
+-- notification takes a lock that all commits share, so only those who publish to daemons at rest send one.
+create or replace function hookd.check_event(p_org_id uuid, p_type text, p_data jsonb, p_key text) returns timestamptz
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     v_rule hookd.publishing;
@@ -110,6 +118,7 @@ begin
         raise exception 'the data is nested deeper than % levels', v_rule.max_depth
             using errcode = '22023', hint = 'Send flatter data, or raise [events] max_depth in config.toml.';
     end if;
+    return v_rule.awake_until;
 end $$;
 
 -- The daemon's own way in: ids and canonical bodies are ready. A known key gives the first event's id in its place.

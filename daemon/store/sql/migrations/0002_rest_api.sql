@@ -72,7 +72,11 @@ create table hookd.removal (
     looked_at       timestamptz not null default '-infinity' -- when nothing of it was found
 );
 
+-- Until when a daemon polls so often that publish() need not wake any.
+alter table hookd.publishing add column awake_until timestamptz not null default '-infinity';
+
 -- These take or return more now.
+drop function if exists hookd.check_event(uuid, text, jsonb, text);
 drop function if exists hookd.open_shard(integer);
 drop function if exists hookd.route(smallint, integer, integer, uuid[], text[], text[]);
 drop function if exists hookd.register(uuid, uuid, text, text[], bytea, integer, text, float8, float8, integer);

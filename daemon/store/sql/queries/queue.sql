@@ -4,6 +4,15 @@ select * from hookd.open_shard($1)
 -- name: route
 select hookd.route($1, $2, $3, $4, $5, $6, $7)
 
+-- name: pulse
+select inbox, due from hookd.pulse()
+
+-- name: stay_awake
+select hookd.stay_awake($1)
+
+-- name: notify
+select pg_notify($1, '')
+
 -- name: claim
 select * from hookd.claim($1, $2, $3, $4, $5)
 

@@ -1,0 +1,110 @@
+"""Databases with a backlog, made once and copied for each run.
+
+Subscriptions are registered through the API of a daemon as shipped, one for each host and organisation. Then,
+while no daemon runs, events are published in batches, and routed by the functions that the daemon calls.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from bench.hookd import EVENT_TYPE, hookd
+from bench.postgres import Server, Sql, connected, name_of
+from bench.processes import ROOT
+from daemon.model import uuid7, uuid7_time
+from daemon.signing.canonical import JSON, event_body, parse
+from daemon.store.statements import load
+
+PAYLOADS = ROOT / "bench" / "payloads" / "github.ndjson"
+BATCH = 500
+SHARD_EVENTS, SHARD_DELIVERIES = 500, 1000
+
+Data = Callable[[int], JSON]
+"""The data of the n-th event."""
+
+
+def small(size: int = 450) -> Data:
+    """Return data with which the whole body of an event has `size` bytes, which compress badly."""
+    at = uuid7()
+    room = size - len(event_body(at, EVENT_TYPE, uuid7_time(at), {"pad": ""}))
+
+    def data(number: int) -> JSON:
+        return {"pad": random.Random(number).randbytes(room // 2 + 1).hex()[:room]}
+
+    return data
+
+
+def real() -> Data:
+    """Return the payloads that GitHub sent, in turn."""
+    payloads: list[JSON] = [parse(json.dumps(json.loads(line)["data"])) for line in PAYLOADS.open()]
+
+    def data(number: int) -> JSON:
+        return payloads[number % len(payloads)]
+
+    return data
+
+
+@contextmanager
+def backlog(
+    server: Server,
+    state: Path,
+    urls: Sequence[str],
+    events: int,
+    data: Data,
+    *,
+    settings: dict[str, object] | None = None,
+    routed: bool = True,
+) -> Iterator[str]:
+    """Give the name of a database in which `events` wait, to be copied; one subscription to each of `urls`.
+
+    `routed`: each is a delivery that is due. Else all are in the inbox, as SQL publishers leave them.
+    """
+    with server.database() as url:
+        orgs = [uuid4() for _ in urls]
+        with hookd(state, url, settings) as daemon:
+            for org, target in zip(orgs, urls, strict=True):
+                daemon.register(org, target)
+        with connected(url) as sql:
+            if routed:
+                publish_ready(sql, orgs, events, data)
+                route(sql)
+            else:
+                publish_data(sql, orgs, events, data)
+            sql.execute("vacuum analyze")
+        yield name_of(url)
+
+
+def publish_ready(sql: Sql, orgs: Sequence[UUID], events: int, data: Data) -> None:
+    """Publish as the REST API does, with canonical bodies."""
+    statement = load("hookd")["publish_bodies"]
+    turn = cycle(orgs)
+    for start in range(0, events, BATCH):
+        count = min(BATCH, events - start)
+        ids = [uuid7() for _ in range(count)]
+        bodies = [
+            event_body(one, EVENT_TYPE, uuid7_time(one), data(start + n)) for n, one in enumerate(ids)
+        ]
+        nothing: list[None] = [None] * count
+        types = [EVENT_TYPE] * count
+        sql.value(statement, ids, list(islice(turn, count)), types, bodies, nothing, nothing)
+
+
+def publish_data(sql: Sql, orgs: Sequence[UUID], events: int, data: Data) -> None:
+    """Publish as SQL publishers do, in batches; each organisation its share."""
+    for place, org in enumerate(orgs):
+        numbers = range(place, events, len(orgs))
+        for start in range(0, len(numbers), BATCH):
+            some = [json.dumps(data(number)) for number in numbers[start : start + BATCH]]
+            sql.value("select hookd.publish_batch($1, $2, $3::jsonb[])", org, [EVENT_TYPE] * len(some), some)
+
+
+def route(sql: Sql) -> None:
+    """Route everything in the inbox; the bodies are ready."""
+    statements = load("hookd")
+    while rows := sql.rows(statements["open_shard"], SHARD_EVENTS):
+        shard = rows[0]["shard"]
+        sql.value(statements["route"], shard, SHARD_EVENTS, SHARD_DELIVERIES, [], [], [], [])

@@ -1,0 +1,51 @@
+"""The daemon with httpx as it comes in place of its own way of sending, to compare with.
+
+    python -m bench.through_httpx run --set …
+
+Everything else is as shipped: the queue, the signatures, the history. It has no guard and bounds nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import trio
+
+import daemon.process.parts
+from daemon.cli.main import main
+from daemon.egress.errors import EgressError, Phases
+from daemon.egress.exchange import Exchange
+from daemon.egress.response import Answer
+from daemon.egress.url import Url
+
+
+class StockExchange(Exchange):
+    """Posts through an `httpx.AsyncClient` with its default settings."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._client = httpx.AsyncClient(trust_env=False, verify=settings["ca_file"] or True)
+
+    async def post(
+        self,
+        url: Url,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        timeout: float,
+        fresh: bool = False,
+    ) -> Answer:
+        """POST `body`; errors are `EgressError`s, as the sender expects."""
+        start = trio.current_time()
+        where = f"{url.scheme}://{url.authority.decode()}{url.target.decode()}"
+        try:
+            answer = await self._client.post(where, headers=list(headers), content=body, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise EgressError("connection_lost", repr(error)) from error
+        phases = Phases()
+        phases.total = trio.current_time() - start
+        return Answer(answer.status_code, answer.headers.raw, answer.content, False, phases)
+
+
+if __name__ == "__main__":
+    daemon.process.parts.make_exchange = StockExchange
+    main()

@@ -1,0 +1,36 @@
+from daemon.delivery.pulse import BUSY, Demand
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_demand_is_that_of_the_last_second() -> None:
+    clock = Clock()
+    demand = Demand(clock)
+    demand.note(int(BUSY) + 1)
+    assert not demand.busy()
+    clock.now += 1
+    assert demand.busy()
+    clock.now += 1
+    assert not demand.busy()
+
+
+def test_a_few_events_are_no_reason_to_stay_awake() -> None:
+    clock = Clock()
+    demand = Demand(clock)
+    for _ in range(50):
+        demand.note(1)
+        clock.now += 0.1
+        assert not demand.busy()
+
+
+def test_a_long_rest_thins_out_what_came_before_it() -> None:
+    clock = Clock()
+    demand = Demand(clock)
+    demand.note(int(BUSY) * 2)
+    clock.now += 60
+    assert not demand.busy()
