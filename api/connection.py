@@ -152,6 +152,7 @@ class Connection(TCPServer):
     def give_way(self, *, politely: bool) -> None:
         """End, as if the client's time were up; unless `politely`, without an answer."""
         self._leaves = True
+        self._whole.deadline = trio.current_time() + 2 * _LINGER
         if self._lingers or not politely:
             self._whole.cancel()
         elif self._writing is not None:
@@ -165,7 +166,9 @@ class Connection(TCPServer):
         """Note what the connection waits for now, and until when."""
         if self.phase is Phase.CLOSING:
             return
-        if phase is Phase.IDLE and (self._leaves or self.context.terminated.is_set()):
+        if phase is Phase.IDLE and self.context.terminated.is_set():
+            phase = Phase.CLOSING
+        if phase in {Phase.IDLE, Phase.READING} and self._leaves:
             phase = Phase.CLOSING
         self.phase = phase
         match phase:

@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,11 @@ def inherited_listeners(
     if pid != str(os.getpid()) or not count.isdecimal() or count == "0":
         return None
     return Listeners([_inherited(first + index) for index in range(int(count))])
+
+
+def adopted_listeners(numbers: Iterable[int]) -> Listeners:
+    """Return the listening sockets that a process of our own passed as these file descriptors."""
+    return Listeners([_inherited(number) for number in numbers])
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

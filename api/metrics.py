@@ -61,8 +61,12 @@ class Exposition(Collector):
         metrics = self._metrics
         yield InfoMetricFamily(
             "hookd_build",
-            "The version of hookd and of the Python that runs it.",
-            value={"version": metrics.version, "python": platform.python_version()},
+            "The version of hookd and of the Python that runs it. process: which of daemon.processes answers.",
+            value={
+                "version": metrics.version,
+                "python": platform.python_version(),
+                "process": str(metrics.process),
+            },
         )
         yield _gauge(
             "hookd_config_last_reload_successful",

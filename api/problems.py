@@ -11,7 +11,7 @@ _TYPE = "urn:hookd:problem:"
 #: How an error that the HTTP layer found is called and what to do about it, by status (RFC 9110 section 15).
 _HTTP: Mapping[int, tuple[str, str]] = {
     400: ("bad-request", "The request is not valid HTTP/1.1; correct it and send it again."),
-    404: ("not-found", "Nothing is at this path; correct it, as hookd's README lists them."),
+    404: ("not-found", "Nothing is at this path; correct it: GET /docs lists them."),
     405: ("method-not-allowed", "This path does not know the method; the Allow header lists those it knows."),
     408: ("request-timeout", "The request did not arrive complete in time; send it again, without pauses."),
     413: ("content-too-large", "The request is too large; send less at a time."),

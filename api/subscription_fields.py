@@ -33,8 +33,8 @@ _Events = Annotated[
 _Secret = Annotated[
     str,
     Field(
-        description="`whsec_` and 8 to 256 printable ASCII characters (or `whsk_` for Ed25519); left out, one "
-        "is made and shown once.",
+        description="`whsec_` and 8 to 256 printable ASCII characters (or `whsk_` for Ed25519); left out, "
+        "one is made and shown once.",
         json_schema_extra={"pattern": "^(whsec_[ -~]{8,256}|whsk_[A-Za-z0-9+/]{43}([A-Za-z0-9+/]{43})?=*)$"},
     ),
 ]

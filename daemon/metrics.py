@@ -64,10 +64,14 @@ class Histogram:
 
 
 class Metrics:
-    """All that one daemon counts. `version` is hookd's; `in_flight` tells how many requests are under way."""
+    """All that one daemon counts. `version` is hookd's; `in_flight` tells how many requests are under way.
 
-    def __init__(self, version: str = "0") -> None:
+    `process`: the daemon's number among those of one supervisor.
+    """
+
+    def __init__(self, version: str = "0", process: int = 1) -> None:
         self.version = version
+        self.process = process
         self.in_flight: Callable[[], int] = int
         self.reload_successful = True
         self.reloaded_at = time()

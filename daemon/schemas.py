@@ -92,7 +92,7 @@ def _read(path: Path) -> bytes:
 
 def _validator(name: str, text: bytes) -> jsonschema_rs.Validator:
     try:
-        schema = parse(text, max_depth=_DEEPEST_SCHEMA)
+        schema = parse(text, max_depth=_DEEPEST_SCHEMA, unique_keys=True)
     except Unrepresentable as error:
         raise SchemaError(f"{name}: not a JSON Schema: {error.reason}") from None
     if not isinstance(schema, dict | bool):

@@ -54,7 +54,7 @@ REGISTER = Operation(
     problems=(409,),
     examples={
         "own_secret": Example(
-            "With a secret of your own",
+            "Your own secret",
             body={
                 "url": "https://example.com/webhooks",
                 "events": ["match.proposed"],
@@ -64,7 +64,7 @@ REGISTER = Operation(
             status=201,
         ),
         "made_secret": Example(
-            "With a secret that is made for you",
+            "A secret made for you",
             body={"url": "https://example.com/webhooks", "events": ["placement.*", "match.accepted"]},
             answer={
                 **_SHOWN,
@@ -74,7 +74,7 @@ REGISTER = Operation(
             status=201,
         ),
         "everything": Example(
-            "With every setting",
+            "Every setting",
             body={
                 "url": "https://example.com/webhooks",
                 "events": ["*"],
@@ -181,7 +181,7 @@ UPDATE = Operation(
             answer={**_SHOWN, "events": ["match.proposed", "match.accepted"]},
         ),
         "pause": Example(
-            "Pause, unless somebody else changed it",
+            "Pause, if unchanged",
             body={"is_active": False},
             headers={"If-Match": '"1"'},
             answer={**_SHOWN, "is_active": False},
@@ -285,7 +285,7 @@ TEST = Operation(
     examples={
         "plain": Example("One event", answer=_TESTED),
         "conformance": Example(
-            "With the conformance checks",
+            "Conformance",
             body={"conformance": True},
             answer={
                 **_TESTED,

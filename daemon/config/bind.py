@@ -53,6 +53,18 @@ def parse_bind(text: str) -> TcpBind | UnixBind:
     return TcpBind(host, int(port))
 
 
+def numbered_bind(text: str, number: int) -> str:
+    """Return what process `number`, from 1, of several takes in place of `text`.
+
+    The first takes `text` itself, the next the next port, or the path with ".2" after it. Port 0 stays 0. Where
+    ports run out, the result is no address any more.
+    """
+    address = parse_bind(text)
+    if isinstance(address, UnixBind):
+        return text if number == 1 else f"{text}.{number}"
+    return str(TcpBind(address.host, address.port and address.port + number - 1))
+
+
 def _ipv6(text: str) -> str:
     try:
         IPv6Address(text)

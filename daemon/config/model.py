@@ -208,6 +208,8 @@ class DaemonConfig(Section):
 
     stop_timeout: Annotated[float, Duration("100ms", "1h")] = 25.0
     """Seconds that a stop may take in all; systemd's TimeoutStopSec must be longer."""
+    processes: Annotated[int, Whole(1, 64)] = 1
+    """Daemons that `hookd run` runs behind one address; what holds for one daemon holds for each of them."""
 
 
 class HostOverride(Section):

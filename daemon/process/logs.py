@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def configure(level: str, form: str) -> None:
-    """Send hookd's logs to standard error. `form`: human, json, or auto (human on a terminal)."""
+def configure(level: str, form: str, process: int | None = None) -> None:
+    """Send hookd's logs to standard error. `form`: human, json, or auto (human on a terminal).
+
+    `process`: the number of the daemon among several, which each line then carries.
+    """
     handler = logging.StreamHandler(sys.stderr)
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
-    handler.setFormatter(HumanFormatter() if human else JsonFormatter())
+    handler.setFormatter(HumanFormatter(process) if human else JsonFormatter(process))
     root = logging.getLogger("hookd")
     root.handlers[:] = [handler]
     root.propagate = False
@@ -26,17 +29,25 @@ SAID = frozenset({"method", "route", "status"})
 class HumanFormatter(logging.Formatter):
     """Time, level, message, then what else the record tells as key=value."""
 
+    def __init__(self, process: int | None = None) -> None:
+        super().__init__()
+        self._process = "" if process is None else f"[{process}] "
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, followed by the traceback if there is one."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
         more = {key: value for key, value in extras(record).items() if key not in SAID and value is not None}
         extra = "".join(f" {key}={value}" for key, value in more.items())
-        line = f"{time} {record.levelname.lower():<7} {record.getMessage()}{extra}"
+        line = f"{time} {record.levelname.lower():<7} {self._process}{record.getMessage()}{extra}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object: time (UTC), level, logger, message, what else the record tells, error."""
+
+    def __init__(self, process: int | None = None) -> None:
+        super().__init__()
+        self._process = {} if process is None else {"process": process}
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object as one line."""
@@ -44,6 +55,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            **self._process,
             "message": record.getMessage(),
             **extras(record),
         }

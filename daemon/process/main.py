@@ -10,8 +10,15 @@ import trio
 import trio_asyncio
 
 from api.asgi import Api
-from api.listeners import CannotListen, Listeners, inherited_listeners, open_listeners
+from api.listeners import (
+    CannotListen,
+    Listeners,
+    adopted_listeners,
+    inherited_listeners,
+    open_listeners,
+)
 from api.server import serve_api
+from daemon.config.bind import numbered_bind
 from daemon.config.model import Config
 from daemon.delivery.claimer import Senders, serve_claimer
 from daemon.delivery.doorbell import Doorbell
@@ -21,12 +28,13 @@ from daemon.delivery.replayer import serve_replays
 from daemon.delivery.router import serve_router
 from daemon.delivery.sweeper import serve_sweeper
 from daemon.delivery.upkeep import serve_partitions
+from daemon.process.child import serve_channel
 from daemon.process.embedded import serve_embedded
 from daemon.process.open_files import raise_open_files
 from daemon.process.parts import RECORDING_TIME, Parts, check_master_key
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.reload import serve_reload
-from daemon.process.systemd import notify, watchdog_period
+from daemon.process.systemd import READY, notify, watchdog_period
 from daemon.signing.vault import VaultError
 from daemon.store.database import Connection, DatabaseUnavailable, RetryTransaction, open_database
 from daemon.store.hints import Hints
@@ -69,6 +77,8 @@ async def run_daemon(
             if signals:
                 await outer.start(serve_signals, stop, hangup)
             await outer.start(serve_watchdog)
+            if prepared.child is not None:
+                outer.start_soon(serve_channel, prepared.child, stop)
             await _start(prepared, ready, stop, hangup)
             outer.cancel_scope.cancel()
     except BaseExceptionGroup as group:
@@ -82,9 +92,13 @@ async def serve_signals(
     stop: trio.Event,
     hangup: Doorbell,
     *,
+    at_once: Callable[[], None] = lambda: None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Set `stop` at the first SIGTERM or SIGINT, end the process at the second; ring `hangup` at SIGHUP."""
+    """Set `stop` at the first SIGTERM or SIGINT, end the process at the second; ring `hangup` at SIGHUP.
+
+    `at_once` is called before the end, for what must end with the process.
+    """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
         task_status.started()
         first = 0.0
@@ -96,6 +110,7 @@ async def serve_signals(
                 continue
             if stop.is_set():
                 logger.warning("second %s: ending at once", signal.Signals(number).name)
+                at_once()
                 os._exit(ENDED_AT_ONCE)
             logger.info("%s: stopping; a second signal ends at once", signal.Signals(number).name)
             first = trio.current_time()
@@ -117,7 +132,7 @@ async def _start(
     """Bind, open the database, bring the schema up to date: each may refuse before anything else is done."""
     config = prepared.config
     raise_open_files(config)
-    listeners, beside_api = await _listen(config)
+    listeners, beside_api = await _listen(prepared)
     try:
         async with open_database(
             prepared.database_url,
@@ -143,12 +158,22 @@ async def _start(
             beside_api.close()
 
 
-async def _listen(config: Config) -> tuple[Listeners, Listeners | None]:
-    """Return the listeners of the API and, where they have an address of their own, of the metrics."""
+async def listen(config: Config) -> Listeners:
+    """Return the listeners of the API: systemd's, or our own. Error: `StartError`."""
     try:
-        listeners = inherited_listeners() or await open_listeners(config.api.bind)
+        return inherited_listeners() or await open_listeners(config.api.bind)
+    except CannotListen as error:
+        raise StartError(str(error)) from error
+
+
+async def _listen(prepared: Prepared) -> tuple[Listeners, Listeners | None]:
+    """Return the listeners of the API and, where they have an address of their own, of the metrics."""
+    bind, child = prepared.config.metrics.bind, prepared.child
+    try:
+        listeners = await listen(prepared.config) if child is None else adopted_listeners(child.sockets)
         try:
-            bind = config.metrics.bind
+            if bind and child is not None:
+                bind = numbered_bind(bind, child.number)
             return listeners, await open_listeners(bind, "metrics.bind") if bind else None
         except BaseException:
             listeners.close()
@@ -202,7 +227,7 @@ async def _run(
         root.start_soon(_serve_pool, parts, pool)
         root.start_soon(_serve_queue, parts)
         await root.start(_deliver, parts, work, pool)
-        notify("READY=1", f"STATUS=serving on {', '.join(addresses)}")
+        notify(READY, f"STATUS=serving on {', '.join(addresses)}")
         ready(Running(addresses))
         await stop.wait()
 

@@ -71,7 +71,7 @@ class Parts:
         self.database = database
         self.stopping = trio.Event()
         self.bells = Bells(Doorbell(), Doorbell(), Doorbell())
-        self.metrics = Metrics(VERSION)
+        self.metrics = Metrics(VERSION, prepared.child.number if prepared.child else 1)
         self.vault = Vault(*prepared.master_keys)
         config = prepared.config
         try:

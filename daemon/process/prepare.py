@@ -12,10 +12,14 @@ from daemon.config.load import Loaded
 from daemon.config.model import Config
 from daemon.config.secret_file import SecretFileError, read_or_make, read_secret
 from daemon.config.state import StateError, make_state_directory, state_directory
+from daemon.process.child import Child
 from daemon.signing.vault import VaultError, generate_master_key, parse_master_keys
 from daemon.store.embedded import Embedded, EmbeddedError
 
 logger = logging.getLogger("hookd")
+
+_USUAL_CONNECTIONS = 100
+_OTHER_CONNECTIONS = 20  # commands, people, and those that Postgres keeps for superusers
 
 
 class StartError(Exception):
@@ -27,6 +31,7 @@ class Prepared:
     """What a start needs.
 
     `token_key`: the HS256 secret or the PEM public key that verifies tokens; empty where a key set does.
+    `child`: what a supervisor handed over, if there is one.
     """
 
     loaded: Loaded
@@ -35,6 +40,7 @@ class Prepared:
     master_keys: tuple[bytes, ...]
     token_key: bytes
     embedded: Embedded | None = None
+    child: Child | None = None
 
     @property
     def cursor_key(self) -> bytes:
@@ -48,7 +54,7 @@ class Prepared:
 
 
 @contextmanager
-def prepared(loaded: Loaded) -> Iterator[Prepared]:
+def prepared(loaded: Loaded, child: Child | None = None) -> Iterator[Prepared]:
     """Prepare a start; afterwards stop the embedded Postgres if nobody else uses it. Error: `StartError`."""
     config = loaded.config
     state = prepare_state(config)
@@ -58,7 +64,7 @@ def prepared(loaded: Loaded) -> Iterator[Prepared]:
     except (SecretFileError, VaultError, UnicodeDecodeError) as error:
         raise StartError(str(error)) from error
     with postgres(config, state) as (url, embedded):
-        yield Prepared(loaded, state, url, master_keys, token_key, embedded)
+        yield Prepared(loaded, state, url, master_keys, token_key, embedded, child)
 
 
 def prepare_state(config: Config) -> Path:
@@ -83,13 +89,19 @@ def postgres(config: Config, state: Path) -> Iterator[tuple[str, Embedded | None
         yield config.database.url, None
         return
     try:
-        server = Embedded(state)
+        server = Embedded(state, _server_settings(config))
     except EmbeddedError as error:
         raise StartError(str(error)) from error
     try:
         yield server.url, server
     finally:
         server.close()
+
+
+def _server_settings(config: Config) -> dict[str, str]:
+    """Return what the embedded server must have beside its usual settings: room for all connections."""
+    needed = config.daemon.processes * config.database.pool_size + _OTHER_CONNECTIONS
+    return {"max_connections": str(needed)} if needed > _USUAL_CONNECTIONS else {}
 
 
 def token_secret(config: Config, state: Path) -> bytes:

@@ -73,7 +73,7 @@ async def schemathesis(options: argparse.Namespace, daemon: Daemon, work: Path) 
         "--checks=all",
         "--mode=all",
         f"--header=Authorization: Bearer {token(org_id, *ROLES)}",
-        f"--max-examples={max(20, options.cases // 20)}",
+        f"--max-examples={max(20, options.cases // 15)}",
         "--continue-on-failure",
         "--request-timeout=30",
         f"--report-ndjson-path={report}",

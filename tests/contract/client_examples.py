@@ -1,7 +1,6 @@
 """The examples of the platform's page, sent through the generated client; run by the contract's driver."""
 
 import os
-import sys
 from uuid import UUID, uuid4
 
 from hookd_client import AuthenticatedClient
@@ -88,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""A stream of events much larger than the memory: taken at the pace of Postgres, honest about a broken line."""
+"""A stream much larger than the memory: taken at the pace of Postgres, and honest about a broken line."""
 
 import json
 import random

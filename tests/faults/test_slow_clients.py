@@ -1,5 +1,7 @@
 """Clients that are slow to send or do not read: health checks are answered and the stop is in time."""
 
+import os
+import random
 import socket
 import time
 from collections import Counter
@@ -55,6 +57,13 @@ def probe(address: tuple[str, int], until: Callable[[], bool], probes: Probes) -
         time.sleep(BETWEEN_PROBES)
 
 
+def processor_time(daemon: Daemon) -> float:
+    """Return the seconds of processor time that the daemon has used."""
+    assert daemon.process is not None
+    fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class SlowClients:
     """Many bad clients of one daemon; each comes back when it is thrown out."""
 
@@ -84,7 +93,7 @@ class SlowClients:
         while True:
             with suppress(OSError, trio.BrokenResourceError):
                 await self._stay(kind)
-            await trio.sleep(COMING_BACK)
+            await trio.sleep(COMING_BACK * random.uniform(0.5, 1.5))
 
     async def _stay(self, kind: str) -> None:
         begin, more = self.kinds[kind]
@@ -131,6 +140,7 @@ async def test_slow_clients_lock_nobody_out(tmp_path: Path, postgres_url: str) -
         until = trio.current_time() + 1
         clock = trio.lowlevel.current_clock()
         await trio.to_thread.run_sync(probe, slow.address, lambda: clock.current_time() > until, quiet)
+        worked = processor_time(daemon)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(slow.run, CLIENTS)
             end = trio.current_time() + SECONDS
@@ -138,7 +148,7 @@ async def test_slow_clients_lock_nobody_out(tmp_path: Path, postgres_url: str) -
             held = {kind: count for kind, count in slow.kept.items() if count}
             async with daemon.client(org) as client:
                 assert (await client.get("/webhooks?limit=1")).status_code == 200
-            resident = daemon.resident()
+            resident, worked = daemon.resident(), processor_time(daemon) - worked
             began = time.monotonic()
             status = await daemon.stop(STOP_TIMEOUT + 10)
             took = time.monotonic() - began
@@ -147,6 +157,7 @@ async def test_slow_clients_lock_nobody_out(tmp_path: Path, postgres_url: str) -
     print(
         f"\n{CLIENTS} slow clients made {slow.connections} connections, held at the end {held}"
         f"\nbefore: {quiet}\nmeanwhile: {probes}"
+        f"\nload {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, the daemon {worked / SECONDS:.0%} of one"
         f"\nresident {resident >> 20} MiB; stopped in {took:.2f} s of {STOP_TIMEOUT} s"
     )
     assert set(probes.statuses) == {"200"}

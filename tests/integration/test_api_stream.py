@@ -126,6 +126,8 @@ async def test_other_media_types_are_refused(media_type: str) -> None:
         (b'{"type": "match.proposed", "data": ' + b"[" * 70 + b"]" * 70 + b"}", "/601", "nested deeper"),
         (b'{"type": "match.proposed", "data": "' + b"x" * 2000 + b'"}', "/601/data", "the most is 1500"),
         (b'{"type": "match.proposed", "data": "' + b"x" * 6000 + b'"}', "/601", "longer than 5596 bytes"),
+        (b'{"type": "match.proposed", "data": [{"a": 1, "a": 2}]}', "/601/data/0", "key twice"),
+        (b'{"type": "x", "data": 1, "type": "match.proposed"}', "/601", "key twice"),
         (b'{"type": "match.proposed", "data": 1, "key": ""}', "/601/key", "at least 1"),
         (b'{"type": "match.proposed", "data": 1, "dta": 1}', "/601/dta", "not a known field"),
     ],
@@ -143,14 +145,6 @@ async def test_a_bad_line_is_named_and_those_before_it_stay(line: bytes, pointer
         assert document["ids"] == [str(event.id) for event in world.events.published]
         assert "unknown_lines" not in document
         assert numbers(world.events.published) == list(range(600))
-
-
-async def test_of_repeated_keys_in_a_line_the_last_counts() -> None:
-    world = World()
-    async with client(world) as http:
-        line = b'{"type": "x", "data": 1, "type": "match.proposed", "data": {"a": 1, "a": 2}}'
-        assert (await http.post("/events", content=line, headers=NDJSON)).status_code == 202
-        assert numbers(world.events.published) == [{"a": 2}]
 
 
 async def test_integers_of_any_size_stay_exact_in_a_stream() -> None:

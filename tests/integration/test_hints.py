@@ -34,7 +34,6 @@ class Heard:
 async def test_a_hint_is_heard_and_the_first_one_is_our_own(database: Database) -> None:
     heard = Heard()
     hints = Hints(database, heard)
-    assert not hints.working
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hints.serve)
         await heard.until(1)

@@ -109,7 +109,8 @@ async def test_publish_wakes_only_daemons_that_are_at_rest(
         await connection.add_listener("hookd.wake", lambda *what: heard.append(what))  # type: ignore[attr-defined]
 
     await listener.run(listen)
-    await session.execute(f"update hookd.publishing set awake_until = hookd.clock() + interval '{awake} s'")
+    until = "update hookd.publishing set awake_until = hookd.clock() + make_interval(secs => $1)"
+    await session.execute(until, awake)
     org = uuid4()
     await session.begin()
     await publish(session, org)

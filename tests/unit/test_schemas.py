@@ -96,6 +96,7 @@ def test_references_within_the_file_are_followed(tmp_path: Path) -> None:
         ("", "empty"),
         ("[1]", "write an object"),
         ('"x"', "write an object"),
+        ('{"type": "object", "type": "array"}', "key twice"),
         ('{"type": "objekt"}', 'at "/type"'),
         ('{"pattern": "("}', 'at "/pattern"'),
         ('{"$ref": "https://example.com/x.json"}', "not followed"),
