@@ -20,6 +20,8 @@ _CONDITION = re.compile(r"&&|\|\|")
 def refusal(normal: str) -> str | None:
     """Say why a filter, as Postgres writes it, is not allowed and what to do; None if it is."""
     bare = _STRING.sub('""', normal)
+    if "$" not in bare:
+        return "looks at nothing of the event; begin a path with $"
     if "like_regex" in bare:
         return "uses like_regex, which may take for ever; use == or starts with"
     if ".**" in bare:

@@ -61,7 +61,7 @@ class Exposition(Collector):
         metrics = self._metrics
         yield InfoMetricFamily(
             "hookd_build",
-            "The version of hookd and of the Python that runs it. process: which of daemon.processes answers.",
+            "The version of hookd and of the Python that runs it. process: which one of several answers.",
             value={
                 "version": metrics.version,
                 "python": platform.python_version(),

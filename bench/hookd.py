@@ -11,7 +11,7 @@ from uuid import UUID
 import httpx
 import jwt
 
-from bench.processes import end, first_line, peak_memory, spawn, times
+from bench.processes import end, family_time, first_line, peak_memory, spawn
 from bench.report import CannotRun
 
 EVENT_TYPE = "match.proposed"
@@ -54,8 +54,8 @@ class Hookd:
         self.address = "http://" + line.split("http://")[1].split()[0].rstrip("/")
 
     def cpu(self) -> float:
-        """Return its processor time so far, in seconds."""
-        return times(self.process.pid).own
+        """Return the processor time of all its processes so far, in seconds."""
+        return family_time(self.process.pid)
 
     def peak_mib(self) -> float:
         """Return the most memory that it has had in use, in MiB."""

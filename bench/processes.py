@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,20 +33,16 @@ def times(pid: int) -> Times:
 
 
 def family_time(pid: int) -> float:
-    """Return the processor time of a process and of all children that it has or had, in seconds."""
-    total = 0.0
+    """Return the processor time of a process and of all descendants that it has or had, in seconds."""
+    found: dict[int, Times] = {}
     for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            found = times(int(name))
-        except OSError:
-            continue
-        if int(name) == pid:
-            total += found.own + found.ended_children
-        elif found.parent == pid:
-            total += found.own
-    return total
+        if name.isdigit():
+            with suppress(OSError):
+                found[int(name)] = times(int(name))
+    family = {pid}
+    while grown := {one for one in found if found[one].parent in family} - family:
+        family |= grown
+    return sum(found[one].own + found[one].ended_children for one in family if one in found)
 
 
 def peak_memory(pid: int) -> int:

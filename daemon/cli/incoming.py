@@ -89,7 +89,7 @@ def _event(
 
 def _parsed(text: bytes | str, max_depth: int) -> JSON:
     try:
-        return parse(text, max_depth=max_depth)
+        return parse(text, max_depth=max_depth, unique_keys=True)
     except Unrepresentable as error:
         # There is one line only here; which one it is of all, the caller says.
         raise Refused(error.reason.replace(" at line 1, ", " at ")) from None

@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the daemon until it is told to stop; return the exit code."""
     loaded = load_settings(args)
     child = handed_over()
-    logs.configure(loaded.config.logging.level, loaded.config.logging.format, child and child.number)
+    number = None if child is None else child.number
+    logs.configure(loaded.config.logging.level, loaded.config.logging.format, process=number)
     with prepared(loaded, child) as preparation:
         if child is not None:
             trio.run(lambda: run_daemon(preparation, ready=_leave_to_supervisor))

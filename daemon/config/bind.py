@@ -56,8 +56,8 @@ def parse_bind(text: str) -> TcpBind | UnixBind:
 def numbered_bind(text: str, number: int) -> str:
     """Return what process `number`, from 1, of several takes in place of `text`.
 
-    The first takes `text` itself, the next the next port, or the path with ".2" after it. Port 0 stays 0. Where
-    ports run out, the result is no address any more.
+    The first takes `text` itself, the second the next port, or the path with ".2" after it. Port 0 stays 0.
+    Where ports run out, the result is no address any more.
     """
     address = parse_bind(text)
     if isinstance(address, UnixBind):

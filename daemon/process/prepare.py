@@ -100,7 +100,8 @@ def postgres(config: Config, state: Path) -> Iterator[tuple[str, Embedded | None
 
 def _server_settings(config: Config) -> dict[str, str]:
     """Return what the embedded server must have beside its usual settings: room for all connections."""
-    needed = config.daemon.processes * config.database.pool_size + _OTHER_CONNECTIONS
+    each = config.database.pool_size + 1  # and the one that listens for hints
+    needed = config.daemon.processes * each + _OTHER_CONNECTIONS
     return {"max_connections": str(needed)} if needed > _USUAL_CONNECTIONS else {}
 
 

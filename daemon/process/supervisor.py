@@ -70,7 +70,7 @@ class _Daemon:
             self.channel.shutdown(socket.SHUT_WR)
 
     def hang_up(self) -> None:
-        """Let it read the configuration again, now or, as the signal would end it earlier, when it is ready."""
+        """Let it read the configuration again, once it is ready: the signal would end it before."""
         self.has_missed_hangup = not self.ready
         if self.ready:
             self.process.send_signal(signal.SIGHUP)
@@ -149,7 +149,7 @@ class _Supervisor:
                     # The stop may have closed the sockets that it was to get.
                     return 0 if self._stop.is_set() else FAILED, f"could not be started ({error.strerror})"
             daemon = self._daemons[number] = _Daemon(number, process, channel, trio.current_time())
-            logger.debug("process %d runs as %d", number, process.pid)
+            logger.info("process %d runs as %d", number, process.pid)
             if self._stop.is_set():
                 daemon.dismiss()
             try:
@@ -200,7 +200,7 @@ class _Supervisor:
                     daemon.hang_up()
 
     async def _serve_watchdog(self) -> None:
-        """Tell systemd that all is well while each daemon that is ready has shown life within half the time."""
+        """Tell systemd that all is well while each daemon that is ready shows life within half the time."""
         while self._period is not None:
             late = trio.current_time() - self._period / 2
             silent = [one.number for one in self._daemons.values() if one.ready and one.seen < late]

@@ -226,9 +226,7 @@ class Subscriptions:
         """Return a filter as Postgres understands it, in its one way to write it. Error: `BadFilter`."""
         try:
             row = await self._one("normal_filter", text)
-        except asyncpg.DataError as error:
-            raise BadFilter(str(error)) from error
-        except asyncpg.PostgresSyntaxError as error:
+        except (asyncpg.DataError, asyncpg.PostgresSyntaxError, asyncpg.UndefinedObjectError) as error:
             raise BadFilter(str(error)) from error
         return "" if row is None else str(row[0])
 

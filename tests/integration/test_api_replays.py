@@ -159,7 +159,7 @@ async def test_a_bad_body_is_refused_where_it_is_bad(
         (b"", "application/json", 400),
         (b"{", "application/json", 400),
         (b'{"from": "\xff"}', "application/json", 400),
-        (json.dumps({"from": HOUR_AGO}).encode(), "text/plain", 415),
+        (b"{}", "text/plain", 415),
         (b'{"from": "' + b"x" * 20_000 + b'"}', "application/json", 413),
         (b'{"from": [[[[1]]]]}', "application/json", 422),
     ],

@@ -89,6 +89,12 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         return await self.ended(seconds)
 
+    async def said(self, text: str, times: int = 1, seconds: float = 30.0) -> None:
+        """Return when the log has the text so many times; another process writes it."""
+        with trio.fail_after(seconds):
+            while self.log.read_text().count(text) < times:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+
     def resident(self) -> int:
         """Return the memory of the process that is in use, in bytes."""
         assert self.process is not None

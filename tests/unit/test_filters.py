@@ -25,6 +25,8 @@ def test_a_filter_of_bounded_cost_is_allowed(normal: str) -> None:
 @pytest.mark.parametrize(
     "normal, word",
     [
+        ('strict "1"', "looks at nothing"),
+        ("strict (1 == 1)", "looks at nothing"),
         ('strict ($."a" like_regex "(a+)+$")', "like_regex"),
         ('strict ($.**."b" == 1)', ".**"),
         ('strict ($.**{2 to last}."b" == 1)', ".**"),

@@ -208,7 +208,7 @@ def test_names_and_labels_keep_the_rules(parse: str) -> None:
             assert sample.name.endswith("_total") == (family.type == "counter")
             assert set(sample.labels) <= {
                 *("error", "holder", "le", "method", "outcome", "python", "reason", "route", "rule"),
-                *("status", "status_class", "version"),
+                *("process", "status", "status_class", "version"),
             }
         if family.type == "histogram":
             assert family.name.endswith("_seconds")
