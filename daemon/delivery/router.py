@@ -62,7 +62,7 @@ async def serve_router(
     task_status.started()
     while not stopping.is_set():
         try:
-            count = await route(database, canonicalise)
+            count = await route(database, canonicalise, routed)
         except RetryTransaction:
             await trio.sleep(GATHER * random.random())
             continue
@@ -75,7 +75,6 @@ async def serve_router(
             await trio.sleep(FAULT_PAUSE)
             continue
         if count:
-            routed(count)
             await trio.sleep(GATHER)
         else:
             await doorbell.wait(LONGEST_WAIT)

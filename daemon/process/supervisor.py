@@ -131,8 +131,8 @@ class _Supervisor:
                 self._status = max(FAILED, status)  # below 0: by a signal
                 self._stop.set()
             else:
-                deaths = 0 if trio.current_time() - since > STEADY else deaths + 1
-                pause = min(BACKOFF[1], BACKOFF[0] * 2.0 ** min(deaths, 16))
+                deaths = 1 if trio.current_time() - since > STEADY else deaths + 1
+                pause = min(BACKOFF[1], BACKOFF[0] * 2.0 ** min(deaths - 1, 16))
                 logger.error("process %d %s: another is started in %g s", number, end, pause)
                 with trio.move_on_after(pause):
                     await self._stop.wait()

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from asyncpg import SerializationError
-
 from daemon.store.database import Connection, Database
 
 ROUTE_EVENTS = 500
@@ -146,10 +144,10 @@ Canonicalise = Callable[[UUID, str, str], tuple[str | None, str | None]]
 """From id, type and JSON text of an event to its canonical body, or None and the reason why there is none."""
 
 
-async def route(database: Database, canonicalise: Canonicalise) -> int:
+async def route(database: Database, canonicalise: Canonicalise, routed: Callable[[int], None]) -> int:
     """Route the next events of up to `ROUTE_SHARDS` shards of the inbox; return how many there were.
 
-    Each shard is a transaction of its own.
+    Each shard is a transaction of its own, and `routed` hears of it at once.
 
     Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
     """
@@ -177,15 +175,11 @@ async def route(database: Database, canonicalise: Canonicalise) -> int:
     async def unit(connection: Connection) -> int:
         total = 0
         for _ in range(ROUTE_SHARDS):
-            try:
-                count = await route_one(connection)
-            except SerializationError:
-                if not total:
-                    raise
-                break  # the next call meets it again; what is routed must be heard of
+            count = await route_one(connection)
             if count is None:
                 break
             total += count
+            routed(count)
         return total
 
     return await database.run(unit)
