@@ -124,7 +124,7 @@ def blueprint(services: Services) -> Blueprint:
             raise not_found("replay")
         return json_response(shown(found))
 
-    @routes.delete("/replays/<uuid:replay_id>")
+    @routes.post("/replays/<uuid:replay_id>/cancel")
     async def cancel(subscription_id: UUID, replay_id: UUID) -> Response:
         caller = await caller_of(services, Role.ORG_ADMIN)
         ended = await services.replays.cancel(caller.org_id, subscription_id, replay_id)

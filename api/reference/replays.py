@@ -89,8 +89,8 @@ GET = Operation(
 )
 
 CANCEL = Operation(
-    method="DELETE",
-    path="/webhooks/{subscription_id}/replays/{replay_id}",
+    method="POST",
+    path="/webhooks/{subscription_id}/replays/{replay_id}/cancel",
     name="cancelReplay",
     tag=TAG,
     summary="Cancel a replay",

@@ -50,7 +50,7 @@ OPERATIONS = [
     Operation("POST", f"{HOOK}/replay", 202, "org_admin", SINCE, {"from": "yesterday"}),
     Operation("GET", f"{HOOK}/replays", 200),
     Operation("GET", f"{HOOK}/replays/{{replay}}", 200),
-    Operation("DELETE", f"{HOOK}/replays/{{replay}}", 200, "org_admin"),
+    Operation("POST", f"{HOOK}/replays/{{replay}}/cancel", 200, "org_admin"),
     Operation("DELETE", HOOK, 204, "org_admin"),
     Operation("POST", "/events", 202, "publisher", EVENT, {"type": "match.proposed"}),
 ]

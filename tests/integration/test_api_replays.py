@@ -76,11 +76,11 @@ async def test_a_replay_is_asked_for_read_listed_and_cancelled(
     assert (await client.get(answer.headers["location"], headers=reader)).json() == shown
     listed = (await client.get(f"{path}/replays", headers=reader)).json()
     assert listed == {"data": [shown], "next_cursor": None}
-    cancelled = await client.delete(answer.headers["location"])
+    cancelled = await client.post(f"{answer.headers['location']}/cancel")
     assert cancelled.status_code == 200
     assert (cancelled.json()["status"], cancelled.json()["remaining"]) == ("cancelled", 0)
     assert cancelled.json()["ended_at"] is not None
-    again = await client.delete(answer.headers["location"])
+    again = await client.post(f"{answer.headers['location']}/cancel")
     assert (again.status_code, again.json()) == (200, cancelled.json())
 
 
@@ -213,7 +213,7 @@ async def test_only_an_admin_of_the_organisation_may_replay(client: httpx.AsyncC
     body = {"from": HOUR_AGO}
     for headers, status in ((bearer("publisher"), 403), (bearer("org_admin", org=OTHER_ORG), 404)):
         assert (await client.post(f"{path}/replay", json=body, headers=headers)).status_code == status
-        assert (await client.delete(asked, headers=headers)).status_code == status
+        assert (await client.post(f"{asked}/cancel", headers=headers)).status_code == status
     stranger = bearer("org_admin", org=OTHER_ORG)
     assert (await client.get(asked, headers=stranger)).status_code == 404
     assert (await client.get(f"{path}/replays", headers=stranger)).status_code == 404
@@ -221,7 +221,7 @@ async def test_only_an_admin_of_the_organisation_may_replay(client: httpx.AsyncC
     assert (await client.post(f"{path}/replay", json=body, headers=nobody)).status_code == 401
     assert (await client.get(asked, headers=nobody)).status_code == 401
     assert (await client.get(f"{path}/replays/{uuid4()}")).status_code == 404
-    assert (await client.delete(f"{path}/replays/{uuid4()}")).status_code == 404
+    assert (await client.post(f"{path}/replays/{uuid4()}/cancel")).status_code == 404
     assert (await client.get(f"{path}/replays/nonsense")).status_code == 404
     assert (await client.post(f"/webhooks/{uuid7()}/replay", json=body)).status_code == 404
     assert (await client.get(f"/webhooks/{uuid7()}/replays")).status_code == 404
