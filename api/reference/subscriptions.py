@@ -92,7 +92,7 @@ REGISTER = Operation(
                 "description": "Placements into the billing system",
                 "metadata": {"team": "billing"},
                 "headers": {"X-Api-Key": "***"},
-                "filter": '($."country" == "DE" && $."score" > 0.5)',
+                "filter": '$.country == "DE" && $.score > 0.5',
                 "rate_limit": 20.0,
                 "ordered": True,
                 "timeout": 5.0,
