@@ -46,7 +46,7 @@ class SubscriptionStore(Protocol):
     async def change(
         self, org_id: UUID, subscription_id: UUID, change: Change, *, revision: int | None
     ) -> Subscription | None:
-        """Change what is given; raises `daemon.store.subscriptions.ChangedMeanwhile` for another `revision`."""
+        """Change what is given; raises `daemon.store.subscriptions.ChangedMeanwhile` at another revision."""
 
     async def remove(self, org_id: UUID, subscription_id: UUID) -> bool:
         """Delete the subscription, what it is owed and its history; tell whether there was one."""

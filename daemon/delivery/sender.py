@@ -174,7 +174,7 @@ def compose(
 
 
 def timeout_of(target: Target, rules: Rules) -> float:
-    """Return the seconds that one attempt may take: the subscription's, but no more than a lease is made for."""
+    """Return the seconds that one attempt may take: never more than a lease is made for."""
     return rules.timeout if target.timeout is None else min(rules.timeout, target.timeout)
 
 

@@ -1,6 +1,5 @@
 """Replays over the API: what may be asked for, and by whom."""
 
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any

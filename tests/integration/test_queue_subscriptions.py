@@ -227,7 +227,8 @@ async def change(session: Session, org: UUID, subscription: UUID, **given: Any) 
 
 
 async def counters(session: Session) -> dict[str, int]:
-    return dict(await session.fetch("select name, in_flight from hookd.host"))
+    found = await session.fetch("select name, in_flight from hookd.host")
+    return {row["name"]: row["in_flight"] for row in found}
 
 
 class TestChange:
@@ -238,7 +239,8 @@ class TestChange:
         assert await change(session, org, mine, host="new:443") == "changed"
         held = await claim_any(session)
         assert len(held) == 1, "a new host is tried with one request"
-        names = dict(await session.fetch("select id, name from hookd.host"))
+        hosts = await session.fetch("select id, name from hookd.host")
+        names = {row["id"]: row["name"] for row in hosts}
         assert {names[one.host_id] for one in held} == {"new:443"}
         await record(session, [result(held[0])])
         assert len(await claim_any(session)) == 2
@@ -369,14 +371,15 @@ class TestRemove:
 
 class TestRotate:
     async def rotate(self, session: Session, org: UUID, mine: UUID, hours: int = 24) -> Sequence[Any]:
-        row: Sequence[Any] = await session.fetchrow(
+        row = await session.fetchrow(
             "select outcome, until from hookd.rotate($1, $2, $3, $4, 3)",
             org,
             mine,
             b"new",
             timedelta(hours=hours),
         )
-        return row
+        assert row is not None
+        return tuple(row)
 
     async def valid(self, session: Session) -> int:
         count: int = await session.fetchval(
