@@ -8,10 +8,11 @@ sets of values set against each other.
 import re
 
 LONGEST = 1000
-MOST_CONDITIONS = 20
+MOST_CONDITIONS = 10
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _WILDCARD = re.compile(r"\[[^\]]*(?:\*|to)[^\]]*\]|\.\*")
+_SUBSCRIPT = re.compile(r"\[[^\]]*\]")
 _METHOD = re.compile(r"\.(\w+)\(")
 _METHODS = frozenset({"size", "type", "abs", "floor", "ceiling", "double"})
 _CONDITION = re.compile(r"&&|\|\|")
@@ -30,13 +31,16 @@ def refusal(normal: str) -> str | None:
         return "uses a variable, of which there are none; write the value"
     if unknown := [name for name in _METHOD.findall(bare) if name not in _METHODS]:
         return f"uses .{unknown[0]}(), which is not offered; there are {', '.join(sorted(_METHODS))}"
+    if any("," in subscript for subscript in _SUBSCRIPT.findall(bare)):
+        return "lists several subscripts, which multiply at each level; use one"
     inner = _inner_filters(bare)
     if any("?" in one or "$" in one for one in inner):
         return "has a condition in ?(…) that looks at $ or holds another ?(…); use @ there, and one level"
-    conditions = _CONDITION.split(bare)
-    if len(conditions) > MOST_CONDITIONS:
+    if len(_CONDITION.findall(bare)) >= MOST_CONDITIONS:
         return f"has more than {MOST_CONDITIONS} conditions; use fewer"
-    if any(len(_WILDCARD.findall(one)) > 1 for one in conditions):
+    for one in inner:  # what is joined in there is still one condition out here
+        bare = bare.replace(one, _CONDITION.sub(" ", one))
+    if any(len(_WILDCARD.findall(one)) > 1 for one in _CONDITION.split(bare)):
         return "has two wildcards in one condition, which pairs up all their values; use one"
     return None
 

@@ -23,7 +23,7 @@ GATHER = 0.002
 LONGEST_WAIT = 5.0
 """Seconds after which it looks by itself; the pulse and hints wake it before."""
 OUTAGE_PAUSE = 0.5
-FAULT_PAUSE = 5.0
+FAULT_PAUSE = 0.2
 
 
 async def serve_router(
@@ -71,7 +71,7 @@ async def serve_router(
             await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
             continue
         except PostgresError:
-            logger.exception("routing failed and goes on after a pause; report this")
+            logger.exception("routing failed; the other shards of the inbox go on")
             await trio.sleep(FAULT_PAUSE)
             continue
         if count:

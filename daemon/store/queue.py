@@ -3,17 +3,25 @@
 The rules live in `sql/functions/`; here each is one unit of work, so that each costs one hop to asyncio.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from daemon.store.database import Connection, Database
+from asyncpg import PostgresError, Record, SerializationError
+
+from daemon.store.database import FAILURES, Connection, Database
+
+logger = logging.getLogger("hookd.store")
 
 ROUTE_EVENTS = 500
 """Events looked at in one routing transaction."""
 ROUTE_DELIVERIES = 1000
 """Deliveries made in one routing transaction: a wider fan-out goes in slices."""
+DEFER = timedelta(seconds=5)
+"""How long a shard waits that could not be routed."""
 ROUTE_SHARDS = 8
 """Shards in one hop, so that few events in many shards are not one hop each."""
 REPAIR_HOSTS = 200
@@ -154,23 +162,35 @@ async def route(database: Database, canonicalise: Canonicalise, routed: Callable
     open_shard, route_shard = database.sql("open_shard"), database.sql("route")
 
     async def route_one(connection: Connection) -> int | None:
-        async with connection.transaction(isolation="read_committed"):
-            rows = await connection.fetch(open_shard, ROUTE_EVENTS)
-            if not rows:
-                return None
-            raw = [row for row in rows if row["event_id"] is not None]
-            ready = [canonicalise(row["event_id"], row["type"], row["data"]) for row in raw]
-            routed: int = await connection.fetchval(
-                route_shard,
-                rows[0]["shard"],
-                ROUTE_EVENTS,
-                ROUTE_DELIVERIES,
-                [row["event_id"] for row in raw],
-                [row["org_id"] for row in raw],
-                [body for body, _ in ready],
-                [problem for _, problem in ready],
-            )
-            return routed
+        shard: int | None = None
+        try:
+            async with connection.transaction(isolation="read_committed"):
+                rows = await connection.fetch(open_shard, ROUTE_EVENTS)
+                if not rows:
+                    return None
+                shard = rows[0]["shard"]
+                return await route_rows(connection, rows)
+        except (PostgresError, TimeoutError) as error:
+            if shard is not None and not isinstance(error, SerializationError):
+                logger.error("a shard of the inbox cannot be routed and waits; report this: %r", error)
+                with suppress(*FAILURES, TimeoutError):
+                    await connection.execute(database.sql("defer_shard"), shard, DEFER)
+            raise
+
+    async def route_rows(connection: Connection, rows: Sequence[Record]) -> int:
+        raw = [row for row in rows if row["event_id"] is not None]
+        ready = [canonicalise(row["event_id"], row["type"], row["data"]) for row in raw]
+        count: int = await connection.fetchval(
+            route_shard,
+            rows[0]["shard"],
+            ROUTE_EVENTS,
+            ROUTE_DELIVERIES,
+            [row["event_id"] for row in raw],
+            [row["org_id"] for row in raw],
+            [body for body, _ in ready],
+            [problem for _, problem in ready],
+        )
+        return count
 
     async def unit(connection: Connection) -> int:
         total = 0

@@ -5,8 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import RFC_4122, UUID, uuid4
 
+import asyncpg
 import pytest
 
+from daemon.store import queue
+from daemon.store.database import Database
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     advance,
@@ -202,6 +205,52 @@ class TestFilter:
         assert await route_all(session, budget=2) >= 4
         owed = await session.fetch("select subscription_id, count(*) from hookd.delivery group by 1")
         assert [row[1] for row in owed] == [1] * 9
+
+    async def test_an_integer_that_jsonb_cannot_hold_passes_no_filter_and_stops_nobody(
+        self, session: Session
+    ) -> None:
+        org = uuid4()
+        await register(session, org, filter="$.x == 1")
+        open_one = await register(session, org)
+        await publish_body(session, org, '{"x":' + "1" * 140_000 + "}")
+        await route_all(session)
+        owed = await session.fetch("select subscription_id from hookd.delivery")
+        assert [row[0] for row in owed] == [open_one]
+
+    async def test_large_events_meet_few_filters_at_once(self, session: Session) -> None:
+        org = uuid4()
+        for _ in range(6):
+            await register(session, org, filter='exists($.a ? (@ starts with "x"))')
+        await publish_body(session, org, '{"a":"' + "x" * 500_000 + '"}')
+        assert await route_all(session) >= 6
+        assert await session.fetchval("select count(*) from hookd.delivery") == 6
+
+    async def test_a_shard_that_cannot_be_routed_does_not_stop_the_others(
+        self, connect: Connect, session: Session, database: Database
+    ) -> None:
+        shard = "select uuid_hash($1) & 31"
+        bad = good = uuid4()
+        while await session.fetchval(shard, good) == await session.fetchval(shard, bad):
+            good = uuid4()
+        await register(session, bad, filter="$.x == 1")
+        await register(session, good)
+        await publish_body(session, bad, '{"x":1}')
+        await publish_ready(session, good)
+        await session.execute(
+            "update hookd.inbox_shard set served_at = now() where shard <> uuid_hash($1) & 31", bad
+        )
+        await session.execute(
+            "create or replace function hookd.matches(p_data jsonb, p_filter jsonpath) returns boolean"
+            " language plpgsql as $$ begin raise exception 'not today'; end $$"
+        )
+        with pytest.raises(asyncpg.RaiseError):
+            await route_once(database)
+        assert await route_once(database) == 1
+        assert await session.fetchval("select count(*) from hookd.delivery") == 1
+
+
+async def route_once(database: Database) -> int:
+    return await queue.route(database, lambda *_: (None, "no"), lambda count: None)
 
 
 async def change(session: Session, org: UUID, subscription: UUID, **given: Any) -> str:

@@ -39,7 +39,10 @@ def test_a_filter_of_bounded_cost_is_allowed(normal: str) -> None:
         ('strict exists ($."a"[*]?($."b"[*] == @))', "looks at $"),
         ('strict exists ($."a"[*]?(@."x" == 1 && $."b"[*] == 2))', "looks at $"),
         ('strict exists ($."a"[*]?(exists (@."b"?(@ == 1))))', "holds another"),
-        ("strict (" + " && ".join(['$."a" == 1'] * 21) + ")", "more than 20"),
+        ("strict (" + " && ".join(['$."a" == 1'] * 11) + ")", "more than 10"),
+        ("strict ($" + "[0,0]" * 40 + " == 1)", "several subscripts"),
+        ('strict ($."a"[*]?(1 == 1 || 1 == 1) == $."b"[*])', "two wildcards"),
+        ('strict ($."a"[*]?(@[*] == 1 || @ == 2) == 3)', "two wildcards"),
     ],
 )
 def test_a_filter_that_could_take_for_ever_is_refused_with_the_reason(normal: str, word: str) -> None:

@@ -5,6 +5,14 @@ create or replace function hookd.patterns(p_type text) returns text[] language s
         from generate_series(1, cardinality(string_to_array(p_type, '.')) - 1) n), '{}')
 $$;
 
+-- The data in a canonical body, for filters to look at; null where jsonb cannot hold it (an integer of 131,073 digits).
+create or replace function hookd.data_of(p_body text) returns jsonb language plpgsql immutable parallel safe as $$
+begin
+    return p_body::jsonb -> 'data';
+exception when data_exception or program_limit_exceeded then
+    return null;
+end $$;
+
 -- Whether an event's data passes a subscription's filter. What cannot be told (a key that is missing) does not pass.
 create or replace function hookd.matches(p_data jsonb, p_filter jsonpath) returns boolean
 language sql immutable parallel safe as $$ select coalesce(jsonb_path_match(p_data, p_filter, silent => true), false) $$;
@@ -14,7 +22,7 @@ create or replace function hookd.filter_path(p_filter text) returns jsonpath
 language sql immutable parallel safe as $$ select ('strict ' || p_filter)::jsonpath $$;
 
 create or replace function hookd.matches(p_body text, p_filter text) returns boolean
-language sql immutable parallel safe as $$ select hookd.matches(p_body::jsonb -> 'data', hookd.filter_path(p_filter)) $$;
+language sql immutable parallel safe as $$ select hookd.matches(hookd.data_of(p_body), hookd.filter_path(p_filter)) $$;
 
 -- Where to begin reading a shard. A floor beyond all that runs comes from another cluster (dump and restore), and says
 -- nothing here.
@@ -43,6 +51,8 @@ begin
         select from hookd.inbox i
         where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
         offset 0) -- looked up shard by shard: as a join it would read the whole inbox
+        -- deferred; a clock that was set back must not make that last
+        and (s.served_at <= hookd.clock() or s.served_at > hookd.clock() + interval '1 minute')
     order by s.served_at limit 1 for no key update skip locked;
     if not found then
         return;
@@ -120,15 +130,21 @@ begin
                 order by i.subscription_id limit p_budget + 1) s) w),
     taken as materialized ( -- as many events as fit, or a slice of the first
         select t.*, case when t.filtered and t.problem is null then ( -- read once, however many filters look at it
-            select v.body::jsonb -> 'data' from hookd.event v where v.org_id = t.org_id and v.id = t.event_id) end as data
+            select hookd.data_of(v.body) from hookd.event v where v.org_id = t.org_id and v.id = t.event_id) end as data
         from (
-            select e.*, kind.subs, kind.filters, kind.filtered, sum(cardinality(kind.subs)) over (order by e.n) as so_far
+            select e.*, kind.subs, kind.filters, kind.filtered, x.width,
+                sum(cardinality(kind.subs)::float8 * p_budget / x.width) over (order by e.n) as so_far
             from e join kind on kind.org_id = e.org_id and kind.type = e.type
-                and kind.routed_to is not distinct from e.routed_to) t
+                and kind.routed_to is not distinct from e.routed_to
+            -- how many subscriptions one slice serves: filters cost by the size of what they look at
+            cross join lateral (
+                select case when kind.filtered then greatest(1, least(p_budget, p_budget * 1024.0 / greatest(1, (
+                    select octet_length(v.body) from hookd.event v where v.org_id = e.org_id and v.id = e.event_id))))::integer
+                    else p_budget end as width offset 0) x) t
         where t.so_far <= p_budget or t.n = 1),
     wanted as materialized (
         select t.n, t.event_id, t.type, t.problem, t.due, w.id
-        from taken t cross join lateral unnest(t.subs[1:p_budget], t.filters[1:p_budget]) w(id, filter)
+        from taken t cross join lateral unnest(t.subs[1:t.width], t.filters[1:t.width]) w(id, filter)
         where w.filter is null or t.problem is not null or hookd.matches(t.data, w.filter)),
     owed as (
         insert into hookd.delivery (id, subscription_id, event_id, due)
@@ -138,7 +154,7 @@ begin
     into v_subs, v_early, v_events, v_places, v_last, v_later, v_never, v_lost, v_types
     from (select array_agg(id) as subs, array_agg(due) as dues from lanes) o,
         (select array_agg(event_id order by n) as events, array_agg(place order by n) as places,
-             (array_agg(subs[p_budget] order by n) filter (where cardinality(subs) > p_budget))[1] as last from taken) x,
+             (array_agg(subs[width] order by n) filter (where cardinality(subs) > width))[1] as last from taken) x,
         (select array_agg(e.place) as places from e
          where e.event_id = any (p_ids) and e.problem is null and e.n > (select max(taken.n) from taken)) y,
         (select array_agg(id) as subs, array_agg(event_id) as events, array_agg(type) as types
@@ -188,3 +204,8 @@ begin
     where s.shard = p_shard;
     return coalesce(cardinality(v_events), 0);
 end $$;
+
+-- A shard that could not be routed waits a while, so that it does not keep the others from their turn.
+create or replace function hookd.defer_shard(p_shard smallint, p_time interval) returns void language sql volatile as $$
+    update hookd.inbox_shard s set served_at = hookd.clock() + p_time where s.shard = p_shard
+$$;

@@ -4,6 +4,9 @@ select * from hookd.open_shard($1)
 -- name: route
 select hookd.route($1, $2, $3, $4, $5, $6, $7)
 
+-- name: defer_shard
+select hookd.defer_shard($1, $2)
+
 -- name: pulse
 select inbox, due from hookd.pulse()
 
