@@ -3,7 +3,7 @@
 # make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes)
 # make check  format, lint, types, imports, README, units
 # make contract  Schemathesis and a generated client against a whole hookd, over its OpenAPI document (some minutes)
-# make bench  the benchmarks
+# make bench  all benchmarks (ARGS=drain, or "drain --runs 3": one)
 # make lock   requirements.lock anew, from pyproject.toml, and requirements-contract.lock
 # make clean  remove what these made
 #
@@ -43,7 +43,7 @@ check: setup
 	$(BIN)/python -m tools.check_plpgsql
 
 bench: setup
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench $(or $(ARGS),all)
 
 lock:
 	@tools/lock.sh

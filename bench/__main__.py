@@ -1,27 +1,54 @@
-"""Run one benchmark by name, or all.
+"""List the benchmarks, or run some.
 
-python -m bench                    all, one after another
-python -m bench held_xmin --wrote  one, with its own options (--help)
+python -m bench                      list them
+python -m bench drain --runs 3       one, with its own options (--help)
+python -m bench drain drain_tls      several, with their defaults
+python -m bench all                  all, one after another
 """
 
-import runpy
+import ast
+import subprocess
 import sys
+from pathlib import Path
 
-ALL = ("queue_drain", "held_xmin")
+from bench.figures import table
+from bench.processes import ROOT
+
+ALL = ("drain", "drain_payloads", "drain_tls", "profile", "queue_drain", "held_xmin")
+AFTERWARDS = ("chart",)
+"""What `all` runs at the end."""
 
 
-def main() -> int:
-    """Run what the arguments name; return the exit status."""
-    names = sys.argv[1:2] or ALL
-    for name in names:
-        if name not in ALL:
-            print(f"bench: there is no {name!r}: choose one of {', '.join(ALL)}", file=sys.stderr)
+def main(arguments: list[str]) -> int:
+    """Run what the arguments name; return the exit status, the first that is not 0."""
+    if not arguments:
+        print(table(["benchmark", ""], [[name, title(name)] for name in (*ALL, *AFTERWARDS)]))
+        print("\npython -m bench NAME [--help] runs one, python -m bench all (make bench) all")
+        return 0
+    named = [word for word in arguments if not word.startswith("-")]
+    if arguments == ["all"]:
+        chosen: list[list[str]] = [[name] for name in (*ALL, *AFTERWARDS)]
+    elif len(named) == len(arguments):
+        chosen = [[name] for name in arguments]
+    else:
+        chosen = [arguments]
+    for name, *_ in chosen:
+        if name not in (*ALL, *AFTERWARDS):
+            print(f"bench: there is no {name!r}: `python -m bench` lists those there are", file=sys.stderr)
             return 2
-        sys.argv = [f"bench.{name}", *sys.argv[2:]]
+    status = 0
+    for name, *options in chosen:
         print(f"== {name}", flush=True)
-        runpy.run_module(f"bench.{name}", run_name="__main__")
-    return 0
+        done = subprocess.run([sys.executable, "-m", f"bench.{name}", *options], cwd=ROOT, check=False)
+        status = status or done.returncode
+    return status
+
+
+def title(name: str) -> str:
+    """Return the first line of a benchmark's description."""
+    source = (Path(__file__).parent / f"{name}.py").read_text()
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -13,6 +13,7 @@ from bench.report import CannotRun, Report
 
 RESULTS = ROOT / "bench" / "results"
 FAILED = 1
+HOSTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,11 @@ class Options:
     database: str
     receiver: str
     out: Path
+
+    @property
+    def hosts(self) -> int:
+        """How many hosts: 100, fewer only where there are but a few deliveries for each."""
+        return min(HOSTS, max(1, self.size // 10))
 
 
 Measure = Callable[[Options, Path, Report], None]
@@ -59,7 +65,9 @@ def _options(name: str, doc: str, size: int, runs: int) -> Options:
     )
     parser.add_argument("--runs", type=_positive, default=runs, help=f"runs of each (default: {runs})")
     parser.add_argument("--size", type=_positive, default=size, help=f"deliveries in one (default: {size})")
-    parser.add_argument("--database", metavar="URL", default="", help="a Postgres instead of the embedded one")
+    parser.add_argument(
+        "--database", metavar="URL", default="", help="a Postgres instead of the embedded one"
+    )
     parser.add_argument("--receiver", choices=CHOICES, default="auto", help="auto: nginx where installed")
     parser.add_argument("--out", metavar="DIR", type=Path, default=RESULTS, help="where the JSON file goes")
     return Options(**vars(parser.parse_args()))

@@ -1,9 +1,9 @@
 """Draining a backlog of small events to 100 hosts, against stock httpx and the floor.
 
 Deliveries of 450 bytes are due, one lane on each host, all unproven; the daemon is started on them as
-shipped, with hosts that may be sent all. Beside it, in turn: with other concurrencies; from the inbox, routing
-included; with stock httpx in place of its own transport; stock httpx without a database (64 at once); and the
-floor: httptools on Trio without a database (64 at once). What is slow gets a part of the work.
+shipped, with hosts that may be sent all. Beside it, in turn: with other concurrencies; from the inbox, with
+the routing; with stock httpx in place of its own transport; stock httpx without a database (64 at once); and
+the floor: httptools on Trio without a database (64 at once). What is slow gets a part of the work.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,6 @@ from bench.postgres import server
 from bench.receivers import receiving
 from bench.report import Report, Subject
 
-HOSTS = 100
 BYTES = 450
 SLOW, SLOWEST = 10, 20
 """The daemon through httpx gets a tenth of the deliveries, httpx alone a twentieth."""
@@ -33,10 +32,10 @@ FLOOR = "floor"
 def measure(options: Options, place: Path, report: Report) -> None:
     """Fill, drain, compare."""
     size, state = options.size, place / "state"
-    slow, slowest = max(HOSTS, size // SLOW), max(HOSTS, size // SLOWEST)
-    report.parameters |= {"hosts": HOSTS, "bytes": BYTES, "through_httpx": slow, "httpx": slowest}
+    slow, slowest = max(options.hosts, size // SLOW), max(options.hosts, size // SLOWEST)
+    report.parameters |= {"hosts": options.hosts, "bytes": BYTES, "through_httpx": slow, "httpx": slowest}
     with (
-        receiving(place / "receiver", hosts=HOSTS, choice=options.receiver) as receiver,
+        receiving(place / "receiver", hosts=options.hosts, choice=options.receiver) as receiver,
         server(place / "postgres", options.database) as postgres,
     ):
         report.versions |= {"postgres": postgres.title, "receiver": receiver.title}
@@ -68,9 +67,7 @@ def measure(options: Options, place: Path, report: Report) -> None:
             }
             report.interleave(options.runs, subjects, say)
     faster = max(HTTPX, HTTPX_ONE, key=lambda name: report.ratio("rate_per_s", name, OURS))
-    report.claim(
-        f"rate, times that of {faster}", report.ratio("rate_per_s", OURS, faster), must=10, aim=16
-    )
+    report.claim(f"rate, times that of {faster}", report.ratio("rate_per_s", OURS, faster), must=10, aim=16)
     report.claim("rate, part of the floor's", report.ratio("rate_per_s", OURS, FLOOR), must=0.2, aim=0.3)
     report.claim(
         "rate, times that of hookd through httpx", report.ratio("rate_per_s", OURS, THROUGH), must=8, aim=12

@@ -9,15 +9,13 @@ from bench.postgres import server
 from bench.receivers import receiving
 from bench.report import Report
 
-HOSTS = 100
-
 
 def measure(options: Options, place: Path, report: Report) -> None:
     """Fill two databases and drain them in turn."""
     size, state = options.size, place / "state"
-    report.parameters |= {"hosts": HOSTS}
+    report.parameters |= {"hosts": options.hosts}
     with (
-        receiving(place / "receiver", hosts=HOSTS, choice=options.receiver) as receiver,
+        receiving(place / "receiver", hosts=options.hosts, choice=options.receiver) as receiver,
         server(place / "postgres", options.database) as postgres,
     ):
         report.versions |= {"postgres": postgres.title, "receiver": receiver.title}

@@ -9,16 +9,14 @@ from bench.postgres import server
 from bench.receivers import receiving
 from bench.report import Report
 
-HOSTS = 100
-
 
 def measure(options: Options, place: Path, report: Report) -> None:
     """Fill two databases, one for each receiver, and drain them in turn."""
     size, state = options.size, place / "state"
-    report.parameters |= {"hosts": HOSTS}
+    report.parameters |= {"hosts": options.hosts}
     with (
-        receiving(place / "plain", hosts=HOSTS, choice=options.receiver) as plain,
-        receiving(place / "tls", hosts=HOSTS, tls=True, choice=options.receiver) as tls,
+        receiving(place / "plain", hosts=options.hosts, choice=options.receiver) as plain,
+        receiving(place / "tls", hosts=options.hosts, tls=True, choice=options.receiver) as tls,
         server(place / "postgres", options.database) as postgres,
     ):
         report.versions |= {"postgres": postgres.title, "receiver": plain.title}

@@ -1,4 +1,4 @@
-"""One drain: a copy of a backlog, a daemon that is started on it, and what it took until all was delivered."""
+"""One drain: a copy of a backlog, a daemon started on it, and what it took until all was delivered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ from bench.report import CannotRun
 
 PATIENCE = 60.0
 _LEFT = "select (select count(*) from hookd.delivery) + (select count(*) from hookd.inbox)"
-_ENDED = "select count(*) filter (where succeeded) as good, count(*) filter (where not succeeded) as bad from hookd.attempt"
+_ENDED = """
+select count(*) filter (where succeeded) as good, count(*) filter (where not succeeded) as bad
+from hookd.attempt
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def drain(
     receiver = lab.receiver
     given = {**receiver.settings, **(settings or {})}
     with lab.server.database(template) as url, connected(url) as sql:
-        before, postgres_before = receiver.count(), lab.server.cpu()
+        (connections, before), postgres_before = receiver.counts(), lab.server.cpu()
         with hookd(lab.state, url, given, program) as daemon:
             started, began = daemon.cpu(), daemon.ready_at
             wait_until(
@@ -50,6 +53,7 @@ def drain(
                 lambda: -_left(sql), 0, period=0.005, patience=PATIENCE, what="recording the last results"
             )
             cpu, postgres_after, peak = daemon.cpu() - started, lab.server.cpu(), daemon.peak_mib()
+            connections = receiver.counts()[0] - connections
         row = sql.rows(_ENDED)[0]
     if row["good"] != deliveries:
         raise CannotRun(
@@ -59,6 +63,7 @@ def drain(
         "rate_per_s": deliveries / (ended - began),
         "cpu_us": cpu / deliveries * 1e6,
         "peak_mib": peak,
+        "connections": float(connections),
         "failed_attempts": float(row["bad"]),
     }
     if postgres_before is not None and postgres_after is not None:

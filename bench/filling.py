@@ -40,7 +40,9 @@ def small(size: int = 450) -> Data:
 
 def real() -> Data:
     """Return the payloads that GitHub sent, in turn."""
-    payloads: list[JSON] = [parse(json.dumps(json.loads(line)["data"])) for line in PAYLOADS.open()]
+    payloads: list[JSON] = [
+        parse(json.dumps(json.loads(line)["data"]), max_depth=64) for line in PAYLOADS.open()
+    ]
 
     def data(number: int) -> JSON:
         return payloads[number % len(payloads)]
@@ -85,9 +87,7 @@ def publish_ready(sql: Sql, orgs: Sequence[UUID], events: int, data: Data) -> No
     for start in range(0, events, BATCH):
         count = min(BATCH, events - start)
         ids = [uuid7() for _ in range(count)]
-        bodies = [
-            event_body(one, EVENT_TYPE, uuid7_time(one), data(start + n)) for n, one in enumerate(ids)
-        ]
+        bodies = [event_body(one, EVENT_TYPE, uuid7_time(one), data(start + n)) for n, one in enumerate(ids)]
         nothing: list[None] = [None] * count
         types = [EVENT_TYPE] * count
         sql.value(statement, ids, list(islice(turn, count)), types, bodies, nothing, nothing)

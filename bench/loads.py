@@ -1,4 +1,4 @@
-"""Requests without a database, to compare with: the floor, and httpx as it comes. Each in a process of its own.
+"""Requests without a database, to compare with: the floor, and httpx as it comes; each in its own process.
 
     echo '{"urls": […], "requests": 10000, "body_bytes": 450}' | python -m bench.loads floor|httpx
 
@@ -72,7 +72,9 @@ async def floor(urls: Sequence[str], requests: int, body_bytes: int) -> None:
     async def work(url: str) -> None:
         parts = urlsplit(url)
         fields = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-        head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{fields}Content-Length: {body_bytes}\r\n"
+        head = (
+            f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{fields}Content-Length: {body_bytes}\r\n"
+        )
         request = head.encode() + b"\r\n" + b"x" * body_bytes
         stream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 80)
         answers = _Answers()

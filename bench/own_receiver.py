@@ -2,7 +2,8 @@
 
     python -m bench.own_receiver PORT CONTROL KEY_FILE ADDRESS…
 
-CONTROL is a port of 127.0.0.1 on which the number of requests so far is told; KEY_FILE "" means no TLS.
+CONTROL is a port of 127.0.0.1 on which is told how many connections and requests have come. KEY_FILE ""
+means no TLS.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 class Receiving(asyncio.Protocol):
     """One connection."""
 
+    accepted = 0
     served = 0
 
     def __init__(self) -> None:
@@ -25,6 +27,7 @@ class Receiving(asyncio.Protocol):
         """Keep where to answer."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        Receiving.accepted += 1
 
     def data_received(self, data: bytes) -> None:
         """Answer each request that has come whole."""
@@ -52,8 +55,8 @@ class Receiving(asyncio.Protocol):
 
 
 async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Tell how many requests have come."""
-    text = str(Receiving.served)
+    """Tell how many connections and requests have come."""
+    text = f"{Receiving.accepted} {Receiving.served}"
     writer.write(f"HTTP/1.0 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
     await writer.drain()
     writer.close()

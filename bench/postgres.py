@@ -68,7 +68,7 @@ def connected(url: str) -> Iterator[Sql]:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server on which databases can be made. `postmaster`: its first process, if that is on this machine."""
+    """A server on which databases can be made. `postmaster`: its first process, if it is on this machine."""
 
     url: str
     version: str
@@ -100,7 +100,7 @@ class Server:
 
 @contextmanager
 def server(directory: Path, url: str = "") -> Iterator[Server]:
-    """Give the server at `url`, else the embedded one, in `directory`, with the settings that it ships with."""
+    """Give the server at `url`, else the embedded one, in `directory`, with the settings it ships with."""
     if url:
         yield _described(url, is_embedded=False)
         return

@@ -51,7 +51,9 @@ def peak_memory(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def spawn(command: list[str], log: Path, *, environ: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+def spawn(
+    command: list[str], log: Path, *, environ: Mapping[str, str] | None = None
+) -> "subprocess.Popen[str]":
     """Start a process whose standard output is read by us and whose standard error goes to `log`."""
     with log.open("ab") as file:
         return subprocess.Popen(

@@ -34,8 +34,8 @@ class Receiver:
     control: int
     _asked: int = 0
 
-    def count(self) -> int:
-        """Return how many requests have come since the start."""
+    def counts(self) -> tuple[int, int]:
+        """Return how many connections were accepted and how many requests have come since the start."""
         connection = HTTPConnection("127.0.0.1", self.control, timeout=10)
         try:
             connection.request("GET", "/")
@@ -43,9 +43,15 @@ class Receiver:
         finally:
             connection.close()
         if not text.startswith("Active"):
-            return int(text)
+            accepted, requests = (int(word) for word in text.split())
+            return accepted, requests
         self._asked += 1  # nginx counts these, too
-        return int(text.splitlines()[2].split()[2]) - self._asked
+        words = text.splitlines()[2].split()
+        return int(words[0]) - self._asked, int(words[2]) - self._asked
+
+    def count(self) -> int:
+        """Return how many requests have come since the start."""
+        return self.counts()[1]
 
     @property
     def settings(self) -> dict[str, object]:
@@ -55,7 +61,7 @@ class Receiver:
 
 @contextmanager
 def receiving(directory: Path, *, hosts: int, tls: bool = False, choice: str = "auto") -> Iterator[Receiver]:
-    """Run a receiver that answers 200 at once. Error: `CannotRun`, also where nginx is asked for and missing."""
+    """Run a receiver that answers 200 at once. Error: `CannotRun`, also if nginx is asked for and missing."""
     directory.mkdir(parents=True)
     if hosts > 60_000:
         raise CannotRun(f"{hosts} hosts are more than a receiver has addresses: take fewer")
@@ -112,7 +118,9 @@ def _nginx_version(program: str) -> str:
 def _nginx_file(directory: Path, addresses: list[str], port: int, control: int, key_file: str) -> Path:
     """Write nginx's configuration: kept connections, no logs, nothing read from a disk."""
     tls = f"ssl_certificate {key_file}; ssl_certificate_key {key_file}; ssl_session_cache shared:tls:10m;"
-    listen = "\n".join(f"    listen {one}:{port}{' ssl' if key_file else ''} backlog=1024;" for one in addresses)
+    listen = "\n".join(
+        f"    listen {one}:{port}{' ssl' if key_file else ''} backlog=1024;" for one in addresses
+    )
     path = directory / "nginx.conf"
     path.write_text(
         f"""

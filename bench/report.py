@@ -61,6 +61,10 @@ class Report:
         """Return the median ratio of a figure of the one subject to that of the other."""
         return ratio(figure, self.subjects[of], self.subjects[to])
 
+    def median(self, subject: str, figure: str) -> float:
+        """Return the median of a figure of a subject."""
+        return medians(self.subjects[subject])[figure]
+
     def claim(self, what: str, value: float, *, must: float, aim: float, most: bool = False) -> None:
         """Note a figure that was to be reached."""
         self.claims.append(Claim(what, value, must, aim, most))
@@ -71,7 +75,12 @@ class Report:
         if self.claims:
             sign = {False: "≥", True: "≤"}
             rows = [
-                [c.what, number(c.value), *(f"{sign[c.most]} {number(v)}" for v in (c.must, c.aim)), c.verdict]
+                [
+                    c.what,
+                    number(c.value),
+                    *(f"{sign[c.most]} {number(v)}" for v in (c.must, c.aim)),
+                    c.verdict,
+                ]
                 for c in self.claims
             ]
             parts.append(table(["figure", "measured", "must", "aim", "reached"], rows))

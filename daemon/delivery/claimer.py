@@ -81,6 +81,7 @@ class Senders:
             task_status.started()
 
     async def _run(self) -> None:
+        self.freed.ring()
         async for claimed, probe in self._take:
             try:
                 result = await self._sender.send(claimed)

@@ -1,5 +1,6 @@
 """The tree of tasks: who owns whom, the order in which they start, and the order in which they stop."""
 
+import gc
 import logging
 import os
 import signal
@@ -227,6 +228,7 @@ async def _run(
         root.start_soon(_serve_pool, parts, pool)
         root.start_soon(_serve_queue, parts)
         await root.start(_deliver, parts, work, pool)
+        collect_seldom()
         notify(READY, f"STATUS=serving on {', '.join(addresses)}")
         ready(Running(addresses))
         await stop.wait()
@@ -249,6 +251,16 @@ async def _serve(
 ) -> None:
     limits = parts.server_limits()
     await serve_api(app, listeners=listeners, limits=limits, shutdown=parts.stopping, task_status=task_status)
+
+
+def collect_seldom() -> None:
+    """Let the garbage collector leave alone what lives as long as the process, and look at the rest seldom.
+
+    A delivery makes hundreds of objects and no cycles: the usual thresholds cost a tenth of the rate.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
 
 
 async def _serve_pool(parts: Parts, scope: trio.CancelScope) -> None:

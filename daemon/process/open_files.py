@@ -8,6 +8,9 @@ from daemon.config.model import Config
 logger = logging.getLogger("hookd")
 
 _BESIDES = 100
+_FEWEST_IDLE = 256
+# For each request under way: one that is closed before its host's next turn was of no use.
+_IDLE_EACH = 8
 
 
 def raise_open_files(config: Config) -> None:
@@ -32,5 +35,14 @@ def open_files_needed(config: Config) -> int:
     """Return how many the API's connections and those that are on their way out, the requests under way and
     those kept for reuse, and the database's may come to.
     """
-    receivers = 2 * max(256, config.delivery.concurrency)
+    receivers = config.delivery.concurrency + _FEWEST_IDLE
     return 3 * config.api.max_connections + receivers + config.database.pool_size + _BESIDES
+
+
+def idle_connections(config: Config) -> int:
+    """Return how many idle connections to receivers may be kept, as far as the limit allows."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _IDLE_EACH * config.delivery.concurrency
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(_FEWEST_IDLE, min(wanted, soft - open_files_needed(config)))

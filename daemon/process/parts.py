@@ -33,6 +33,7 @@ from daemon.egress.pool import Pool
 from daemon.egress.url import Url, UrlRefused, parse_url
 from daemon.metrics import Metrics
 from daemon.process.issuer import key_set_fetch
+from daemon.process.open_files import idle_connections
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.version import VERSION
 from daemon.schemas import SchemaError, load_schemas
@@ -78,7 +79,7 @@ class Parts:
             self.schemas = load_schemas(config.events.schemas)
         except SchemaError as error:
             raise StartError(str(error)) from error
-        self.pool = Pool(max_idle=max(256, config.delivery.concurrency))
+        self.pool = Pool(max_idle=idle_connections(config))
         try:
             exchange = make_exchange(
                 pool=self.pool,

@@ -94,6 +94,15 @@ class HostLimits(Protocol):
     def in_flight(self) -> int: ...
 
 
+UNREADABLE = (
+    asyncpg.DataError,
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.PostgresSyntaxError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.StatementTooComplexError,
+    asyncpg.UndefinedObjectError,
+)
+"""What Postgres raises for a text that is no filter."""
 MOST_SECRETS = 5
 """Secrets of one subscription that sign at once: each makes a signature in every request."""
 
@@ -226,7 +235,7 @@ class Subscriptions:
         """Return a filter as Postgres understands it, in its one way to write it. Error: `BadFilter`."""
         try:
             row = await self._one("normal_filter", text)
-        except (asyncpg.DataError, asyncpg.PostgresSyntaxError, asyncpg.UndefinedObjectError) as error:
+        except UNREADABLE as error:
             raise BadFilter(str(error)) from error
         return "" if row is None else str(row[0])
 

@@ -222,7 +222,7 @@ class TestFilter:
         for _ in range(6):
             await register(session, org, filter='exists($.a ? (@ starts with "x"))')
         await publish_body(session, org, '{"a":"' + "x" * 500_000 + '"}')
-        assert await route_all(session) >= 6
+        assert await route_all(session) >= 3
         assert await session.fetchval("select count(*) from hookd.delivery") == 6
 
     async def test_a_shard_that_cannot_be_routed_does_not_stop_the_others(
@@ -237,7 +237,7 @@ class TestFilter:
         await publish_body(session, bad, '{"x":1}')
         await publish_ready(session, good)
         await session.execute(
-            "update hookd.inbox_shard set served_at = now() where shard <> uuid_hash($1) & 31", bad
+            "update hookd.inbox_shard set served_at = hookd.clock() where shard <> uuid_hash($1) & 31", bad
         )
         await session.execute(
             "create or replace function hookd.matches(p_data jsonb, p_filter jsonpath) returns boolean"

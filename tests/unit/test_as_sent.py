@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks import Webhook
 
 from api.as_sent import AsSent
 from daemon.model import uuid7
@@ -55,11 +55,11 @@ def headers(one: Delivery, seconds: float = 0) -> dict[str, str]:
 
 
 def verifies(secret: str, one: Delivery, seconds: float) -> bool:
-    try:
-        Webhook(secret).verify(one.body or "", headers(one, seconds))
-    except WebhookVerificationError:
-        return False
-    return True
+    """Tell whether one of the signatures shown is that of `secret`, whatever the time is now."""
+    shown = headers(one, seconds)
+    at = datetime.fromtimestamp(int(shown["webhook-timestamp"]), UTC)
+    signature = Webhook(secret).sign(shown["webhook-id"], at, one.body or "")
+    return signature in shown["webhook-signature"].split()
 
 
 def test_the_headers_are_those_of_the_wire() -> None:

@@ -1,0 +1,77 @@
+"""The benchmarks run: at a size at which their figures mean nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.loads import load
+from bench.receivers import receiving
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_without_a_name_they_are_listed() -> None:
+    done = bench()
+    assert done.returncode == 0
+    assert "drain_tls" in done.stdout
+
+
+def test_an_unknown_one_is_refused() -> None:
+    done = bench("dran")
+    assert done.returncode == 2
+    assert "no 'dran'" in done.stderr
+
+
+def test_one_that_cannot_run_says_why_and_prints_no_figure(tmp_path: Path) -> None:
+    done = bench("drain_tls", "--database", "postgresql://127.0.0.1:1/x", "--out", str(tmp_path))
+    assert done.returncode == 1
+    assert "cannot run: Postgres cannot be reached" in done.stderr
+    assert "--database" in done.stderr
+    assert "per s" not in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_our_own_receiver_counts_what_it_is_sent(tmp_path: Path, tls: bool) -> None:
+    with receiving(tmp_path / "receiver", hosts=3, tls=tls, choice="own") as receiver:
+        assert len(set(receiver.urls)) == 3
+        assert receiver.counts() == (0, 0)
+        if not tls:
+            run = load("floor", receiver.urls, requests=500)
+            assert run["rate_per_s"] > 0
+            assert receiver.counts() == (64, 500)
+
+
+def test_a_drain_over_tls_is_measured_and_written_down(tmp_path: Path) -> None:
+    done = bench("drain_tls", "--runs", "1", "--size", "100", "--receiver", "own", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "drain_tls.json").read_text())
+    assert found["parameters"]["size"] == 100
+    assert "embedded" in found["versions"]["postgres"]
+    for subject in ("plain", "TLS"):
+        (run,) = found["subjects"][subject]["runs"]
+        assert run["rate_per_s"] > 0
+        assert run["failed_attempts"] == 0
+    assert [claim["must"] for claim in found["claims"]] == [0.65]
+
+
+def test_a_profile_leaves_stacks_and_a_flame_graph(tmp_path: Path) -> None:
+    done = bench("profile", "--size", "300", "--receiver", "own", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "Trio: scheduler and checkpoints" in done.stdout
+    assert ";daemon.delivery" in (tmp_path / "profile.folded").read_text()
+    assert (tmp_path / "profile.svg").read_text().startswith("<svg")
