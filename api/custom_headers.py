@@ -62,6 +62,8 @@ def _name_refusal(name: str, own_prefix: str) -> str | None:
 
 
 def _value_refusal(value: str) -> str | None:
+    if value and not value.strip("*"):
+        return "is what answers show instead: give the value itself, or leave headers out to keep it"
     if len(value) <= LONGEST_VALUE and _VALUE.fullmatch(value):
         return None
     return f"must be 1 to {LONGEST_VALUE} printable ASCII characters, not beginning or ending with a space"

@@ -1,11 +1,18 @@
 """Entity tags: what a client has seen, so that no two overwrite one another (RFC 9110 section 13)."""
 
 import re
+from collections.abc import Sequence
 
 from api.problems import Problem
 
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
-_REVISION = re.compile(r'"(\d{1,9})"')
+_LISTED = re.compile(rf"[ \t]*(?:{_TAG.pattern}[ \t]*)?(?:,[ \t]*(?:{_TAG.pattern}[ \t]*)?)*")
+_REVISION = re.compile(r'"([0-9]{1,9})(?:\.[0-9]{1,10})?"')
+
+
+def revision_tag(revision: int, failures: int) -> str:
+    """Return the entity tag of a subscription: what clients change, and what happens to it meanwhile."""
+    return f'"{revision}.{failures}"'
 
 
 def matches(condition: str | None, etag: str) -> bool:
@@ -15,17 +22,19 @@ def matches(condition: str | None, etag: str) -> bool:
     return condition.strip() == "*" or etag in [tag.removeprefix("W/") for tag in _TAG.findall(condition)]
 
 
-def expected_revision(condition: str | None) -> int | None:
-    """Return the revision that an If-Match condition asks for; None: any.
+def expected_revisions(conditions: Sequence[str]) -> frozenset[int] | None:
+    """Return the revisions of which If-Match, with its values as they came, asks for one; None: any.
 
-    Raises a 400 `Problem` for what is not one entity tag or `*`. A tag that this API never gave out, such as
-    a weak one, matches nothing: -1.
+    How often a receiver failed is no change that another one could undo, so only the revisions count. A tag
+    that this API never gave out, such as a weak one, names none. Raises a 400 `Problem` for what is neither
+    `*` nor entity tags.
     """
-    if condition is None or condition.strip() == "*":
+    condition = ",".join(conditions)
+    if not conditions or condition.strip() == "*":
         return None
-    if not _TAG.fullmatch(condition.strip()):
+    tags = _TAG.findall(condition)
+    if not tags or not _LISTED.fullmatch(condition):
         raise Problem(
             400, "bad-if-match", "Give If-Match the ETag of the subscription as you read it, quotes included."
         )
-    match = _REVISION.fullmatch(condition.strip())
-    return -1 if match is None else int(match[1])
+    return frozenset(int(match[1]) for match in map(_REVISION.fullmatch, tags) if match is not None)

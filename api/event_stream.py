@@ -36,11 +36,13 @@ class _Progress:
 
     accepted: int = 0
     through: int = 0
+    batches: int = 0
     ids: list[str] | None = field(default_factory=list)
     unknown: tuple[int, int] | None = None
 
     def add(self, ids: list[UUID], through: int) -> None:
         self.accepted += len(ids)
+        self.batches += 1
         self.through = through
         if self.accepted > MOST_IDS:
             self.ids = None
@@ -124,8 +126,9 @@ async def _publish(
         first, last = lines[0][0], lines[-1][0]
         once = None
         if key is not None:
-            digest = hashlib.sha256(b"\n".join(line for _, line in lines)).digest()
-            once = Once(caller.org_id, key, digest, part=first)
+            # Batches are counted, not named by their lines: blank lines before them would make them others.
+            digest = hashlib.sha256(b"\n".join([b"%d" % first, *(line for _, line in lines)])).digest()
+            once = Once(caller.org_id, key, digest, part=progress.batches + 1)
         progress.unknown = (first, last)
         ids = await _commit(services, events, once, progress)
         progress.unknown = None

@@ -82,6 +82,9 @@ class Http1(H11Protocol):
             return 505
         if request.method != request.method.upper():
             return 400  # methods are case-sensitive (RFC 9110 section 9.1), and Hypercorn forgets the case
+        names = {name for name, _ in request.headers}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            return 400  # a proxy may see another end of it (RFC 9112 section 6.1)
         # h11 checks the size of what is incomplete only: a header that comes in one piece passes it.
         fields = sum(len(name) + len(value) for name, value in request.headers)
         if len(request.target) + fields > self.config.h11_max_incomplete_size:

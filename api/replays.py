@@ -188,7 +188,7 @@ def _refused(error: ReplayRefused) -> Problem:
         return Problem(
             409,
             "too-many-replays",
-            f"{error.limit} replays of the subscription run already, the most at once; "
+            f"{error.limit} replays of the {error.whose} run already, the most at once; "
             "wait until one is done, or cancel one.",
         )
     if isinstance(error, TooManyEvents):

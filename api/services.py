@@ -1,6 +1,6 @@
 """All that the API needs from the rest of the daemon."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -44,19 +44,31 @@ class SubscriptionStore(Protocol):
         """Return the organisation's subscriptions, newest first, with ids below `before`."""
 
     async def change(
-        self, org_id: UUID, subscription_id: UUID, change: Change, *, revision: int | None
+        self, org_id: UUID, subscription_id: UUID, change: Change, *, revisions: Collection[int] | None
     ) -> Subscription | None:
-        """Change what is given; raises `daemon.store.subscriptions.ChangedMeanwhile` at another revision."""
+        """Change what is given.
 
-    async def remove(self, org_id: UUID, subscription_id: UUID) -> bool:
-        """Delete the subscription, what it is owed and its history; tell whether there was one."""
+        Raises `daemon.store.subscriptions.ChangedMeanwhile` at other revisions, and `HeadersForAnotherHost`.
+        """
+
+    async def remove(self, org_id: UUID, subscription_id: UUID, *, revisions: Collection[int] | None) -> bool:
+        """Delete the subscription, what it is owed and its history; tell whether there was one.
+
+        Raises `daemon.store.subscriptions.ChangedMeanwhile` at other revisions.
+        """
 
     async def rotate(
-        self, org_id: UUID, subscription_id: UUID, secret: str, overlap: float
+        self,
+        org_id: UUID,
+        subscription_id: UUID,
+        secret: str,
+        overlap: float,
+        *,
+        revisions: Collection[int] | None,
     ) -> datetime | None:
         """Sign with a new secret; return when those before end.
 
-        Raises `daemon.store.subscriptions.TooManySecrets`.
+        Raises `daemon.store.subscriptions.ChangedMeanwhile` at other revisions, and `TooManySecrets`.
         """
 
     async def normal_filter(self, text: str) -> str:

@@ -1,9 +1,10 @@
 """What a client may set of a subscription, and the rules for each field."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from api import custom_headers, filters
 from api.bodies import pointer
@@ -38,9 +39,25 @@ _Secret = Annotated[
         json_schema_extra={"pattern": "^(whsec_[ -~]{8,256}|whsk_[A-Za-z0-9+/]{43}([A-Za-z0-9+/]{43})?=*)$"},
     ),
 ]
-_Description = Annotated[str, Field(max_length=500, description="A note for people.")]
+# What a terminal would act on, and what turns the text around it: C0, C1 and bidirectional controls.
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069"
+_CONTROLS_BUT_LINES = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069"
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+_CONTROL_BUT_LINES = re.compile(f"[{_CONTROLS_BUT_LINES}]")
+_ONE_LINE: dict[str, JsonValue] = {"pattern": f"^[^{_CONTROLS}]*$"}
+_Description = Annotated[
+    str,
+    Field(
+        max_length=500,
+        description="A note for people.",
+        json_schema_extra={"pattern": f"^[^{_CONTROLS_BUT_LINES}]*$"},
+    ),
+]
 _Metadata = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],
+    dict[
+        Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_ONE_LINE)],
+        Annotated[str, Field(max_length=512, json_schema_extra=_ONE_LINE)],
+    ],
     Field(
         max_length=50, description="Your own keys and values; hookd keeps them and does nothing with them."
     ),
@@ -194,6 +211,13 @@ def _errors(wanted: Registration | Update, settings: ApiSettings) -> Iterator[Fi
             yield FieldError(pointer("events", index), refusal)
     if isinstance(wanted, Registration):
         yield from check_secret(wanted.secret)
+    if wanted.description is not None and _CONTROL_BUT_LINES.search(wanted.description):
+        yield FieldError(
+            "/description", "holds a control character; use text, with line feeds and tabs at most"
+        )
+    for key, value in (wanted.metadata or {}).items():
+        if _CONTROL.search(key) or _CONTROL.search(value):
+            yield FieldError(pointer("metadata", key), "holds a control character; use text of one line")
     for name, refusal in custom_headers.refusals(wanted.headers or {}, settings.header_prefix).items():
         yield FieldError(pointer("headers", name), refusal)
     if wanted.timeout is not None and wanted.timeout > settings.longest_timeout:

@@ -12,9 +12,9 @@ from api.asgi import current_request, json_response, no_content
 from api.bodies import read_json, read_optional_json, validated
 from api.commits import finish
 from api.cursors import page_limit
-from api.etags import expected_revision, matches
+from api.etags import expected_revisions, matches, revision_tag
 from api.paging import page, query
-from api.problems import Problem, invalid, not_found
+from api.problems import FieldError, Problem, invalid, not_found
 from api.services import Services
 from api.subscription_fields import (
     REGISTRATION,
@@ -31,6 +31,7 @@ from daemon.signing.secrets import generate_secret
 from daemon.store.subscriptions import (
     Change,
     ChangedMeanwhile,
+    HeadersForAnotherHost,
     Subscription,
     TooManySecrets,
     TooManySubscriptions,
@@ -41,6 +42,10 @@ T = TypeVar("T")
 _LISTING = "webhooks"
 _MAX_BODY = 64 * 1024  # bytes
 _MAX_DEPTH = 4
+_HEADERS_ANEW = (
+    "were set for the host before, and would go to the new one: give headers for it in the same request, or "
+    "null to drop them"
+)
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -107,7 +112,7 @@ def blueprint(services: Services) -> Blueprint:
         if subscription is None:
             raise not_found("subscription")
         headers = {"ETag": _etag(subscription)}
-        if matches(current_request().headers.get("If-None-Match"), headers["ETag"]):
+        if matches(", ".join(current_request().headers.getlist("If-None-Match")), headers["ETag"]):
             return no_content(304, headers)
         return json_response(shown(subscription), headers=headers)
 
@@ -115,7 +120,7 @@ def blueprint(services: Services) -> Blueprint:
     async def change(subscription_id: UUID) -> Response:
         caller = await caller_of(services, Role.ORG_ADMIN)
         wanted = validated(UPDATE, await _body())
-        revision = expected_revision(current_request().headers.get("If-Match"))
+        revisions = _revisions()
         url = await check(
             wanted, services.settings(), services.check_url, services.subscriptions.normal_filter
         )
@@ -129,10 +134,12 @@ def blueprint(services: Services) -> Blueprint:
         )
         try:
             subscription = await _finish(
-                services.subscriptions.change(caller.org_id, subscription_id, change, revision=revision)
+                services.subscriptions.change(caller.org_id, subscription_id, change, revisions=revisions)
             )
         except ChangedMeanwhile:
             raise _changed_meanwhile() from None
+        except HeadersForAnotherHost:
+            raise invalid([FieldError("/headers", _HEADERS_ANEW)]) from None
         if subscription is None:
             raise not_found("subscription")
         services.claimable()
@@ -141,7 +148,14 @@ def blueprint(services: Services) -> Blueprint:
     @routes.delete("/<uuid:subscription_id>")
     async def delete(subscription_id: UUID) -> Response:
         caller = await caller_of(services, Role.ORG_ADMIN)
-        if not await _finish(services.subscriptions.remove(caller.org_id, subscription_id)):
+        revisions = _revisions()
+        try:
+            found = await _finish(
+                services.subscriptions.remove(caller.org_id, subscription_id, revisions=revisions)
+            )
+        except ChangedMeanwhile:
+            raise _changed_meanwhile() from None
+        if not found:
             raise not_found("subscription")
         return no_content(204)
 
@@ -153,15 +167,22 @@ def blueprint(services: Services) -> Blueprint:
             request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH
         )
         wanted = validated(ROTATION, value)
+        revisions = _revisions()
         if errors := list(check_secret(wanted.secret)):
             raise invalid(errors)
         secret = generate_secret() if wanted.secret is None else wanted.secret
         try:
             until = await _finish(
                 services.subscriptions.rotate(
-                    caller.org_id, subscription_id, secret, services.settings().secret_overlap
+                    caller.org_id,
+                    subscription_id,
+                    secret,
+                    services.settings().secret_overlap,
+                    revisions=revisions,
                 )
             )
+        except ChangedMeanwhile:
+            raise _changed_meanwhile() from None
         except TooManySecrets:
             raise _too_many_secrets() from None
         if until is None:
@@ -196,8 +217,12 @@ def shown(subscription: Subscription) -> dict[str, Any]:
 
 
 def _etag(subscription: Subscription) -> str:
-    """Return the version of what clients can change: failures and the like do not make another one."""
-    return f'"{subscription.revision}"'
+    return revision_tag(subscription.revision, subscription.failure_count)
+
+
+def _revisions() -> frozenset[int] | None:
+    """Return the revisions of which the request asks for one; None: any."""
+    return expected_revisions(current_request().headers.getlist("If-Match"))
 
 
 def _too_many(error: TooManySubscriptions) -> Problem:

@@ -33,8 +33,9 @@ CURSOR = Parameter(
 IF_MATCH = Parameter(
     "If-Match",
     "header",
-    "The `ETag` that you read: the change is made only if it is still the same, else the answer is 412.",
-    {"type": "string", "pattern": '^((W/)?"[!#-~]*"|[*])$'},
+    "The `ETag` that you read: it is done only if nobody has changed the subscription since, else the"
+    " answer is 412. Of several, one must match.",
+    {"type": "string", "pattern": '^((W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*|[*])$'},
 )
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",

@@ -167,7 +167,8 @@ UPDATE = Operation(
     description=(
         "Changes what the body names; what it leaves out stays, and null takes an optional setting away.\n\n"
         "`is_active` false pauses: nothing new is routed, what is owed is held, and true lets it go on. A new"
-        " `url` also gets what is owed; new `events` count for what is published from now on."
+        " `url` also gets what is owed; new `events` count for what is published from now on. Where `headers`"
+        " are set and the new `url` is at another host, the same request must say which `headers` it gets."
     ),
     roles=(Role.ORG_ADMIN,),
     parameters=(SUBSCRIPTION_ID, IF_MATCH),
@@ -183,7 +184,7 @@ UPDATE = Operation(
         "pause": Example(
             "Pause, if unchanged",
             body={"is_active": False},
-            headers={"If-Match": '"1"'},
+            headers={"If-Match": '"1.0"'},
             answer={**_SHOWN, "is_active": False},
         ),
     },
@@ -197,8 +198,9 @@ DELETE = Operation(
     summary="Delete a subscription",
     description="Removes the subscription, what is owed to it, and the history of its deliveries.",
     roles=(Role.ORG_ADMIN,),
-    parameters=(SUBSCRIPTION_ID,),
+    parameters=(SUBSCRIPTION_ID, IF_MATCH),
     answers={204: Answer("It is gone.")},
+    problems=(412,),
     examples={"gone": Example("Delete it", status=204)},
 )
 
@@ -213,11 +215,11 @@ ROTATE = Operation(
         " `previous_expires_at`, so that the receiver can take its time to learn the new one."
     ),
     roles=(Role.ORG_ADMIN,),
-    parameters=(SUBSCRIPTION_ID,),
+    parameters=(SUBSCRIPTION_ID, IF_MATCH),
     body={"application/json": Rotation},
     body_required=False,
     answers={200: Answer("The new secret.", answers.Rotated)},
-    problems=(409,),
+    problems=(409, 412),
     examples={
         "made": Example(
             "Have one made",

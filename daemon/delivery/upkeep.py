@@ -1,4 +1,4 @@
-"""Upkeep: partitions made far ahead and dropped when old, publishers' keys forgotten after a day."""
+"""Upkeep: partitions made far ahead and dropped when old, what nobody needs any more forgotten."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from daemon.delivery.attempt_metrics import count_given_up
 from daemon.metrics import Metrics
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.retention import retain
-from daemon.store.upkeep import Partitions, forget_keys, forget_secrets, make_partitions
+from daemon.store.upkeep import Partitions, forget_hosts, forget_keys, forget_secrets, make_partitions
 
 logger = logging.getLogger("hookd.upkeep")
 
@@ -48,6 +48,7 @@ async def serve_partitions(
                 logger.info("made the partition %s", name)
             await forget_keys(database)
             await forget_secrets(database, ages()["attempt"])
+            await forget_hosts(database)
             for name in await retain(database, ages(), expired=expired):
                 logger.info("dropped the partition %s, as [retention] says", name)
             if partitions.until - datetime.now(UTC) < ALARM:

@@ -24,7 +24,7 @@ class NewEvent:
 class Once:
     """What makes a request safe to repeat for 24 hours: its key, and a digest of what stands under it.
 
-    `org_id` is who asks, not for whom. `part`: 0 for a whole request, else the first line of a batch.
+    `org_id` is who asks, not for whom. `part`: 0 for a whole request, else which batch of a stream.
     """
 
     org_id: UUID

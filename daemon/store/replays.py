@@ -14,6 +14,7 @@ MOST_EVENTS = 1_000_000
 """Events of one replay."""
 MOST_RUNNING = 3
 """Replays of one subscription that run at once."""
+MOST_RUNNING_OF_ORGANISATION = 20
 GIVE_UP_AT_ONCE = 5_000
 DROP_AT_ONCE = 10_000
 FEED_AT_ONCE = 100
@@ -62,11 +63,12 @@ class NoSubscription(ReplayRefused):
 
 
 class TooManyReplays(ReplayRefused):
-    """The subscription has `limit` running replays already."""
+    """The subscription, or the organisation (`whose`), has `limit` running replays already."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} replays of the subscription run already")
+    def __init__(self, limit: int, whose: str = "subscription") -> None:
+        super().__init__(f"{limit} replays of the {whose} run already")
         self.limit = limit
+        self.whose = whose
 
 
 class TooManyEvents(ReplayRefused):
@@ -91,10 +93,15 @@ class Replays:
     async def ask(
         self, *, replay_id: UUID, org_id: UUID, subscription_id: UUID, selection: Selection
     ) -> Replay:
-        """Write down what a new replay will send. Errors: `ReplayRefused`, `DatabaseUnavailable`."""
+        """Write down what a new replay will send. Errors: `ReplayRefused`, `DatabaseUnavailable`.
+
+        What the subscription is owed for later (`deliver_after`) stays as it is. Events from before it wanted
+        them are sent at once, also those that others are to get later.
+        """
         ask, read = self._database.sql("ask_replay"), self._database.sql("replay")
 
         async def unit(connection: Connection) -> Replay:
+            await self._settle_routing(connection, org_id)
             async with connection.transaction():
                 try:
                     row = await connection.fetchrow(
@@ -108,6 +115,7 @@ class Replays:
                         selection.patterns,
                         MOST_EVENTS,
                         MOST_RUNNING,
+                        MOST_RUNNING_OF_ORGANISATION,
                     )
                 except TimeoutError as error:
                     raise SelectionTooSlow from error
@@ -116,6 +124,8 @@ class Replays:
                     raise NoSubscription
                 if outcome == "busy":
                     raise TooManyReplays(MOST_RUNNING)
+                if outcome == "busy_org":
+                    raise TooManyReplays(MOST_RUNNING_OF_ORGANISATION, "organisation")
                 if outcome == "too_many":
                     raise TooManyEvents(MOST_EVENTS)
                 [made] = await connection.fetch(read, org_id, subscription_id, replay_id)
@@ -130,6 +140,7 @@ class Replays:
         statement = self._database.sql("count_replayable")
 
         async def unit(connection: Connection) -> int:
+            await self._settle_routing(connection, org_id)
             try:
                 count: int = await connection.fetchval(
                     statement,
@@ -149,6 +160,13 @@ class Replays:
         if count > MOST_EVENTS:
             raise TooManyEvents(MOST_EVENTS)
         return count
+
+    async def _settle_routing(self, connection: Connection, org_id: UUID) -> None:
+        """Wait for the router that may not know of the subscription yet; in a transaction of its own."""
+        try:
+            await connection.execute(self._database.sql("settle_routing"), org_id)
+        except TimeoutError as error:
+            raise SelectionTooSlow from error
 
     async def get(self, org_id: UUID, subscription_id: UUID, replay_id: UUID) -> Replay | None:
         """Return the replay if the organisation's subscription has it."""
@@ -173,9 +191,10 @@ class Replays:
         return await self._database.run(unit)
 
     async def cancel(self, org_id: UUID, subscription_id: UUID, replay_id: UUID) -> Replay | None:
-        """End a replay and give up what it still owes, but for what is being sent; None if there is none.
+        """End a replay and give up what it still owes; None if there is none.
 
-        Done again, it goes on where it was cut short; a replay that is done stays as it is.
+        What is being sent is not sent again if it fails. Done again, it goes on where it was cut short; a
+        replay that is done and owes nothing stays as it is.
         """
         cancel, read = self._database.sql("cancel_replay"), self._database.sql("replay")
         give_up = self._database.sql("give_up_replay")

@@ -1,7 +1,7 @@
 """The subscriptions of organisations: register, read, change, delete, pause and resume."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -73,6 +73,10 @@ class TooManySubscriptions(Exception):
 
 class ChangedMeanwhile(Exception):
     """The subscription does not have the expected revision any more."""
+
+
+class HeadersForAnotherHost(Exception):
+    """A new URL at another host would be sent the headers that were set for the old one."""
 
 
 class BadFilter(Exception):
@@ -173,18 +177,18 @@ class Subscriptions:
         return await self._database.run(unit)
 
     async def change(
-        self, org_id: UUID, subscription_id: UUID, change: Change, *, revision: int | None
+        self, org_id: UUID, subscription_id: UUID, change: Change, *, revisions: Collection[int] | None
     ) -> Subscription | None:
         """Change what `change` gives and return the subscription, or None if the organisation has it not.
 
-        What is owed moves with the URL. Errors: `ChangedMeanwhile` unless it has that `revision` (None: any),
-        `DatabaseUnavailable`, `RetryTransaction`.
+        What is owed moves with the URL. Errors: `ChangedMeanwhile` unless it has one of `revisions` (None:
+        any), `HeadersForAnotherHost`, `DatabaseUnavailable`, `RetryTransaction`.
         """
         limits = self._host_limits(change.host_name or "")
         arguments = (
             org_id,
             subscription_id,
-            revision,
+            _listed(revisions),
             list(change.given),
             change.url,
             change.host_name,
@@ -201,18 +205,27 @@ class Subscriptions:
             outcome = await connection.fetchval(statement, *arguments)
             if outcome == "conflict":
                 raise ChangedMeanwhile
+            if outcome == "headers":
+                raise HeadersForAnotherHost
             row = await connection.fetchrow(read, org_id, subscription_id)
             return None if outcome == "missing" or row is None else self._subscription(row)
 
         return await self._database.run(unit)
 
     async def rotate(
-        self, org_id: UUID, subscription_id: UUID, secret: str, overlap: float
+        self,
+        org_id: UUID,
+        subscription_id: UUID,
+        secret: str,
+        overlap: float,
+        *,
+        revisions: Collection[int] | None,
     ) -> datetime | None:
         """Sign with `secret` from now on, beside the secrets before for `overlap` seconds.
 
         Returns the moment from which it signs alone, None if the organisation has no such subscription.
-        Errors: `TooManySecrets`, `DatabaseUnavailable`, `RetryTransaction`.
+        Errors: `ChangedMeanwhile` as for `change`, `TooManySecrets`, `DatabaseUnavailable`,
+        `RetryTransaction`.
         """
         row = await self._one(
             "rotate",
@@ -221,15 +234,23 @@ class Subscriptions:
             self._seal(secret, subscription_id),
             timedelta(seconds=overlap),
             MOST_SECRETS,
+            _listed(revisions),
         )
+        if row is not None and row["outcome"] == "conflict":
+            raise ChangedMeanwhile
         if row is not None and row["outcome"] == "crowded":
             raise TooManySecrets
         return None if row is None or row["outcome"] == "missing" else row["until"]
 
-    async def remove(self, org_id: UUID, subscription_id: UUID) -> bool:
-        """Delete the subscription with all that is owed to it, and its history; False if there is none."""
-        row = await self._one("remove", org_id, subscription_id)
-        return row is not None and bool(row[0])
+    async def remove(self, org_id: UUID, subscription_id: UUID, *, revisions: Collection[int] | None) -> bool:
+        """Delete the subscription with all that is owed to it, and its history; False if there is none.
+
+        Errors: `ChangedMeanwhile` as for `change`, `DatabaseUnavailable`, `RetryTransaction`.
+        """
+        row = await self._one("remove", org_id, subscription_id, _listed(revisions))
+        if row is not None and row[0] == "conflict":
+            raise ChangedMeanwhile
+        return row is not None and row[0] == "removed"
 
     async def normal_filter(self, text: str) -> str:
         """Return a filter as Postgres understands it, in its one way to write it. Error: `BadFilter`."""
@@ -290,3 +311,7 @@ class Subscriptions:
                 timeout=row["timeout"],
             ),
         )
+
+
+def _listed(revisions: Collection[int] | None) -> list[int] | None:
+    return None if revisions is None else list(revisions)

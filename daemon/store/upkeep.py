@@ -9,6 +9,7 @@ from daemon.store.subscriptions import HostLimits
 
 PARTITIONS_AHEAD = timedelta(weeks=8)
 PURGE_AT_ONCE = 2000
+_HOSTS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,15 @@ async def forget_secrets(database: Database, age: float) -> None:
 
     async def unit(connection: Connection) -> None:
         await connection.execute(database.sql("forget_secrets"), timedelta(seconds=age))
+
+    await database.run(unit)
+
+
+async def forget_hosts(database: Database) -> None:
+    """Drop the hosts that no subscription is left of, up to a thousand."""
+
+    async def unit(connection: Connection) -> None:
+        await connection.execute(database.sql("forget_hosts"), _HOSTS_AT_ONCE)
 
     await database.run(unit)
 

@@ -12,8 +12,8 @@ from tests.support.publishing import publish_many, rows
 from tests.support.receiver import receiving
 from tests.support.scale import scale
 
-EVENTS = scale(2_000, 20_000)
-KILLS = scale(4, 25)
+EVENTS = scale(1_000, 20_000)
+KILLS = scale(3, 25)
 CONCURRENCY = 64
 
 

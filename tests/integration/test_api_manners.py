@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -96,6 +97,93 @@ async def test_a_query_that_means_nothing_or_two_things_gets_400(query: str) -> 
     async with serving(World().app()) as server, client(server.url) as http:
         answer = await http.get(f"/webhooks?{query}", headers=ADMIN)
         assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+
+
+# Versions.
+
+
+async def test_a_change_of_what_was_changed_meanwhile_is_refused_whatever_it_is() -> None:
+    world = World()
+    async with serving(world.app()) as server, client(server.url) as http:
+        made = await http.post("/webhooks", json=REGISTRATION, headers=ADMIN)
+        path, first = f"/webhooks/{made.json()['id']}", made.headers["etag"]
+        now = (await http.patch(path, json={"events": ["*"]}, headers=ADMIN)).headers["etag"]
+        stale = {**ADMIN, "If-Match": first}
+        for answer in [
+            await http.delete(path, headers=stale),
+            await http.post(f"{path}/rotate-secret", headers=stale),
+            await http.patch(path, json={"events": ["*"]}, headers=stale),
+            await http.delete(path, headers=[*stale.items(), ("If-Match", 'W/"2.0"')]),
+        ]:
+            assert (answer.status_code, answer.json()["type"]) == (412, "urn:hookd:problem:changed-meanwhile")
+        for method, there in [("DELETE", path), ("POST", f"{path}/rotate-secret")]:
+            assert (await http.request(method, there, headers={**ADMIN, "If-Match": "2"})).status_code == 400
+        several = [*stale.items(), ("If-Match", now)]
+        assert (await http.post(f"{path}/rotate-secret", headers=several)).status_code == 200
+        listed = {**ADMIN, "If-Match": f'{now}, "3.0"'}
+        assert (await http.delete(path, headers=listed)).status_code == 204
+        assert (await http.delete(path, headers=listed)).status_code == 404
+
+
+async def test_a_failure_makes_what_is_shown_new_but_no_change_stale() -> None:
+    world = World()
+    async with serving(world.app()) as server, client(server.url) as http:
+        made = await http.post("/webhooks", json=REGISTRATION, headers=ADMIN)
+        path, before = f"/webhooks/{made.json()['id']}", made.headers["etag"]
+        seen = {**ADMIN, "If-None-Match": before}
+        assert (await http.get(path, headers=seen)).status_code == 304
+        kept = world.subscriptions.kept
+        kept[UUID(made.json()["id"])] = replace(kept[UUID(made.json()["id"])], failure_count=3)
+        shown = await http.get(path, headers=seen)
+        assert (shown.status_code, shown.json()["failure_count"]) == (200, 3)
+        several = [*ADMIN.items(), ("If-None-Match", before), ("If-None-Match", shown.headers["etag"])]
+        assert (await http.get(path, headers=several)).status_code == 304
+        changed = await http.patch(path, json={"events": ["*"]}, headers={**ADMIN, "If-Match": before})
+        assert changed.status_code == 200
+
+
+async def test_secret_headers_do_not_follow_to_another_host_by_themselves() -> None:
+    world = World()
+    registration = {**REGISTRATION, "headers": {"Authorization": "Bearer mine"}}
+    async with serving(world.app()) as server, client(server.url) as http:
+        made = (await http.post("/webhooks", json=registration, headers=ADMIN)).json()
+        path = f"/webhooks/{made['id']}"
+        for other in ["https://other.example/", "https://example.com:444/hook"]:
+            answer = await http.patch(path, json={"url": other}, headers=ADMIN)
+            assert answer.status_code == 422
+            [error] = answer.json()["errors"]
+            assert error["pointer"] == "/headers"
+            assert "null" in error["detail"]
+        back = await http.patch(path, json={"headers": made["headers"]}, headers=ADMIN)
+        assert back.json()["errors"][0]["pointer"] == "/headers/Authorization"
+        kept = world.subscriptions.kept[UUID(made["id"])]
+        assert (kept.url, kept.extras.headers) == (registration["url"], registration["headers"])
+        for change in [
+            {"url": "https://example.com/elsewhere"},
+            {"url": "https://other.example/", "headers": {"Authorization": "Bearer other"}},
+            {"url": "https://third.example/", "headers": None},
+            {"url": "https://fourth.example/"},
+        ]:
+            assert (await http.patch(path, json=change, headers=ADMIN)).status_code == 200, change
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\x07", "\r", "\x7f", "\x9b", "\u202e", "\u2066"])
+async def test_notes_that_would_steer_a_terminal_or_turn_text_around_are_refused(character: str) -> None:
+    async with serving(World().app()) as server, client(server.url) as http:
+        notes = {"description": f"a{character}", "metadata": {"k": f"{character}b", f"{character}k": "c"}}
+        answer = await http.post("/webhooks", json={**REGISTRATION, **notes}, headers=ADMIN)
+        assert answer.status_code == 422
+        expected = {"/description", "/metadata/k", f"/metadata/{character}k"}
+        assert {error["pointer"] for error in answer.json()["errors"]} == expected
+
+
+async def test_notes_may_have_lines_and_any_script() -> None:
+    async with serving(World().app()) as server, client(server.url) as http:
+        notes = {"description": "a\n\tb → עברית 🎉", "metadata": {"ключ": "значение\u200d"}}
+        answer = await http.post("/webhooks", json={**REGISTRATION, **notes}, headers=ADMIN)
+        assert answer.status_code == 201
+        broken = {**REGISTRATION, "metadata": {"k": "a\nb"}}
+        assert (await http.post("/webhooks", json=broken, headers=ADMIN)).status_code == 422
 
 
 # Rates.

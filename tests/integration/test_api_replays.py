@@ -186,6 +186,7 @@ async def test_a_clock_that_is_a_little_ahead_does_no_harm(client: httpx.AsyncCl
     [
         (NoSubscription(), 404),
         (TooManyReplays(3), 409),
+        (TooManyReplays(20, "organisation"), 409),
         (TooManyEvents(1_000_000), 422),
         (SelectionTooSlow(), 503),
     ],

@@ -356,6 +356,18 @@ async def test_another_stream_under_the_same_key_is_refused_where_it_differs() -
         assert len(world.events.published) == 1000
 
 
+@pytest.mark.parametrize("blanks", [b"\n", b"\n" * 700])
+async def test_blank_lines_before_a_stream_make_it_another_one(blanks: bytes) -> None:
+    world = World()
+    headers = {**NDJSON, "Idempotency-Key": "s"}
+    async with client(world) as http:
+        await http.post("/events", content=stream_of(600), headers=headers)
+        for content in [blanks + stream_of(600), blanks + stream_of(3)]:
+            document = problem(await http.post("/events", content=content, headers=headers), 422)
+            assert document["type"] == "urn:hookd:problem:idempotency-key-reused"
+        assert len(world.events.published) == 600
+
+
 # Schemas.
 
 

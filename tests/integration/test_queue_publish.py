@@ -302,6 +302,19 @@ async def test_data_from_a_table_is_measured_as_it_is_sent(session: Session) -> 
         await session.fetchval("select hookd.publish($1, 't', data) from document", uuid4())
 
 
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "20000-01-01", "10000-01-01 00:00+00"])
+async def test_a_moment_that_cannot_be_shown_is_refused(session: Session, moment: str) -> None:
+    for call in [
+        "select hookd.publish($1, 't', '{}', deliver_after => $2::text::timestamptz)",
+        "select hookd.publish_batch($1, '{t,t}', '{1,2}', null, array[null, $2::text::timestamptz])",
+    ]:
+        with pytest.raises(asyncpg.InvalidParameterValueError, match="deliver_after") as caught:
+            await session.fetchval(call, uuid4(), moment)
+        assert caught.value.hint
+    assert await count(session, "event") == 0
+    await publish(session, uuid4(), deliver_after=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+
+
 async def test_publish_is_only_for_those_who_were_granted_it(session: Session) -> None:
     role = f"publisher_{uuid4().hex[:12]}"
     await session.execute(f"create role {role}; grant usage on schema hookd to {role}")

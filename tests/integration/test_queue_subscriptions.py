@@ -7,11 +7,13 @@ from uuid import RFC_4122, UUID, uuid4
 
 import asyncpg
 import pytest
+import trio
 
 from daemon.store import queue
 from daemon.store.database import Database
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
+    STATEMENTS,
     advance,
     claim_any,
     prepare,
@@ -259,11 +261,11 @@ async def change(session: Session, org: UUID, subscription: UUID, **given: Any) 
     if "host" in given:
         names.append("url")
     answer: str = await session.fetchval(
-        """select hookd.change($1, $2, $3, $4, 'https://x/', $5, 1e6, 1e6, 100, $6, $7, null, null, null,
+        """select hookd.change($1, $2, $3, $4, 'https://x/', $5, 1e6, 1e6, 100, $6, $7, null, null, $11,
            $8, $9, $10, null)""",
         org,
         subscription,
-        given.get("revision"),
+        [given["revision"]] if "revision" in given else None,
         names,
         given.get("host", "one.example:443"),
         given.get("events"),
@@ -271,6 +273,7 @@ async def change(session: Session, org: UUID, subscription: UUID, **given: Any) 
         given.get("filter"),
         given.get("rate_limit"),
         given.get("ordered", False),
+        given.get("headers"),
     )
     return answer
 
@@ -379,7 +382,7 @@ class TestRemove:
         mine, other = await register(session, org), await register(session, org)
         await published(session, org, 3)
         await record(session, [result(one) for one in await claim_any(session)])
-        assert await session.fetchval("select hookd.remove($1, $2)", org, mine)
+        assert await session.fetchval("select hookd.remove($1, $2)", org, mine) == "removed"
         await advance(session, 120)
         rounds = 0
         while await session.fetchval("select hookd.purge(2)"):
@@ -414,8 +417,15 @@ class TestRemove:
 
     async def test_another_organisations_stays(self, session: Session) -> None:
         mine = await register(session, uuid4())
-        assert not await session.fetchval("select hookd.remove($1, $2)", uuid4(), mine)
+        assert await session.fetchval("select hookd.remove($1, $2)", uuid4(), mine) == "missing"
         assert await session.fetchval("select count(*) from hookd.subscription") == 1
+
+    async def test_one_at_another_revision_stays(self, session: Session) -> None:
+        org = uuid4()
+        mine = await register(session, org)
+        for revisions, outcome in [([], "conflict"), ([2, 3], "conflict"), ([1, 3], "removed")]:
+            removed = await session.fetchval("select hookd.remove($1, $2, $3)", org, mine, revisions)
+            assert removed == outcome
 
 
 class TestRotate:
@@ -461,3 +471,85 @@ class TestRotate:
         outcomes = [(await self.rotate(session, org, mine))[0] for _ in range(3)]
         assert outcomes == ["rotated", "rotated", "crowded"]
         assert (await self.rotate(session, uuid4(), mine))[0] == "missing"
+
+    async def test_one_at_another_revision_keeps_its_secret(self, session: Session) -> None:
+        org = uuid4()
+        mine = await register(session, org)
+        outcomes = [
+            await session.fetchval(
+                "select outcome from hookd.rotate($1, $2, 'new', '1 h', 3, $3)", org, mine, revisions
+            )
+            for revisions in ([2], [1], [1], [2, 5])
+        ]
+        assert outcomes == ["conflict", "rotated", "conflict", "rotated"]
+
+
+async def forget_hosts(session: Session) -> int:
+    count: int = await session.fetchval(STATEMENTS["forget_hosts"], 1000)
+    return count
+
+
+class TestHosts:
+    async def test_a_change_of_nothing_makes_no_host(self, session: Session) -> None:
+        mine = await register(session, uuid4())
+        assert await change(session, uuid4(), mine, host="new:443") == "missing"
+        assert await change(session, uuid4(), uuid4(), host="new:443") == "missing"
+        assert await counters(session) == {"one.example:443": 0}
+
+    async def test_one_without_lanes_and_requests_is_forgotten(self, session: Session) -> None:
+        org = uuid4()
+        mine = await register(session, org, host="old:443")
+        await register(session, org, host="kept:443")
+        await published(session, org, 1)
+        held = await claim_any(session)
+        await change(session, org, mine, host="new:443")
+        assert await forget_hosts(session) == 0, "a request to it is under way"
+        await record(session, [result(one) for one in held])
+        assert await forget_hosts(session) == 1
+        assert await counters(session) == {"kept:443": 0, "new:443": 0}
+        await change(session, org, mine, host="old:443")
+        await published(session, org, 1)
+        assert {one.subscription_id for one in await claim_any(session)} >= {mine}
+
+    async def test_one_that_a_registration_is_about_to_use_stays(
+        self, connect: Connect, session: Session
+    ) -> None:
+        org, other = uuid4(), await connect()
+        mine = await register(session, org)
+        await session.fetchval("select hookd.remove($1, $2)", org, mine)
+        await other.begin()
+        await register(other, org)
+        assert await forget_hosts(session) == 0
+        await other.commit()
+        assert await forget_hosts(session) == 0
+        await published(session, org, 1)
+        assert len(await claim_any(session)) == 1
+
+    async def test_a_registration_that_met_its_end_makes_it_anew(
+        self, connect: Connect, session: Session
+    ) -> None:
+        org, other = uuid4(), await connect()
+        mine = await register(session, org)
+        await session.fetchval("select hookd.remove($1, $2)", org, mine)
+        await session.begin()
+        assert await forget_hosts(session) == 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(register, other, org)
+            await other.wait_blocked(by=session)
+            await session.commit()
+        await published(session, org, 1)
+        assert len(await claim_any(session)) == 1
+
+
+class TestSecretHeaders:
+    async def test_another_host_asks_for_them_anew(self, session: Session) -> None:
+        org = uuid4()
+        mine = await register(session, org)
+        await change(session, org, mine, headers=b"sealed")
+        assert await change(session, org, mine, host="one.example:443") == "changed"
+        assert await change(session, org, mine, host="new:443") == "headers"
+        kept = await session.fetchrow("select revision, headers from hookd.subscription")
+        assert kept is not None and tuple(kept) == (3, b"sealed")
+        assert await change(session, org, mine, host="new:443", headers=b"others") == "changed"
+        assert await change(session, org, mine, host="third:443", headers=None) == "changed"
+        assert await change(session, org, mine, host="fourth:443") == "changed"

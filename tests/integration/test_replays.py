@@ -37,7 +37,9 @@ from tests.support.queue_lab import (
     record,
     register,
     result,
+    route,
     route_all,
+    route_shard,
 )
 
 Connect = Callable[[], Awaitable[Session]]
@@ -208,6 +210,82 @@ async def test_events_that_are_still_to_be_routed_are_left_to_the_router(lab: La
     assert (await lab.ask(subscription)).status == "done"
     await route_all(lab.session)
     assert await lab.owed() == [waits]
+    assert await lab.count(subscription) == 1
+
+
+async def test_what_is_owed_for_later_is_not_sent_at_once(lab: Lab) -> None:
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    later = await publish(lab.session, lab.org, deliver_after=NOON + timedelta(days=365))
+    [soon] = await lab.past(1)
+    assert await lab.deliver() == [soon]
+    assert await lab.count(subscription) == 1
+    replay = await lab.ask(subscription)
+    assert await lab.run(replay) == [soon]
+    assert await lab.owed() == [later]
+
+
+async def test_what_failed_and_waits_is_replayed_all_the_same(lab: Lab) -> None:
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    await lab.past(1)
+    await lab.deliver("retry", delay=3600.0)
+    assert await lab.count(subscription) == 1
+
+
+async def test_an_event_whose_router_does_not_know_of_the_subscription_is_replayed(
+    lab: Lab, connect: Connect
+) -> None:
+    router = await connect()
+    [event] = await publish_ready(lab.session, lab.org, 1)
+    await router.begin()
+    assert await route_shard(router) == 1
+    subscription = await register(lab.session, lab.org)
+    counts: list[int] = []
+    asked: list[Replay] = []
+
+    async def count() -> None:
+        counts.append(await lab.count(subscription))
+
+    async def ask() -> None:
+        asked.append(await lab.ask(subscription))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        nursery.start_soon(ask)
+        with trio.fail_after(10):
+            # What is awaited happens in another process, so there is no event to wait for.
+            while await _blocked_by(lab.session, router) < 1:  # noqa: ASYNC110
+                await trio.sleep(0.002)
+        await router.commit()
+    assert (counts, asked[0].total) == ([1], 1)
+    assert await lab.session.fetchval("select event_id from hookd.replay_event") == event
+
+
+async def _blocked_by(session: Session, other: Session) -> int:
+    """Return how many sessions wait for a lock of `other`."""
+    found: int = await session.fetchval(
+        "select count(*) from pg_stat_activity where $1 = any (pg_blocking_pids(pid))", other.pid
+    )
+    return found
+
+
+async def test_routing_goes_on_while_the_events_are_chosen(lab: Lab, connect: Connect) -> None:
+    other = await connect()
+    subscription = await register(lab.session, lab.org)
+    await publish_ready(lab.session, lab.org, 1)
+    await other.begin()
+    await other.execute(STATEMENTS["settle_routing"], lab.org)
+    assert await route(lab.session) is None, "not into what is being settled"
+    await other.commit()
+    assert await lab.count(subscription) == 0
+    assert await route(lab.session) == 1, "nothing is locked any more"
+
+
+async def test_a_paused_subscription_is_replayed_what_the_router_will_not_bring(lab: Lab) -> None:
+    subscription = await register(lab.session, lab.org)
+    await lab.session.fetchval("select hookd.set_active($1, false, 'paused')", subscription)
+    await publish_ready(lab.session, lab.org, 1)
     assert await lab.count(subscription) == 1
 
 
@@ -395,6 +473,96 @@ async def test_a_subscription_in_strict_order_gets_one_when_nothing_is_owed(lab:
     assert await lab.feed() == 1
 
 
+async def test_what_is_owed_for_later_does_not_stop_a_replay_in_strict_order(lab: Lab) -> None:
+    subscription = await register(lab.session, lab.org, ordered=True)
+    await publish(lab.session, lab.org, deliver_after=NOON + timedelta(days=365))
+    events = await lab.past(2)
+    assert [await lab.deliver(), await lab.deliver()] == [events[:1], events[1:]]
+    assert await lab.run(await lab.ask(subscription)) == events
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("outcome", ["retry", "interrupted", "unsent"])
+async def test_what_a_cancelled_replay_was_sending_is_not_sent_again(
+    lab: Lab, outcome: str, ordered: bool
+) -> None:
+    await lab.past(2)
+    subscription = await register(lab.session, lab.org, ordered=ordered)
+    await prove(lab.session)
+    replay = await lab.ask(subscription)
+    assert await lab.feed() == (1 if ordered else 2)
+    held = await claim_any(lab.session)
+    assert len(held) == (1 if ordered else 2)
+    assert (await lab.store.cancel(lab.org, subscription, replay.id)) is not None
+    [live] = await lab.past(1)
+    more: dict[str, object] = {"delay": 3600.0, "status": 500} if outcome == "retry" else {}
+    if outcome == "unsent":
+        more = {"started": None, "duration": None}
+    assert await record(lab.session, [result(one, outcome, **more) for one in held]) == [True] * len(held)
+    assert await lab.owed() == [live]
+    rows = await lab.session.fetch("select * from hookd.attempt order by event_id")
+    assert {row["ended"] for row in rows} == {"cancelled"}
+    assert {row["attempt"] for row in rows} == {0 if outcome == "unsent" else 1}
+    assert {row["next_attempt_at"] for row in rows} == {None}
+    assert [row["event_id"] for row in rows] == sorted(one.event_id for one in held)
+    assert await lab.deliver() == [live], "the lane does not wait for what is over"
+    state = await lab.session.fetchrow(
+        "select l.in_flight, h.in_flight as at_host from hookd.lane l join hookd.host h on h.id = l.host_id"
+    )
+    assert state is not None
+    assert tuple(state) == (0, 0)
+
+
+async def test_a_result_that_does_not_know_of_the_cancellation_is_waited_for(
+    lab: Lab, connect: Connect
+) -> None:
+    other = await connect()
+    await lab.past(1)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    replay = await lab.ask(subscription)
+    assert await lab.feed() == 1
+    [held] = await claim_any(lab.session)
+    await other.begin()
+    await record(other, [result(held, "retry", delay=60.0)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lab.store.cancel, lab.org, subscription, replay.id)
+        with trio.fail_after(10):
+            # What is awaited happens in another process, so there is no event to wait for.
+            while not await _blocked_by(lab.session, other):  # noqa: ASYNC110
+                await trio.sleep(0.002)
+        await other.commit()
+    assert await lab.owed() == []
+
+
+async def test_a_replay_that_is_done_and_still_owes_is_cancelled(lab: Lab) -> None:
+    events = await lab.past(3)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    replay = await lab.ask(subscription)
+    await lab.feed()
+    assert (await lab.read(replay)).status == "done"
+    [sent] = await claim(lab.session, batch=1)
+    ended = await lab.store.cancel(lab.org, subscription, replay.id)
+    assert ended is not None
+    assert (ended.status, ended.queued, ended.skipped) == ("cancelled", 3, 0)
+    assert await lab.owed() == [sent.event_id]
+    assert sent.event_id in events
+
+
+async def test_a_replay_of_which_all_is_being_sent_is_cancelled(lab: Lab) -> None:
+    await lab.past(1)
+    subscription = await register(lab.session, lab.org)
+    await prove(lab.session)
+    replay = await lab.ask(subscription)
+    await lab.feed()
+    [held] = await claim_any(lab.session)
+    await lab.store.cancel(lab.org, subscription, replay.id)
+    assert (await lab.read(replay)).status == "cancelled"
+    await record(lab.session, [result(held)])
+    assert await lab.session.fetchval("select ended from hookd.attempt") == "succeeded"
+
+
 async def test_a_cancelled_replay_gives_up_what_nobody_sends(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,6 +609,13 @@ async def test_a_replay_that_is_done_is_not_cancelled(lab: Lab) -> None:
     replay = await lab.ask(subscription)
     assert replay.status == "done"
     assert await lab.store.cancel(lab.org, subscription, replay.id) == replay
+    await lab.past(2)
+    sent = await lab.ask(subscription)
+    await prove(lab.session)
+    await lab.run(sent)
+    ended = await lab.store.cancel(lab.org, subscription, sent.id)
+    assert ended is not None
+    assert (ended.status, ended.queued) == ("done", 2)
 
 
 async def test_a_deleted_subscription_ends_its_replays(lab: Lab) -> None:
@@ -526,6 +701,47 @@ async def test_how_much_may_be_asked_for_is_bounded(lab: Lab, monkeypatch: pytes
     assert sorted((one.id for one in [*listed, *rest]), reverse=True) == [one.id for one in [*listed, *rest]]
 
 
+async def test_the_replays_of_an_organisation_are_bounded_also_when_asked_for_at_once(
+    lab: Lab, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MOST_RUNNING_OF_ORGANISATION", 2)
+    await lab.past(1)
+    subscriptions = [await register(lab.session, lab.org) for _ in range(4)]
+    other = await connect()
+    await lab.ask(subscriptions[0])
+    refused: list[int] = []
+
+    async def ask(subscription: UUID) -> None:
+        try:
+            await lab.ask(subscription)
+        except TooManyReplays as error:
+            refused.append(error.limit)
+
+    await other.begin()
+    await other.execute("lock table hookd.replay_event in share mode")  # all stop before they write
+    async with trio.open_nursery() as nursery:
+        for one in subscriptions[1:]:
+            nursery.start_soon(ask, one)
+        with trio.fail_after(10):
+            # What is awaited happens in another process, so there is no event to wait for.
+            while await _waiting(lab.session) < 3:  # noqa: ASYNC110
+                await trio.sleep(0.002)
+        await other.commit()
+    assert refused == [2, 2]
+    with pytest.raises(TooManyReplays, match="organisation"):
+        await lab.ask(subscriptions[0])
+    assert await lab.session.fetchval("select count(*) from hookd.replay") == 2
+
+
+async def _waiting(session: Session) -> int:
+    """Return how many sessions of the database wait for a lock."""
+    found: int = await session.fetchval(
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    return found
+
+
 async def test_a_selection_that_takes_too_long_leaves_nothing(lab: Lab, postgres_url: str) -> None:
     await lab.past(3)
     subscription = await register(lab.session, lab.org)
@@ -537,6 +753,11 @@ async def test_a_selection_that_takes_too_long_leaves_nothing(lab: Lab, postgres
             await store.ask(replay_id=uuid7(), org_id=lab.org, subscription_id=subscription, selection=ALL)
         with pytest.raises(SelectionTooSlow):
             await store.count(org_id=lab.org, subscription_id=subscription, selection=ALL)
+        await lab.session.rollback()
+        await lab.session.begin()
+        await lab.session.execute("select from hookd.inbox_shard for no key update")
+        with pytest.raises(SelectionTooSlow):
+            await store.ask(replay_id=uuid7(), org_id=lab.org, subscription_id=subscription, selection=ALL)
         await lab.session.rollback()
     assert await lab.session.fetchval("select count(*) from hookd.replay_event") == 0
     assert await lab.session.fetchval("select count(*) from hookd.replay") == 0

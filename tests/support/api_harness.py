@@ -1,7 +1,7 @@
 """The API over real sockets, with stores in memory: what its tests have in common."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -33,6 +33,7 @@ from daemon.store.subscriptions import (
     Change,
     ChangedMeanwhile,
     Extras,
+    HeadersForAnotherHost,
     Subscription,
     TooManySubscriptions,
 )
@@ -97,13 +98,15 @@ class FakeSubscriptions:
         return sorted(below, key=lambda item: item.id, reverse=True)[:limit]
 
     async def change(
-        self, org_id: UUID, subscription_id: UUID, change: Change, *, revision: int | None
+        self, org_id: UUID, subscription_id: UUID, change: Change, *, revisions: Collection[int] | None
     ) -> Subscription | None:
-        found = await self.get(org_id, subscription_id)
+        found = await self._expected(org_id, subscription_id, revisions)
         if found is None:
             return None
-        if revision not in (None, found.revision):
-            raise ChangedMeanwhile
+        if change.host_name is not None and change.host_name != self.host_names[subscription_id]:
+            if found.extras.headers is not None and "headers" not in change.given:
+                raise HeadersForAnotherHost
+            self.host_names[subscription_id] = change.host_name
         names = {one.name for one in fields(Extras)} & change.given
         extras = replace(found.extras, **{name: getattr(change.extras, name) for name in names})
         own = {name: getattr(change, name) for name in change.given - names}
@@ -113,17 +116,25 @@ class FakeSubscriptions:
         self.kept[subscription_id] = changed
         return changed
 
-    async def remove(self, org_id: UUID, subscription_id: UUID) -> bool:
-        found = await self.get(org_id, subscription_id)
+    async def remove(self, org_id: UUID, subscription_id: UUID, *, revisions: Collection[int] | None) -> bool:
+        found = await self._expected(org_id, subscription_id, revisions)
         if found is not None:
             del self.kept[subscription_id]
         return found is not None
 
     async def rotate(
-        self, org_id: UUID, subscription_id: UUID, secret: str, overlap: float
+        self,
+        org_id: UUID,
+        subscription_id: UUID,
+        secret: str,
+        overlap: float,
+        *,
+        revisions: Collection[int] | None,
     ) -> datetime | None:
-        if await self.get(org_id, subscription_id) is None:
+        found = await self._expected(org_id, subscription_id, revisions)
+        if found is None:
             return None
+        self.kept[subscription_id] = replace(found, revision=found.revision + 1)
         self.secrets[subscription_id] = secret
         return datetime(2026, 3, 10, 10, tzinfo=UTC) + timedelta(seconds=overlap)
 
@@ -132,6 +143,14 @@ class FakeSubscriptions:
         if text.count("(") != text.count(")"):
             raise BadFilter("syntax error at end of jsonpath input")
         return text
+
+    async def _expected(
+        self, org_id: UUID, subscription_id: UUID, revisions: Collection[int] | None
+    ) -> Subscription | None:
+        found = await self.get(org_id, subscription_id)
+        if found is not None and revisions is not None and found.revision not in revisions:
+            raise ChangedMeanwhile
+        return found
 
     async def _pass(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -52,6 +52,12 @@ def test_a_value_that_cannot_stand_in_a_header_is_refused(value: str) -> None:
     assert "printable ASCII" in refusals({"X-Key": value}, PREFIX)["X-Key"]
 
 
+@pytest.mark.parametrize("value", ["*", "***", "*" * 40])
+def test_what_answers_show_in_place_of_a_value_is_refused(value: str) -> None:
+    assert "give the value itself" in refusals({"Authorization": value}, PREFIX)["Authorization"]
+    assert refusals({"Accept": "*/*"}, PREFIX) == {}
+
+
 def test_the_same_name_in_other_letters_is_refused() -> None:
     assert list(refusals({"X-Key": "a", "x-key": "b"}, PREFIX)) == ["x-key"]
 

@@ -21,7 +21,8 @@ end $$;
 
 -- Publishes one event inside the caller's transaction and returns its id. Takes no lock that another publisher or a
 -- delivery waits for; only the same key of the same organisation waits for the transaction that used it first.
--- Errors: 22023 (invalid_parameter_value) for an unknown type, data that is too large or too deep, a bad key.
+-- Errors: 22023 (invalid_parameter_value) for an unknown type, data that is too large or too deep, a bad key, a moment that
+-- never comes.
 create or replace function hookd.publish(
     org_id uuid, type text, data jsonb, key text default null, deliver_after timestamptz default null
 ) returns uuid
@@ -31,6 +32,7 @@ declare
     v_old   uuid;
     v_awake timestamptz := hookd.check_event(publish.org_id, publish.type, publish.data, publish.key);
 begin
+    perform hookd.check_moment(publish.deliver_after);
     if publish.key is not null then
         v_old := hookd.keep_key(publish.org_id, publish.key, v_id);
         if v_old is not null then
@@ -66,6 +68,7 @@ begin
     end if;
     for i in 1 .. coalesce(cardinality(types), 0) loop
         v_awake := hookd.check_event(publish_batch.org_id, types[i], publish_batch.data[i], keys[i]);
+        perform hookd.check_moment(publish_batch.deliver_after[i]);
         v_ids[i] := hookd.uuid7(hookd.clock());
     end loop;
     v_kept := v_ids;
@@ -119,6 +122,16 @@ begin
             using errcode = '22023', hint = 'Send flatter data, or raise [events] max_depth in config.toml.';
     end if;
     return v_rule.awake_until;
+end $$;
+
+-- Refuses a moment that clients could not be shown.
+create or replace function hookd.check_moment(p_after timestamptz) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not isfinite(p_after) or p_after >= make_timestamptz(10000, 1, 1, 0, 0, 0, 'UTC') then
+        raise exception 'deliver_after is %', p_after
+            using errcode = '22023', hint = 'Give a moment before the year 10000, or null for at once.';
+    end if;
 end $$;
 
 -- The daemon's own way in: ids and canonical bodies are ready. A known key gives the first event's id in its place.

@@ -4,6 +4,7 @@
 --   p_lanes: what the answer says of the lane: 'answered_well', 'answered_badly' (in time, but overloaded or failing),
 --     'unanswered', 'neutral'. p_host_failed: no connection could be made; null says nothing of the host.
 --   p_holds: seconds for which Retry-After holds the lane.
+-- What a replay that was cancelled meanwhile owes is not kept: it ends with the reason 'cancelled'.
 -- A result counts only while its lease (p_tokens) still holds the delivery. p_done: leases with nothing left.
 -- Returns for each result whether it counted.
 create or replace function hookd.record(
@@ -18,6 +19,7 @@ declare
     v_now   timestamptz;
     v_locks integer[];
     v_ok    boolean[];
+    v_over  boolean[]; -- of a cancelled replay
     v_subs  uuid[];
     v_dues  timestamptz[]; -- when what is still owed may go again
     v_early timestamptz[];
@@ -48,6 +50,12 @@ begin
         delete from hookd.delivery d using x
         where d.id = x.delivery and d.lease = x.token and x.outcome in ('succeeded', 'given_up')
         returning x.n),
+    over as (
+        delete from hookd.delivery d using x
+        where d.id = x.delivery and d.lease = x.token and x.outcome in ('retry', 'interrupted', 'unsent')
+            and d.replay_id is not null
+            and (select r.ended = 'cancelled' from hookd.replay r where r.id = d.replay_id)
+        returning x.n),
     kept as (
         update hookd.delivery d set lease = null, host_id = null,
             -- in strict order it stays where it is, and the lane waits for it
@@ -56,21 +64,31 @@ begin
             attempt = d.attempt - (x.outcome = 'unsent')::integer,
             failures = d.failures + (x.outcome = 'retry')::integer
         from x where d.id = x.delivery and d.lease = x.token and x.outcome in ('retry', 'interrupted', 'unsent')
+            and (d.replay_id is null
+                or (select r.ended = 'cancelled' from hookd.replay r where r.id = d.replay_id) is not true)
         returning x.n, d.due)
-    select array_agg(o.n is not null order by x.n), array_agg(o.due order by x.n) into v_ok, v_dues
-    from x left join (select n, null as due from gone union all select n, due from kept) o on o.n = x.n;
+    select array_agg(o.n is not null order by x.n), array_agg(coalesce(o.over, false) order by x.n),
+        array_agg(o.due order by x.n)
+    into v_ok, v_over, v_dues
+    from x left join (
+        select n, false as over, null::timestamptz as due from gone union all select n, true, null::timestamptz from over
+        union all select n, false, due from kept) o on o.n = x.n;
 
     insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, response_status,
         error, ended, duration_ms, phases_ms, excerpt, attempted_at, next_attempt_at)
-    select hookd.uuid7(v_now), x.subscription, x.delivery, x.event, x.type, x.attempt, x.outcome = 'succeeded', x.status,
-        x.error, case x.outcome when 'succeeded' then 'succeeded' when 'given_up' then x.reason end,
-        x.duration, x.phases::real[], x.excerpt, x.started,
-        case x.outcome when 'retry' then v_now + make_interval(secs => x.delay) when 'interrupted' then v_now end
-    from unnest(v_ok, p_subscriptions, p_deliveries, p_events, p_types, p_attempts, p_outcomes, p_reasons, p_statuses,
+    select hookd.uuid7(v_now), x.subscription, x.delivery, x.event, x.type, x.attempt - (x.outcome = 'unsent')::integer,
+        x.outcome = 'succeeded', x.status,
+        case when x.outcome = 'unsent' then 'cancelled' else x.error end,
+        case when x.over then 'cancelled' when x.outcome = 'succeeded' then 'succeeded'
+            when x.outcome = 'given_up' then x.reason end,
+        x.duration, x.phases::real[], x.excerpt, case when x.outcome = 'unsent' then v_now else x.started end,
+        case when x.over then null when x.outcome = 'retry' then v_now + make_interval(secs => x.delay)
+            when x.outcome = 'interrupted' then v_now end
+    from unnest(v_ok, v_over, p_subscriptions, p_deliveries, p_events, p_types, p_attempts, p_outcomes, p_reasons, p_statuses,
         p_errors, p_durations, p_phases, p_excerpts, p_started, p_delays)
-        x(ok, subscription, delivery, event, type, attempt, outcome, reason, status, error, duration, phases, excerpt,
+        x(ok, over, subscription, delivery, event, type, attempt, outcome, reason, status, error, duration, phases, excerpt,
             started, delay)
-    where x.ok and x.outcome <> 'unsent';
+    where x.ok and (x.over or x.outcome <> 'unsent');
 
     with x as (
         select * from unnest(v_ok, v_dues, p_subscriptions, p_outcomes, p_delays, p_holds, p_lanes, p_reasons)
@@ -86,7 +104,7 @@ begin
                  when bool_or(x.lane = 'answered_badly') then 'badly'
                  when bool_or(x.lane = 'answered_well') then 'answered' end as verdict,
             v_now + make_interval(secs => max(x.hold)) as hold_until,
-            v_now + make_interval(secs => max(x.delay) filter (where x.outcome = 'retry')) as retry_at,
+            v_now + make_interval(secs => max(x.delay) filter (where x.outcome = 'retry' and x.due is not null)) as retry_at,
             min(x.due) as early
         from x join last on last.subscription = x.subscription group by x.subscription, last.n),
     z as (

@@ -28,15 +28,42 @@ begin
     return v_row;
 end $$;
 
--- The host of that name, made with these limits if there is none yet.
+-- The host of that name, made with these limits if there is none yet. It cannot be forgotten before this transaction ends.
 create or replace function hookd.host_of(p_name text, p_rate float8, p_burst float8, p_cap integer, p_now timestamptz)
 returns integer
 language plpgsql volatile as $$
+declare
+    v_host integer;
 begin
-    insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
-    values (p_name, p_rate, p_burst, p_cap, p_burst, p_now)
-    on conflict (name) do nothing;
-    return (select h.id from hookd.host h where h.name = p_name);
+    loop -- one that is being forgotten is waited for, and made anew
+        insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
+        values (p_name, p_rate, p_burst, p_cap, p_burst, p_now)
+        on conflict (name) do nothing;
+        -- passes those who hold hosts to send or to settle, not the one who forgets them
+        select h.id into v_host from hookd.host h where h.name = p_name for key share;
+        if found then
+            return v_host;
+        end if;
+    end loop;
+end $$;
+
+-- Forgets up to p_limit hosts that no lane is left of and no request goes to; those in use at this moment stay. Returns how
+-- many went.
+create or replace function hookd.forget_hosts(p_limit integer) returns integer
+language plpgsql volatile as $$
+declare
+    v_idle integer[];
+    v_gone integer;
+begin
+    select array_agg(x.id) into v_idle from (
+        select h.id from hookd.host h
+        where h.in_flight = 0 and not exists (select from hookd.lane l where l.host_id = h.id)
+        order by h.id limit p_limit for update of h skip locked) x;
+    -- the locks are had: a lane that a registration committed meanwhile is visible to the next statement
+    delete from hookd.host h where h.id = any (v_idle) and h.in_flight = 0
+        and not exists (select from hookd.lane l where l.host_id = h.id);
+    get diagnostics v_gone = row_count;
+    return v_gone;
 end $$;
 
 -- Locks the host of an organisation's subscription, and p_other besides; null if there is no such subscription. Whoever
@@ -106,10 +133,10 @@ begin
 end $$;
 
 -- Changes the settings of a subscription that p_given names, others stay. A new URL (p_url, p_host and its limits) moves what
--- is owed to the new host; a send under way ends as it began. p_revision: only if it has that revision; null: any.
--- Returns 'changed', 'missing' or 'conflict'.
+-- is owed to the new host; a send under way ends as it began. p_revisions: only if it has one of them; null: any.
+-- Returns 'changed', 'missing', 'conflict', or 'headers' if a new host would get the headers that were meant for the old one.
 create or replace function hookd.change(
-    p_org_id uuid, p_id uuid, p_revision integer, p_given text[], p_url text, p_host text, p_rate float8, p_burst float8,
+    p_org_id uuid, p_id uuid, p_revisions integer[], p_given text[], p_url text, p_host text, p_rate float8, p_burst float8,
     p_cap integer, p_events text[], p_active boolean, p_description text, p_metadata jsonb, p_headers bytea,
     p_filter text, p_rate_limit float8, p_ordered boolean, p_timeout float8
 ) returns text
@@ -117,21 +144,30 @@ language plpgsql volatile as $$
 declare
     v_now  timestamptz := hookd.clock();
     v_from integer;
-    v_to   integer := case when 'url' = any (p_given) then hookd.host_of(p_host, p_rate, p_burst, p_cap, v_now) end;
+    v_to   integer;
     v_row  hookd.subscription;
 begin
+    if not exists (select from hookd.subscription s where s.id = p_id and s.org_id = p_org_id) then
+        return 'missing'; -- and leave no host behind
+    end if;
+    if 'url' = any (p_given) then
+        v_to := hookd.host_of(p_host, p_rate, p_burst, p_cap, v_now);
+    end if;
     v_from := hookd.lock_subscription(p_org_id, p_id, array_remove(array[v_to], null));
     if v_from is null then
         return 'missing';
     end if;
     select * into v_row from hookd.subscription s where s.id = p_id;
-    if v_row.revision <> p_revision then
+    if v_row.revision <> all (p_revisions) then
         return 'conflict';
     end if;
     if p_given = '{}' then
         return 'changed';
     end if;
     v_to := coalesce(v_to, v_from);
+    if v_to <> v_from and v_row.headers is not null and 'headers' <> all (p_given) then
+        return 'headers';
+    end if;
     update hookd.subscription s set
         url = case when 'url' = any (p_given) then p_url else s.url end,
         events = case when 'events' = any (p_given) then p_events else s.events end,
@@ -165,9 +201,11 @@ begin
 end $$;
 
 -- Gives a subscription a new secret; those before sign beside it for p_overlap. Returns 'rotated' and the moment from which
--- only the new one signs, 'missing', or 'crowded' if p_most sign already.
+-- only the new one signs, 'missing', 'conflict' unless it has one of p_revisions (null: any), or 'crowded' if p_most sign
+-- already.
 create or replace function hookd.rotate(
-    p_org_id uuid, p_id uuid, p_ciphertext bytea, p_overlap interval, p_most integer, out outcome text, out until timestamptz
+    p_org_id uuid, p_id uuid, p_ciphertext bytea, p_overlap interval, p_most integer, p_revisions integer[] default null,
+    out outcome text, out until timestamptz
 )
 language plpgsql volatile as $$
 declare
@@ -175,6 +213,10 @@ declare
 begin
     if hookd.lock_subscription(p_org_id, p_id) is null then
         outcome := 'missing';
+        return;
+    end if;
+    if (select s.revision from hookd.subscription s where s.id = p_id) <> all (p_revisions) then
+        outcome := 'conflict';
         return;
     end if;
     if (select count(*) from hookd.subscription_secret k
@@ -192,8 +234,9 @@ begin
 end $$;
 
 -- Deletes a subscription, so that nothing of it can be seen or sent any more; what a send under way brings back counts for
--- nothing. The rest of its rows is left to purge(). False if there is no such subscription.
-create or replace function hookd.remove(p_org_id uuid, p_id uuid) returns boolean
+-- nothing. The rest of its rows is left to purge(). Returns 'removed', 'missing', or 'conflict' unless it has one of
+-- p_revisions (null: any).
+create or replace function hookd.remove(p_org_id uuid, p_id uuid, p_revisions integer[] default null) returns text
 language plpgsql volatile as $$
 declare
     v_now   timestamptz := hookd.clock();
@@ -203,7 +246,10 @@ begin
     -- what is being sent was claimed from the host of that time
     select coalesce(array_agg(distinct h.host_id), '{}') into v_hosts from hookd.held_by(p_id) h;
     if hookd.lock_subscription(p_org_id, p_id, v_hosts) is null then
-        return false;
+        return 'missing';
+    end if;
+    if (select s.revision from hookd.subscription s where s.id = p_id) <> all (p_revisions) then
+        return 'conflict';
     end if;
     with gone as (
         delete from hookd.delivery d where d.id in (select h.id from hookd.held_by(p_id) h) returning d.host_id),
@@ -218,7 +264,7 @@ begin
     delete from hookd.subscription s where s.id = p_id;
     insert into hookd.removal (subscription_id, requested_at) values (p_id, v_now);
     perform hookd.settle_hosts(v_hosts, v_now, p_flown => v_flown);
-    return true;
+    return 'removed';
 end $$;
 
 -- The deliveries of a subscription that leases hold.

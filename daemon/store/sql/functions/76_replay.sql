@@ -3,8 +3,10 @@
 
 -- The events that a replay sends: of the organisation, of the time from p_from to before p_to, of types that the
 -- subscription wants (and p_patterns cover, unless null) and whose data passes its filter. Left out are events that the
--- router will bring it anyway, and those without a body. p_only_failed: only those that were given up and never succeeded,
--- and are not on their way again. At most p_limit.
+-- router will bring it anyway (to one that is paused it brings none), those that it is owed at a later time (deliver_after),
+-- and those without a body. p_only_failed: only those that were given up and never succeeded, and are not on their way
+-- again. At most p_limit. Call settle_routing() first, in a transaction of its own. An event that was never owed to the
+-- subscription is sent at once: its deliver_after is not kept once it is routed.
 create or replace function hookd.replayable(
     p_org_id uuid, p_subscription_id uuid, p_from timestamptz, p_to timestamptz, p_only_failed boolean, p_patterns text[],
     p_limit bigint
@@ -13,17 +15,22 @@ language plpgsql volatile as $$
 declare
     v_from   uuid := hookd.uuid7_floor(p_from);
     v_to     uuid := hookd.uuid7_floor(p_to);
+    v_now    timestamptz := hookd.clock();
     v_shard  smallint := uuid_hash(p_org_id) & 31;
     v_floor  xid8;
     v_wants  text[];
     v_filter text;
+    v_active boolean;
 begin
-    select s.events, s.filter into v_wants, v_filter from hookd.subscription s
+    select s.events, s.filter, s.is_active into v_wants, v_filter, v_active from hookd.subscription s
     where s.org_id = p_org_id and s.id = p_subscription_id;
     -- read before the events: what is below it has left the inbox by then
     select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = v_shard;
     return query
-        with e as (
+        with later as materialized (
+            select d.event_id from hookd.delivery d
+            where d.subscription_id = p_subscription_id and d.lease is null and d.due > v_now and d.attempt = 0),
+        e as (
             select v.id, v.type, v.body, v.xid, v.problem from hookd.event v
             where not p_only_failed and v.org_id = p_org_id and v.id >= v_from and v.id < v_to
             union all
@@ -31,16 +38,26 @@ begin
             from hookd.failed_events(p_subscription_id, v_from) f(id) cross join lateral (
                 select * from hookd.event w where w.org_id = p_org_id and w.id = f.id offset 0) v
             where p_only_failed and f.id >= v_from and f.id < v_to)
-        select e.id from e
+        (select e.id from e
         where (e.type = any (v_wants) or e.type ^@ any (hookd.prefixes(v_wants)))
             and (p_patterns is null or e.type = any (p_patterns) or e.type ^@ any (hookd.prefixes(p_patterns)))
             and e.problem is null and e.body is not null
-            and not (e.xid >= v_floor and exists ( -- looked up one by one, past the dead entries below the floor
+            and not (v_active and e.xid >= v_floor and exists ( -- looked up one by one, past the dead entries below the floor
                 select from hookd.inbox i where i.shard = v_shard and i.xid = e.xid and i.event_id = e.id
                     and coalesce(i.routed_to, '00000000-0000-0000-0000-000000000000') < p_subscription_id
                 offset 0))
             and (v_filter is null or hookd.matches(e.body, v_filter))
+        limit p_limit + (select count(*) from later))
+        except select l.event_id from later l -- never a loop in a loop, however many there are
         limit p_limit;
+end $$;
+
+-- Waits for the router that is at the organisation's events: it may have looked for who wants them before the subscription
+-- wanted them. To be committed at once, as no router comes in here meanwhile.
+create or replace function hookd.settle_routing(p_org_id uuid) returns void language plpgsql volatile as $$
+begin
+    perform set_config('synchronous_commit', 'off', true); -- it writes nothing that matters
+    perform from hookd.inbox_shard s where s.shard = uuid_hash(p_org_id) & 31 for share;
 end $$;
 
 -- What the types begin with that '*' and 'placement.*' cover: '' and 'placement.'. See patterns().
@@ -61,10 +78,11 @@ begin
 end $$;
 
 -- Writes a replay down. Returns 'asked' and how many events it has; or 'missing' (no such subscription), 'busy' (p_running
--- replays of it run already) or 'too_many' (more than p_most events), and then nothing is written.
+-- replays of it run already), 'busy_org' (p_running_org of its organisation) or 'too_many' (more than p_most events), and
+-- then nothing is written.
 create or replace function hookd.ask_replay(
     p_id uuid, p_org_id uuid, p_subscription_id uuid, p_from timestamptz, p_to timestamptz, p_only_failed boolean,
-    p_patterns text[], p_most bigint, p_running integer, out outcome text, out total bigint
+    p_patterns text[], p_most bigint, p_running integer, p_running_org integer, out outcome text, out total bigint
 )
 language plpgsql volatile as $$
 declare
@@ -79,12 +97,20 @@ begin
     elsif (select count(*) from hookd.replay r where r.subscription_id = p_subscription_id and r.ended is null)
         >= p_running then
         outcome := 'busy';
+    elsif hookd.running_replays(p_org_id) >= p_running_org then
+        outcome := 'busy_org';
     else
         v_ids := array(select hookd.replayable(
             p_org_id, p_subscription_id, p_from, p_to, p_only_failed, p_patterns, p_most + 1));
         total := cardinality(v_ids);
         if total > p_most then
             outcome := 'too_many';
+            return;
+        end if;
+        -- only now, so that finding the events keeps nobody else of the organisation waiting
+        perform pg_advisory_xact_lock(hashtextextended('hookd.replays', uuid_hash(p_org_id)));
+        if hookd.running_replays(p_org_id) >= p_running_org then
+            outcome := 'busy_org';
             return;
         end if;
         v_now := hookd.clock();
@@ -96,10 +122,14 @@ begin
     end if;
 end $$;
 
+create or replace function hookd.running_replays(p_org_id uuid) returns bigint language sql volatile as $$
+    select count(*) from hookd.replay r where r.org_id = p_org_id and r.ended is null
+$$;
+
 -- How many deliveries of each running replay (of p_ids; null: of all) may be made now; null: its subscription is gone.
 -- p_rate is what one replay may make in a second. Half of each room (the lane's window and rate, the host's cap and tokens)
 -- stays with live events, and only what would be sent at once is made: what is due already, a pause, Retry-After and an open
--- circuit let a replay wait. A lane that only fails gets one a minute, one in strict order gets one when nothing is owed.
+-- circuit let a replay wait. A lane that only fails gets one a minute, one in strict order gets one when nothing is due.
 create or replace function hookd.replay_rooms(p_ids uuid[], p_rate float8, p_now timestamptz)
 returns table (replay_id uuid, room integer, earned_from timestamptz, rate float8)
 language sql stable as $$
@@ -127,7 +157,7 @@ language sql stable as $$
         select count(*) as owed from (
             select from hookd.delivery d
             where b.room > 0 and d.subscription_id = l.subscription_id and d.lease is null and d.due >= l.floor
-                and (l.ordered or d.due <= p_now)
+                and d.due <= p_now
             limit 50) d offset 0) o
     where r.ended is null and (p_ids is null or r.id = any (p_ids))
 $$;
@@ -210,9 +240,24 @@ begin
     end if;
 end $$;
 
+-- Cancels a replay: one that runs, or one that is done and still owes deliveries. What is being sent goes on, but is not
+-- sent again: see record().
+create or replace function hookd.cancel_replay(p_org_id uuid, p_subscription_id uuid, p_id uuid) returns void
+language plpgsql volatile as $$
+begin
+    perform hookd.fresh_plans();
+    update hookd.replay r set ended = 'cancelled', ended_at = hookd.clock(), skipped = r.total - r.queued
+    where r.org_id = p_org_id and r.subscription_id = p_subscription_id and r.id = p_id
+        and (r.ended is null or r.ended = 'done' and (
+            exists (select from hookd.delivery d
+                where d.subscription_id = p_subscription_id and d.lease is null and d.replay_id = p_id)
+            or exists (select from hookd.lease e cross join lateral unnest(e.deliveries) u(id) cross join lateral (
+                select from hookd.delivery g where g.id = u.id and g.lease = e.token and g.replay_id = p_id offset 0) f)));
+end $$;
+
 -- Gives up the deliveries of a replay that nobody is sending: among the deliveries owed to the subscription that are due
--- after p_after (null: from the first on), p_limit. Each ends in the history with the reason 'cancelled'. Returns where the next slice
--- begins; null: there is none.
+-- after p_after (null: from the first on), p_limit. Each ends in the history with the reason 'cancelled'. Returns where the
+-- next slice begins; null: there is none. The replay was cancelled in a transaction before.
 create or replace function hookd.give_up_replay(
     p_id uuid, p_subscription_id uuid, p_after timestamptz, p_limit integer
 ) returns timestamptz
@@ -224,6 +269,12 @@ declare
     v_ids  uuid[];
 begin
     perform hookd.fresh_plans();
+    if p_after is null then
+        -- what was recorded without knowing of the cancellation is visible to the next statements
+        select l.host_id into v_host from hookd.lane l where l.subscription_id = p_subscription_id;
+        perform hookd.lock_hosts(array[v_host]);
+        perform hookd.check_lanes_locked(array[p_subscription_id], array[v_host]);
+    end if;
     select d.due into v_last from hookd.delivery d
     where d.subscription_id = p_subscription_id and d.lease is null and d.due > coalesce(p_after, '-infinity')
     order by d.due offset p_limit - 1 limit 1;

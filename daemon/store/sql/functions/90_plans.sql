@@ -9,7 +9,7 @@ begin
         where p.pronamespace = (select c.relnamespace from pg_class c where c.oid = 'hookd.host'::regclass) and p.proname in ('publish', 'publish_batch', 'publish_bodies', 'publish_once',
             'open_shard', 'route', 'pulse', 'claim', 'record', 'expired_leases', 'leased', 'set_active', 'change', 'rotate', 'remove', 'purge',
             'repair', 'limit_hosts', 'observe', 'attempts_page', 'owed_page', 'standing',
-            'attempts_of', 'event_of', 'redeliver')
+            'attempts_of', 'event_of', 'redeliver', 'cancel_replay')
     loop
         execute format('alter function %s set enable_seqscan = off', v_function);
         execute format('alter function %s set jit = off', v_function);

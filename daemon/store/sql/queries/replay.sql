@@ -1,5 +1,8 @@
 -- name: ask_replay
-select outcome, total from hookd.ask_replay($1, $2, $3, $4, $5, $6, $7, $8, $9)
+select outcome, total from hookd.ask_replay($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+
+-- name: settle_routing
+select hookd.settle_routing($1)
 
 -- name: count_replayable
 select count(*) from hookd.replayable($1, $2, $3, $4, $5, $6, $7)
@@ -14,8 +17,7 @@ from hookd.replay where org_id = $1 and subscription_id = $2 and ($3::uuid is nu
 order by id desc limit $4
 
 -- name: cancel_replay
-update hookd.replay set ended = 'cancelled', ended_at = hookd.clock(), skipped = total - queued
-where org_id = $1 and subscription_id = $2 and id = $3 and ended is null
+select hookd.cancel_replay($1, $2, $3)
 
 -- name: give_up_replay
 select hookd.give_up_replay($1, $2, $3, $4)

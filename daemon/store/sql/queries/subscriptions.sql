@@ -20,10 +20,10 @@ order by s.id desc limit $3
 select hookd.change($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb, $14, $15, $16, $17, $18)
 
 -- name: rotate
-select outcome, until from hookd.rotate($1, $2, $3, $4, $5)
+select outcome, until from hookd.rotate($1, $2, $3, $4, $5, $6)
 
 -- name: remove
-select hookd.remove($1, $2)
+select hookd.remove($1, $2, $3)
 
 -- name: normal_filter
 -- As Postgres understands it; fails on one that raises whatever the data is (a variable that is not there).

@@ -59,3 +59,6 @@ select hookd.purge($1)
 -- name: forget_secrets
 -- Kept that long to show what was signed with them.
 delete from hookd.subscription_secret where expires_at < hookd.clock() - $1::interval
+
+-- name: forget_hosts
+select hookd.forget_hosts($1)
