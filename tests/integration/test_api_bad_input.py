@@ -129,7 +129,11 @@ _SUBSCRIPTION: dict[str, list[str]] = {
         json.dumps(["match.proposed"] * 101),
         *(f"[{text}]" for text in texts(_REFUSED_PATTERNS)),
     ],
-    "description": [*NO_TEXT, json.dumps(MARK * 100)],
+    "description": [
+        *NO_TEXT,
+        json.dumps(MARK * 100),
+        *(json.dumps(MARK + one) for one in "\x1b\r\x9b\u202e"),
+    ],
     "metadata": [
         *NO_MAP,
         '{"a": 1}',
@@ -137,6 +141,7 @@ _SUBSCRIPTION: dict[str, list[str]] = {
         f'{{"a": ["{MARK}"]}}',
         json.dumps({str(number): MARK for number in range(51)}),
         json.dumps({"a": MARK * 100}),
+        *(json.dumps({"a": MARK + one}) for one in "\x07\n\u2066"),
         json.dumps({"x" * 100: "a"}),
     ],
     "headers": [*NO_MAP, *(json.dumps(value) for value in _REFUSED_HEADERS)],
@@ -174,8 +179,8 @@ FIELDS: dict[str, dict[str, list[str]]] = {
 # Odd, and yet nobody's business but the client's: taken as they are.
 TAKEN: dict[str, list[dict[str, Any]]] = {
     "POST /webhooks": [
-        {"description": "a\u202eb \u200d é e\u0301 \U0001f468\u200d\U0001f469"},
-        {"metadata": {"\u202e": "\u0007\u001b[31m"}},
+        {"description": "a\n\tb \u200d é e\u0301 \U0001f468\u200d\U0001f469"},
+        {"metadata": {"\u200f": "\u2028\ufeff[31m"}},
         {"url": "https://xn--bcher-kva.example/%00%ff/../x?a=b&a=c"},
         {"url": "https://bücher.example/"},
         {"url": "https://example.com//double/./dots/../x"},
