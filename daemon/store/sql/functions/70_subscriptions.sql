@@ -41,10 +41,9 @@ begin
         on conflict (name) do nothing;
         -- passes those who hold hosts to send or to settle, not the one who forgets them
         select h.id into v_host from hookd.host h where h.name = p_name for key share;
-        if found then
-            return v_host;
-        end if;
+        exit when found;
     end loop;
+    return v_host;
 end $$;
 
 -- Forgets up to p_limit hosts that no lane is left of and no request goes to; those in use at this moment stay. Returns how
