@@ -10,6 +10,7 @@ select count(*) from hookd.replayable($1, $2, $3, $4, $5, $6, $7)
 -- name: replay
 select id, subscription_id, coalesce(ended, 'running') as status, total, queued, skipped, created_at, ended_at
 from hookd.replay where org_id = $1 and subscription_id = $2 and id = $3
+    and exists (select from hookd.subscription s where s.id = $2) -- of a deleted one they go a little later
 
 -- name: replays_page
 select id, subscription_id, coalesce(ended, 'running') as status, total, queued, skipped, created_at, ended_at
