@@ -1,7 +1,6 @@
 """Tests of receivers, good and bad, over real sockets."""
 
 import os
-import shutil
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -280,7 +279,6 @@ async def test_values_of_custom_headers_are_sent_and_not_shown() -> None:
     assert "password" not in str(told)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("path", ["/", "/a/../b/[1-3]/{x,y}?q='$(id)'&r=%20*", "/?x=`id`;!!~|&"])
 async def test_the_curl_line_sends_the_same_request_when_it_is_pasted(path: str) -> None:
     behaviour = Verifying(generate_secret())
