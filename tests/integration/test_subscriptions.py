@@ -190,7 +190,9 @@ async def test_a_deleted_subscription_takes_its_history_along(tmp_path: Path, po
         await receiver.until(lambda: len(receiver.requests) == 1, 15)
         async with daemon.client(uuid4(), "org_admin") as other:
             assert (await other.delete(path)).status_code == 404
-        asked = await client.post(f"{path}/replay", json={"from": "2020-01-01T00:00:00Z"})
+        asked = await client.post(
+            f"{path}/replay", json={"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}
+        )
         replay = f"{path}/replays/{asked.json()['id']}"
         assert (await client.get(replay)).status_code == 200
         answer = await client.delete(path)
