@@ -10,7 +10,7 @@ from daemon.egress.connection import encode_request
 from daemon.egress.errors import EgressError
 from daemon.egress.url import UrlRefused, parse_url
 from daemon.signing.secrets import SigningKey, parse_secret
-from daemon.signing.standard import signature_headers
+from daemon.signing.standard import header_fields, stamp
 from daemon.signing.vault import VaultError
 from daemon.store.history import Attempt, Delivery
 
@@ -53,7 +53,7 @@ class AsSent:
         body = delivery.body.encode()
         rules = self._rules()
         try:
-            headers = signature_headers(
+            values = stamp(
                 self._keys(delivery, attempt),
                 event_id=delivery.event_id,
                 delivery_id=delivery.id,
@@ -61,9 +61,8 @@ class AsSent:
                 # the sender takes both from one reading of the clock
                 timestamp=int(attempt.attempted_at.timestamp()),
                 body=body,
-                prefix=rules.header_prefix,
-                user_agent=rules.user_agent,
             )
+            headers = header_fields(values, prefix=rules.header_prefix, user_agent=rules.user_agent)
             headers += [(name.encode(), HIDDEN) for name in self._own_names(delivery)]
         except (VaultError, ValueError) as error:
             logger.error("the headers of delivery %s cannot be shown: %s", delivery.id, error)

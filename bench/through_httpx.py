@@ -5,7 +5,6 @@
 Everything else is as shipped: the queue, the signatures, the history. It has no guard and bounds nothing.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -25,20 +24,17 @@ class StockExchange(Exchange):
     def __init__(self, **settings: Any) -> None:
         self._client = httpx.AsyncClient(trust_env=False, verify=settings["ca_file"] or True)
 
-    async def post(
-        self,
-        url: Url,
-        headers: Sequence[tuple[bytes, bytes]],
-        body: bytes,
-        *,
-        timeout: float,
-        fresh: bool = False,
+    async def send(
+        self, url: Url, request: bytes, *, timeout: float, excerpt: int | None = None, fresh: bool = False
     ) -> Answer:
-        """POST `body`; errors are `EgressError`s, as the sender expects."""
+        """Post what `request` has; errors are `EgressError`s, as the sender expects."""
+        head, _, body = request.partition(b"\r\n\r\n")
+        fields = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
+        headers = [(name, value) for name, value in fields]
         start = trio.current_time()
         where = f"{url.scheme}://{url.authority.decode()}{url.target.decode()}"
         try:
-            answer = await self._client.post(where, headers=list(headers), content=body, timeout=timeout)
+            answer = await self._client.post(where, headers=headers, content=body, timeout=timeout)
         except httpx.HTTPError as error:
             raise EgressError("connection_lost", repr(error)) from error
         phases = Phases()

@@ -91,6 +91,9 @@ class Verdict:
         return self.lane is not LaneEffect.NEUTRAL
 
 
+_SUCCESS = Verdict(Outcome.SUCCEEDED, None, None, None, False, LaneEffect.ANSWERED_WELL, None)
+
+
 def classify(
     status: int | None,
     error_code: str | None,
@@ -112,7 +115,7 @@ def classify(
     if status is None and error_code is None:
         raise ValueError("an attempt ends with a status or an error code; pass one of them")
     if error_code is None and status is not None and 200 <= status < 300:
-        return Verdict(Outcome.SUCCEEDED, None, None, None, False, LaneEffect.ANSWERED_WELL, None)
+        return _SUCCESS
     error = error_code or _status_error(status or 0)
     answered = status if error_code is None else None
     hold = None

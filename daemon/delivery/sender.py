@@ -9,25 +9,21 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-import trio
-
 from daemon.delivery.attempt_log import log_attempt
 from daemon.delivery.policy import classify
 from daemon.delivery.retry_after import parse_retry_after
-from daemon.delivery.targets import Target, Targets
+from daemon.delivery.targets import Target, Targets, unsendable
 from daemon.egress.errors import EgressError, Phases
 from daemon.egress.response import Answer
 from daemon.egress.url import Url
-from daemon.signing.standard import signature_headers
+from daemon.signing.standard import header_fields, stamp
 from daemon.store.queue import Claimed, Result
 
 
-class Post(Protocol):
-    """Posts a body to a URL within `timeout` seconds, or raises `EgressError`."""
+class Send(Protocol):
+    """Sends a request that is ready for the wire within `timeout` seconds, or raises `EgressError`."""
 
-    async def __call__(
-        self, url: Url, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, timeout: float
-    ) -> Answer: ...
+    async def __call__(self, url: Url, request: bytes, *, timeout: float) -> Answer: ...
 
 
 class Bodies(Protocol):
@@ -52,9 +48,9 @@ class Sender:
     """Sends deliveries; holds nothing between them."""
 
     def __init__(
-        self, *, post: Post, targets: Targets, rules: Callable[[], Rules], large_bodies: Bodies
+        self, *, send: Send, targets: Targets, rules: Callable[[], Rules], large_bodies: Bodies
     ) -> None:
-        self._post = post
+        self._send = send
         self._targets = targets
         self._rules = rules
         self._large_bodies = large_bodies
@@ -65,19 +61,28 @@ class Sender:
         if target is None:
             return claimed.result("unsent")  # deleted meanwhile: nothing is owed any more
         if claimed.body is not None:
-            return await self._send(claimed, target, claimed.body.encode())
+            return await self._attempt(claimed, target, claimed.body.encode())
         async with self._large_bodies.of(claimed.subscription_id, claimed.event_id) as body:
             if body is None:
                 return claimed.result("unsent")
-            return await self._send(claimed, target, body)
+            return await self._attempt(claimed, target, body)
 
-    async def _send(self, claimed: Claimed, target: Target, body: bytes) -> Result:
-        now = time.time()
-        began = trio.current_time()
-        status, code, retry_after, excerpt = None, None, None, None
+    async def _attempt(self, claimed: Claimed, target: Target, body: bytes) -> Result:
         rules = self._rules()
+        now = time.time()
+        status, code, retry_after = None, None, None
         try:
-            answer = await self._attempt(claimed, target, body, rules, int(now))
+            form = target.form
+            if form is None:
+                raise unsendable(target)
+            request = form.fill(
+                event_id=claimed.event_id,
+                delivery_id=claimed.delivery_id,
+                event_type=claimed.event_type,
+                timestamp=int(now),
+                body=body,
+            )
+            answer = await self._send(form.url, request, timeout=timeout_of(target, rules))
         except EgressError as error:
             code, phases = error.code, error.phases
             excerpt = error.detail
@@ -96,45 +101,30 @@ class Sender:
             retry_after_max=rules.retry_after_max,
             random=random.random(),
         )
-        duration = (trio.current_time() - began) * 1000
         result = Result(
-            token=claimed.token,
-            delivery_id=claimed.delivery_id,
-            subscription_id=claimed.subscription_id,
-            host_id=claimed.host_id,
-            event_id=claimed.event_id,
-            event_type=claimed.event_type,
-            attempt=claimed.attempt,
-            outcome=verdict.outcome.value,
-            reason=None if verdict.reason is None else verdict.reason.value,
-            status=status,
-            error=verdict.error,
-            delay=verdict.next_delay,
-            hold=verdict.hold,
-            lane=verdict.lane.value,
-            host_failed=True if verdict.host_failed else False if verdict.host_reached else None,
+            claimed.token,
+            claimed.delivery_id,
+            claimed.subscription_id,
+            claimed.host_id,
+            claimed.event_id,
+            claimed.event_type,
+            claimed.attempt,
+            verdict.outcome,
+            verdict.reason,
+            status,
+            verdict.error,
+            verdict.next_delay,
+            verdict.hold,
+            verdict.lane,
+            True if verdict.host_failed else False if verdict.host_reached else None,
             started=datetime.fromtimestamp(now, UTC),
-            duration=duration,
+            duration=(phases.total or 0.0) * 1000,
             phases=_milliseconds(phases),
             excerpt=excerpt,
         )
         host = "nowhere" if target.url is None else target.url.host_name
         log_attempt(result, host, None if code is None else excerpt)
         return result
-
-    async def _attempt(
-        self, claimed: Claimed, target: Target, body: bytes, rules: Rules, timestamp: int
-    ) -> Answer:
-        url, headers = compose(
-            target,
-            rules,
-            event_id=claimed.event_id,
-            delivery_id=claimed.delivery_id,
-            event_type=claimed.event_type,
-            timestamp=timestamp,
-            body=body,
-        )
-        return await self._post(url, headers, body, timeout=timeout_of(target, rules))
 
 
 def compose(
@@ -152,22 +142,18 @@ def compose(
     Raises `EgressError` where nothing may be sent (`url_invalid`, `scheme_forbidden`, `port_forbidden`), or
     nothing can be (`key_missing`, `header_invalid`).
     """
-    if target.url is None:
-        refused = target.refused
-        raise EgressError("url_invalid" if refused is None else refused.code, str(refused))
-    if not target.keys:
-        raise EgressError("key_missing", "No secret could be opened to sign with; rotate the secret.")
+    if target.url is None or not target.keys:
+        raise unsendable(target)
     try:
-        headers = signature_headers(
+        values = stamp(
             target.keys,
             event_id=event_id,
             delivery_id=delivery_id,
             event_type=event_type,
             timestamp=timestamp,
             body=body,
-            prefix=rules.header_prefix,
-            user_agent=rules.user_agent,
         )
+        headers = header_fields(values, prefix=rules.header_prefix, user_agent=rules.user_agent)
     except ValueError as error:
         raise EgressError("header_invalid", str(error)) from error
     return target.url, [*headers, *target.headers]
@@ -180,5 +166,7 @@ def timeout_of(target: Target, rules: Rules) -> float:
 
 def _milliseconds(phases: Phases) -> str:
     """Return the phases as the literal of a Postgres array: dns, connect, tls, first byte."""
+    if phases.reused and phases.first_byte is not None:
+        return f"{{NULL,NULL,NULL,{phases.first_byte * 1000:.2f}}}"
     times = (phases.dns, phases.connect, phases.tls, phases.first_byte)
     return "{" + ",".join("NULL" if one is None else f"{one * 1000:.2f}" for one in times) + "}"

@@ -4,10 +4,13 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from daemon.delivery.form import Form
+from daemon.egress.errors import EgressError
 from daemon.egress.url import Url, UrlRefused
 from daemon.signing.secrets import SigningKey, parse_secret
 from daemon.signing.vault import VaultError
@@ -22,6 +25,8 @@ MOST = 20_000
 class Target:
     """A subscription's endpoint. `refused` says why its URL may not be sent to; then `url` is None.
 
+    `form` is its request, None where nothing can be sent: see `unsendable`.
+
     `headers` are its own, sent after those of every delivery; `timeout` in seconds, None: the usual one.
     """
 
@@ -32,6 +37,11 @@ class Target:
     until: datetime | None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     timeout: float | None = None
+    form: Form | None = None
+
+
+WriteForm = Callable[[Url, tuple[SigningKey, ...], tuple[tuple[bytes, bytes], ...]], Form]
+"""From URL, keys and own headers to the form, or `EgressError`."""
 
 
 class Targets:
@@ -42,10 +52,12 @@ class Targets:
         *,
         parse_url: Callable[[str], Url],
         unseal: Callable[[bytes, UUID], str],
+        write: WriteForm,
         most: int = MOST,
     ) -> None:
         self._parse_url = parse_url
         self._unseal = unseal
+        self._write = write
         self._most = most
         self._kept: OrderedDict[UUID, Target] = OrderedDict()
 
@@ -84,7 +96,11 @@ class Targets:
             keys = tuple(parse_secret(self._unseal(one, row.subscription_id)) for one in row.secrets)
         except (VaultError, ValueError) as error:
             logger.error("subscription %s cannot be signed for: %s", row.subscription_id, error)
-        return Target(row.revision, url, refused, keys, row.secrets_until, headers, row.timeout)
+        form = None
+        if url is not None and keys:
+            with suppress(EgressError):
+                form = self._write(url, keys, headers)
+        return Target(row.revision, url, refused, keys, row.secrets_until, headers, row.timeout, form)
 
     def forget(self) -> None:
         """Forget all, so that each URL is judged again by the rules of the moment."""
@@ -93,6 +109,19 @@ class Targets:
     def get(self, subscription_id: UUID) -> Target | None:
         """Return the target, or None if the subscription is gone."""
         return self._kept.get(subscription_id)
+
+
+def unsendable(target: Target) -> EgressError:
+    """Return why nothing can be sent to a target without a form.
+
+    The codes: `url_invalid`, `scheme_forbidden`, `port_forbidden`, `key_missing`, `header_invalid`.
+    """
+    if target.url is None:
+        refused = target.refused
+        return EgressError("url_invalid" if refused is None else refused.code, str(refused))
+    if not target.keys:
+        return EgressError("key_missing", "No secret could be opened to sign with; rotate the secret.")
+    return EgressError("header_invalid", "One of the subscription's headers cannot be sent; change it.")
 
 
 def _fields(text: str) -> tuple[tuple[bytes, bytes], ...]:

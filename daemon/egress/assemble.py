@@ -25,8 +25,7 @@ def make_exchange(
     """Return an Exchange for these settings; raise ValueError, naming the setting, if one cannot be used.
 
     `resolver` is "system" or a nameserver's "IP" or "IP:port". `refused` is told the rule of every refused
-    address. The caller starts `pool.serve` in a nursery of
-    its own, which closes the pool when it is cancelled.
+    address. The caller runs `Exchange.serve`, which closes the pool when it is cancelled.
     """
     lookup = system_lookup if resolver == "system" else nameserver_lookup(*parse_nameserver(resolver))
     try:

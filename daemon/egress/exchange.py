@@ -9,9 +9,10 @@ import trio
 from daemon.egress.connection import converse, encode_request
 from daemon.egress.errors import EgressError, Phases
 from daemon.egress.guard import Guard
-from daemon.egress.pool import Origin, Pool
+from daemon.egress.overdue import Overdue
+from daemon.egress.pool import Pool
 from daemon.egress.response import Answer, ResponseReader
-from daemon.egress.url import Url
+from daemon.egress.url import Origin, Url
 from daemon.egress.wire import Wire, connect, start_tls
 
 _MAX_ADDRESSES = 4
@@ -50,6 +51,13 @@ class Exchange:
         self._max_response = max_response
         self._excerpt = excerpt
         self._sessions: OrderedDict[Origin, ssl.SSLSession] = OrderedDict()
+        self._overdue = Overdue()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """End requests that take too long and connections that are idle for too long, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._overdue.serve)
+            await self._pool.serve(task_status=task_status)
 
     async def post(
         self,
@@ -74,60 +82,71 @@ class Exchange:
         excerpt: int | None = None,
         fresh: bool = False,
     ) -> Answer:
+        """Send a request of these parts; see `send`."""
+        data = encode_request(method, url, headers, body)
+        return await self.send(url, data, timeout=timeout, excerpt=excerpt, fresh=fresh)
+
+    async def send(
+        self, url: Url, request: bytes, *, timeout: float, excerpt: int | None = None, fresh: bool = False
+    ) -> Answer:
         """Return the answer, whatever its status, or raise EgressError within `timeout` seconds.
 
-        The one deadline covers everything from the name's resolution to the end of the body, so a receiver
-        cannot stretch it by sending a byte now and then. `excerpt` overrides the number of body bytes kept.
-        With `fresh` a new connection is made and no TLS session resumed, so that every phase happens.
+        `request` is what `encode_request` makes. The one deadline covers everything from the name's
+        resolution to the end of the body, so a receiver cannot stretch it by sending a byte now and then.
+        `excerpt` overrides the number of body bytes kept. With `fresh` a new connection is made and no TLS
+        session resumed, so that every phase happens.
         """
         phases = Phases()
         start = trio.current_time()
+        due = start + max(0.0, timeout)
+        kept = self._excerpt if excerpt is None else excerpt
         try:
-            data = encode_request(method, url, headers, body)
-            with trio.move_on_after(max(0.0, timeout)):
-                kept = self._excerpt if excerpt is None else excerpt
-                return await self._attempt(url, data, phases, start, kept, fresh=fresh)
+            wire = None if fresh else self._pool.take(url.origin)
+            if wire is not None:
+                phases.reused = True
+                self._overdue.watch(wire, due)
+                try:
+                    return await self._use(wire, url.origin, request, phases, start, kept)
+                except trio.ClosedResourceError:
+                    raise EgressError(*_TIMEOUTS["request"]) from None
+                except EgressError:
+                    # A kept connection that ends without one byte of answer was most likely closed by the
+                    # receiver while the request was on its way. Sending again may deliver twice, which
+                    # receivers expect and detect by the webhook-id. On a fresh connection it is an answer,
+                    # of a kind.
+                    if phases.first_byte is not None:
+                        raise
+                    phases.reused = False
+                finally:
+                    self._overdue.forget(wire)
+            with trio.move_on_at(due):
+                session = None if fresh else self._sessions.get(url.origin)
+                wire = await self._open(url.origin, phases, session)
+                return await self._use(wire, url.origin, request, phases, start, kept)
             raise EgressError(*_TIMEOUTS[phases.reached])
         except EgressError as error:
             phases.total = trio.current_time() - start
             error.phases = phases
             raise
 
-    async def _attempt(
-        self, url: Url, data: bytes, phases: Phases, start: float, excerpt: int, *, fresh: bool
+    async def _use(
+        self, wire: Wire, origin: Origin, request: bytes, phases: Phases, start: float, excerpt: int
     ) -> Answer:
-        origin = Origin(url.scheme, url.host, url.port)
-        wire = None if fresh else self._pool.take(origin)
-        phases.reused = wire is not None
-        while True:
-            if wire is None:
-                session = None if fresh else self._sessions.get(origin)
-                wire = await self._open(origin, phases, session)
-            phases.reached = "request"
-            reader = ResponseReader(max_response=self._max_response, excerpt=excerpt)
-            try:
-                await converse(wire, data, reader, phases)
-            except EgressError:
-                wire.close()
-                # A kept connection that ends without one byte of answer was most likely closed by the
-                # receiver while the request was on its way. Sending again may deliver twice, which receivers
-                # expect and detect by the webhook-id. On a fresh connection it is an answer, of a kind.
-                if not (phases.reused and not reader.received):
-                    raise
-                wire = None
-                phases.reused = False
-                continue
-            except BaseException:
-                wire.close()
-                raise
-            if not phases.reused:
-                self._remember(origin, wire.new_session())
-            if reader.reusable:
-                self._pool.give(origin, wire)
-            else:
-                wire.close()
-            phases.total = trio.current_time() - start
-            return Answer(reader.status, reader.headers, reader.excerpt, reader.truncated, phases)
+        phases.reached = "request"
+        reader = ResponseReader(max_response=self._max_response, excerpt=excerpt)
+        try:
+            await converse(wire, request, reader, phases)
+        except BaseException:
+            wire.close()
+            raise
+        if not phases.reused:
+            self._remember(origin, wire.new_session())
+        if reader.reusable:
+            self._pool.give(origin, wire)
+        else:
+            wire.close()
+        phases.total = trio.current_time() - start
+        return Answer(reader.status, reader.headers, reader.excerpt, reader.truncated, phases)
 
     async def _open(self, origin: Origin, phases: Phases, session: ssl.SSLSession | None) -> Wire:
         phases.reached = "dns"

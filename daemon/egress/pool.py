@@ -1,19 +1,11 @@
 """Idle connections, kept for the next request to the same origin."""
 
 from collections import OrderedDict, deque
-from typing import NamedTuple
 
 import trio
 
+from daemon.egress.url import Origin
 from daemon.egress.wire import Wire
-
-
-class Origin(NamedTuple):
-    """What a connection may be reused for (RFC 9110 section 4.3.1)."""
-
-    scheme: str
-    host: str
-    port: int
 
 
 class Pool:

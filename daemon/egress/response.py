@@ -9,7 +9,7 @@ from daemon.egress.errors import EgressError, Phases
 MAX_INTERIM = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """A response: `headers` as received, and the first bytes of its body (`truncated`: there were more)."""
 

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import NamedTuple
 
 import idna
 
@@ -37,6 +38,14 @@ class UrlRefused(ValueError):
         super().__init__(detail)
 
 
+class Origin(NamedTuple):
+    """What a connection may be reused for (RFC 9110 section 4.3.1)."""
+
+    scheme: str
+    host: str
+    port: int
+
+
 @dataclass(frozen=True, slots=True)
 class Url:
     """A URL that passed `parse_url`.
@@ -52,6 +61,7 @@ class Url:
     target: bytes
     host_name: str
     authority: bytes
+    origin: Origin
 
 
 def parse_url(url: str, *, https_only: bool = True, ports: Collection[int] = ()) -> Url:
@@ -98,7 +108,8 @@ def _parse(url: str) -> Url:
     bracketed = f"[{host}]" if ":" in host else host
     host_name = f"{bracketed}:{port}"
     named = bracketed if port == _DEFAULT_PORTS[scheme] else host_name
-    return Url(scheme, host, port, target.encode("ascii"), host_name, named.encode("ascii"))
+    origin = Origin(scheme, host, port)
+    return Url(scheme, host, port, target.encode("ascii"), host_name, named.encode("ascii"), origin)
 
 
 def _split_authority(authority: str) -> tuple[str, str | None]:

@@ -21,11 +21,14 @@ from daemon.egress.errors import EgressError
 class Wire:
     """One connected socket. One task uses it at a time; whoever holds it closes it or hands it on."""
 
-    __slots__ = ("_fileno", "_sock", "idle_since", "opened")
+    __slots__ = ("_fileno", "_poll", "_sock", "_tls", "idle_since", "opened")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._fileno = sock.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._fileno, select.POLLIN)
         self.opened = trio.current_time()
         self.idle_since = self.opened
 
@@ -34,8 +37,8 @@ class Wire:
 
         Call it after the first answer, with which the peer's tickets have come. It copies: 0.15 ms.
         """
-        sock = self._sock
-        return sock.session if isinstance(sock, ssl.SSLSocket) and not sock.session_reused else None
+        tls = self._tls
+        return None if tls is None or tls.session_reused else tls.session
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`; raise OSError (also ssl.SSLError) if the peer is gone."""
@@ -58,7 +61,7 @@ class Wire:
         """Return up to `size` bytes, none at the end; raise OSError (ssl.SSLError) if the peer is gone."""
         sock = self._sock
         # Waiting first: an answer is hardly ever there already, and each read is thus a checkpoint.
-        if not self._pending():
+        if self._tls is None or not self._tls.pending():
             await trio.lowlevel.wait_readable(self._fileno)
         while True:
             try:
@@ -70,16 +73,15 @@ class Wire:
 
     def is_quiet(self) -> bool:
         """Tell whether the peer has sent nothing more and has not closed, so that another request may go."""
-        poll = select.poll()
-        poll.register(self._fileno, select.POLLIN)
-        return not self._pending() and not poll.poll(0)
+        return not self._poll.poll(0) and (self._tls is None or not self._tls.pending())
+
+    def interrupt(self) -> None:
+        """Let the task that waits for this wire, if any, fail with `trio.ClosedResourceError`."""
+        trio.lowlevel.notify_closing(self._fileno)
 
     def close(self) -> None:
         """Close the socket at once; may be called again."""
         self._sock.close()
-
-    def _pending(self) -> int:
-        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
 
 
 async def connect(address: Address, port: int, *, timeout: float) -> socket.socket:

@@ -21,12 +21,13 @@ from api.listeners import (
 from api.server import serve_api
 from daemon.config.bind import numbered_bind
 from daemon.config.model import Config
-from daemon.delivery.claimer import Senders, serve_claimer
+from daemon.delivery.claimer import serve_claimer
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.pulse import Demand, serve_pulse
 from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.delivery.replayer import serve_replays
 from daemon.delivery.router import serve_router
+from daemon.delivery.senders import Senders
 from daemon.delivery.sweeper import serve_sweeper
 from daemon.delivery.upkeep import serve_partitions
 from daemon.process.child import serve_channel
@@ -223,11 +224,11 @@ async def _run(
         if parts.metrics_app is not None and beside_api is not None:
             metrics: list[str] = await root.start(_serve, parts, parts.metrics_app, beside_api)
             logger.info("metrics are served on %s", ", ".join(metrics))
-        pool = trio.CancelScope()
+        sending = trio.CancelScope()
         work = trio.CancelScope()
-        root.start_soon(_serve_pool, parts, pool)
+        root.start_soon(_serve_exchange, parts, sending)
         root.start_soon(_serve_queue, parts)
-        await root.start(_deliver, parts, work, pool)
+        await root.start(_deliver, parts, work, sending)
         collect_seldom()
         notify(READY, f"STATUS=serving on {', '.join(addresses)}")
         ready(Running(addresses))
@@ -263,9 +264,9 @@ def collect_seldom() -> None:
     gc.set_threshold(200_000, 20, 100)
 
 
-async def _serve_pool(parts: Parts, scope: trio.CancelScope) -> None:
+async def _serve_exchange(parts: Parts, scope: trio.CancelScope) -> None:
     with scope:
-        await parts.pool.serve()
+        await parts.exchange.serve()
 
 
 async def _serve_queue(parts: Parts) -> None:
@@ -333,7 +334,7 @@ async def _serve_pulse(parts: Parts, demand: Demand) -> None:
 async def _deliver(
     parts: Parts,
     work_scope: trio.CancelScope,
-    pool_scope: trio.CancelScope,
+    sending_scope: trio.CancelScope,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -376,8 +377,8 @@ async def _deliver(
                     metrics=parts.metrics,
                     stopping=parts.stopping,
                 )
-                senders.close()
-        pool_scope.cancel()
+                await senders.close()
+        sending_scope.cancel()
 
 
 def _lone_start_error(group: BaseExceptionGroup[BaseException]) -> StartError | None:

@@ -23,6 +23,7 @@ from api.services import ApiSettings, Check, Services
 from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
 from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.form import Form
 from daemon.delivery.large_bodies import LargeBodies
 from daemon.delivery.sender import Rules, Sender
 from daemon.delivery.targets import Targets
@@ -37,6 +38,7 @@ from daemon.process.open_files import idle_connections
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.version import VERSION
 from daemon.schemas import SchemaError, load_schemas
+from daemon.signing.secrets import SigningKey
 from daemon.signing.vault import Vault
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.events import Events
@@ -69,6 +71,7 @@ class Parts:
     def __init__(self, prepared: Prepared, database: Database) -> None:
         """Make the parts. Error: `StartError`."""
         self.config = prepared.config
+        self._rules = (prepared.config, _rules(prepared.config))
         self.database = database
         self.stopping = trio.Event()
         self.bells = Bells(Doorbell(), Doorbell(), Doorbell())
@@ -79,10 +82,9 @@ class Parts:
             self.schemas = load_schemas(config.events.schemas)
         except SchemaError as error:
             raise StartError(str(error)) from error
-        self.pool = Pool(max_idle=idle_connections(config))
         try:
-            exchange = make_exchange(
-                pool=self.pool,
+            self.exchange = make_exchange(
+                pool=Pool(max_idle=idle_connections(config)),
                 allow_networks=config.egress.allow_networks,
                 deny_networks=config.egress.deny_networks,
                 ca_file=config.egress.ca_file,
@@ -96,9 +98,9 @@ class Parts:
         except ValueError as error:
             raise StartError(str(error)) from error
         self._addresses = AddressRules(config.egress.allow_networks, config.egress.deny_networks)
-        self.targets = Targets(parse_url=self._parse_url, unseal=self.vault.decrypt)
+        self.targets = Targets(parse_url=self._parse_url, unseal=self.vault.decrypt, write=self._write_form)
         self.sender = Sender(
-            post=exchange.post,
+            send=self.exchange.send,
             targets=self.targets,
             rules=self.rules,
             large_bodies=LargeBodies(database),
@@ -106,7 +108,7 @@ class Parts:
         self.trials = Trials(
             fetch=partial(target_of, database),
             read=self.targets.read,
-            post=exchange.post,
+            post=self.exchange.post,
             rules=self.rules,
             stopping=self.stopping.is_set,
         )
@@ -119,15 +121,17 @@ class Parts:
 
     def rules(self) -> Rules:
         """Return how deliveries are sent now."""
-        delivery = self.config.delivery
-        return Rules(
-            timeout=delivery.timeout,
-            retry_schedule=delivery.retry_schedule,
-            retry_jitter=delivery.retry_jitter,
-            retry_after_max=delivery.retry_after_max,
-            header_prefix=self.config.signing.header_prefix,
-            user_agent=f"hookd/{VERSION}",
-        )
+        of, rules = self._rules
+        if of is not self.config:
+            rules = _rules(self.config)
+            self._rules = (self.config, rules)
+        return rules
+
+    def _write_form(
+        self, url: Url, keys: Sequence[SigningKey], headers: Sequence[tuple[bytes, bytes]]
+    ) -> Form:
+        rules = self.rules()
+        return Form(url, keys, headers, prefix=rules.header_prefix, user_agent=rules.user_agent)
 
     def host_limits(self, host_name: str) -> HostSettings:
         """Return what the configuration of the moment holds a host to."""
@@ -255,6 +259,18 @@ class Parts:
         separate = bool(self.config.metrics.bind)
         self.metrics_app = create_metrics_app(services) if separate else None
         return create_app(services, with_metrics=not separate)
+
+
+def _rules(config: Config) -> Rules:
+    delivery = config.delivery
+    return Rules(
+        timeout=delivery.timeout,
+        retry_schedule=delivery.retry_schedule,
+        retry_jitter=delivery.retry_jitter,
+        retry_after_max=delivery.retry_after_max,
+        header_prefix=config.signing.header_prefix,
+        user_agent=f"hookd/{VERSION}",
+    )
 
 
 def _key_source(config: Config, token_key: bytes) -> KeySource:

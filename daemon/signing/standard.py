@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 from daemon.signing.secrets import SigningKey
@@ -19,7 +20,18 @@ def sign(keys: Sequence[SigningKey], event_id: str, timestamp: int, body: bytes)
     return " ".join([key.signature(content) for key in keys])
 
 
-def signature_headers(
+class Stamp(NamedTuple):
+    """What differs between two attempts in the headers, as it stands there, in their order."""
+
+    event_id: bytes
+    timestamp: bytes
+    signature: bytes
+    event_type: bytes
+    delivery_id: bytes
+    own_signature: bytes
+
+
+def stamp(
     keys: Sequence[SigningKey],
     *,
     event_id: UUID,
@@ -27,29 +39,42 @@ def signature_headers(
     event_type: str,
     timestamp: int,
     body: bytes,
-    prefix: str,
-    user_agent: str,
-) -> list[tuple[bytes, bytes]]:
-    """Return the headers of one attempt, but for those that the transport adds (host, length, encoding).
+) -> Stamp:
+    """Return the headers' values for one attempt, signed.
 
     `keys` are the subscription's, newest first, several while a rotated secret overlaps: each makes a
     signature in `webhook-signature`, and the newest, as it was given, keys `{prefix}Signature`, the
     hexadecimal HMAC-SHA256 of the body alone. `timestamp` is the attempt's, in Unix seconds. Raises
-    `ValueError` without a key, or where the type, the prefix or the user agent cannot stand in a header.
+    `ValueError` without a key, or where the type cannot stand in a header.
     """
     if not keys:
         raise ValueError("a delivery needs a key to sign with; rotate the subscription's secret to make one")
-    event, delivery, signature = _own_names(prefix)
     identifier = str(event_id)
+    return Stamp(
+        identifier.encode(),
+        b"%d" % timestamp,
+        sign(keys, identifier, timestamp, body).encode(),
+        _field(event_type),
+        str(delivery_id).encode(),
+        hmac.digest(keys[0].given, body, "sha256").hex().encode(),
+    )
+
+
+def header_fields(values: Stamp, *, prefix: str, user_agent: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers of one attempt, but for those that the transport adds (host, length, encoding).
+
+    Raises `ValueError` where the prefix or the user agent cannot stand in a header.
+    """
+    event, delivery, signature = _own_names(prefix)
     return [
         (b"content-type", b"application/json"),
         (b"user-agent", _field(user_agent)),
-        (b"webhook-id", identifier.encode()),
-        (b"webhook-timestamp", b"%d" % timestamp),
-        (b"webhook-signature", sign(keys, identifier, timestamp, body).encode()),
-        (event, _field(event_type)),
-        (delivery, str(delivery_id).encode()),
-        (signature, hmac.digest(keys[0].given, body, "sha256").hex().encode()),
+        (b"webhook-id", values.event_id),
+        (b"webhook-timestamp", values.timestamp),
+        (b"webhook-signature", values.signature),
+        (event, values.event_type),
+        (delivery, values.delivery_id),
+        (signature, values.own_signature),
     ]
 
 

@@ -27,7 +27,7 @@ ROUTE_SHARDS = 8
 REPAIR_HOSTS = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """What became of a leased delivery. `outcome`: succeeded, retry, given_up, interrupted or unsent.
 
@@ -56,7 +56,7 @@ class Result:
     excerpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Held:
     """A delivery that a lease holds. `attempt` counts from 1."""
 
@@ -84,7 +84,7 @@ class Held:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claimed(Held):
     """A leased delivery with what is needed to send it. `failures`: the failed attempts before.
 

@@ -6,11 +6,15 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.egress.addresses import Address
+from daemon.egress.addresses import Address, AddressRules
 from daemon.egress.errors import EgressError
+from daemon.egress.exchange import Exchange
+from daemon.egress.guard import Guard
 from daemon.egress.pool import Pool
+from daemon.egress.tls import client_context
 from daemon.egress.url import parse_url
 from tests.support.egress_harness import (
+    LOOPBACK,
     OK,
     FakeResolver,
     answering,
@@ -117,6 +121,44 @@ async def test_any_other_answer_is_the_last_of_its_connection(answer: bytes) -> 
         answers = [await post(exchange, port) for _ in range(2)]
     assert [(one.status, one.phases.reused) for one in answers] == [(200, False)] * 2
     assert len(pool) == 0
+
+
+@pytest.mark.parametrize("start", [b"", OK[:20]])
+async def test_the_deadline_holds_on_a_kept_connection_as_well(start: bytes) -> None:
+    ended = trio.Event()
+
+    async def handler(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        await stream.send_all(OK)
+        await read_request(stream)
+        if start:
+            await stream.send_all(start)
+        await stream.receive_some(1)
+        ended.set()
+
+    pool = Pool()
+    exchange = make_exchange(pool=pool)
+    async with receiver(handler) as port:
+        await post(exchange, port)
+        with pytest.raises(EgressError) as caught:
+            await post(exchange, port, timeout=0.2)
+        assert (caught.value.code, caught.value.phases.reused) == ("timeout", True)
+        assert (caught.value.phases.total or 0) >= 0.2
+        with trio.fail_after(5):
+            await ended.wait()
+    assert len(pool) == 0
+
+
+async def test_an_exchange_that_nobody_serves_refuses_to_wait_for_a_kept_connection() -> None:
+    pool = Pool()
+    exchange = Exchange(
+        guard=Guard(FakeResolver(), AddressRules(allow=[LOOPBACK])), ssl_context=client_context(), pool=pool
+    )
+    async with receiver(answering(OK)) as port:
+        assert (await post(exchange, port)).status == 200
+        with pytest.raises(RuntimeError, match=r"run Exchange\.serve"):
+            await post(exchange, port)
+    pool.close()
 
 
 async def test_an_answer_that_comes_unasked_is_not_taken_for_the_next_one() -> None:

@@ -22,7 +22,7 @@ from daemon.egress.nameserver import nameserver_lookup
 from daemon.egress.pool import Pool
 from daemon.egress.resolver import ThreadedResolver
 from daemon.egress.transport import GuardedTransport
-from tests.support.egress_harness import LOOPBACK, OK, answering, read_request, receiver, unused_port
+from tests.support.egress_harness import LOOPBACK, OK, answering, read_request, receiver, served, unused_port
 
 RECORDS = {
     "receiver.test.": ["127.0.0.1"],
@@ -97,7 +97,7 @@ async def test_a_nameserver_that_does_not_answer_is_a_dns_timeout() -> None:
 
 def transport(nameserver_port: int, **settings: bool | int | tuple[int, ...]) -> GuardedTransport:
     exchange = make_exchange(pool=Pool(), allow_networks=[LOOPBACK], resolver=f"127.0.0.1:{nameserver_port}")
-    return GuardedTransport(exchange, **{"https_only": False, **settings})  # type: ignore[arg-type]
+    return GuardedTransport(served(exchange), **{"https_only": False, **settings})  # type: ignore[arg-type]
 
 
 async def test_httpx_sends_through_the_guard() -> None:

@@ -65,7 +65,7 @@ def make_exchange(
     excerpt: int = 4 * 1024,
 ) -> Exchange:
     """Return an exchange that takes every name for 127.0.0.1 unless `resolver` knows better."""
-    return Exchange(
+    exchange = Exchange(
         guard=Guard(resolver or FakeResolver(), AddressRules(allow=allow)),
         ssl_context=ssl_context or client_context(),
         pool=_kept(Pool() if pool is None else pool),
@@ -73,6 +73,13 @@ def make_exchange(
         max_response=max_response,
         excerpt=excerpt,
     )
+    return served(exchange)
+
+
+def served(exchange: Exchange) -> Exchange:
+    """Return the exchange, served until the test ends."""
+    trio.lowlevel.spawn_system_task(exchange.serve)
+    return exchange
 
 
 _pools: list[Pool] = []

@@ -11,7 +11,7 @@ from daemon.cli.tally import Tally
 from daemon.model import uuid7, uuid7_time
 from daemon.signing.canonical import BigInteger, event_body
 from daemon.signing.secrets import generate_secret, parse_secret
-from daemon.signing.standard import signature_headers
+from daemon.signing.standard import header_fields, stamp
 
 SECRET = generate_secret()
 
@@ -32,16 +32,15 @@ class World:
 
 def request(path: str, event_id: UUID, *, secret: str = SECRET, data: object = 1) -> Request:
     made = event_body(event_id, "match.proposed", uuid7_time(event_id), data)  # type: ignore[arg-type]
-    headers = signature_headers(
+    values = stamp(
         [parse_secret(secret)],
         event_id=event_id,
         delivery_id=uuid7(),
         event_type="match.proposed",
         timestamp=int(time.time()),
         body=made.encode(),
-        prefix="X-Alter-",
-        user_agent="test",
     )
+    headers = header_fields(values, prefix="X-Alter-", user_agent="test")
     return Request(path, {name.decode().lower(): value.decode() for name, value in headers}, made.encode())
 
 

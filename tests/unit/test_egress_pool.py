@@ -5,7 +5,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from daemon.egress.pool import Origin, Pool
+from daemon.egress.pool import Pool
+from daemon.egress.url import Origin
 from daemon.egress.wire import Wire
 
 A = Origin("https", "a.test", 443)

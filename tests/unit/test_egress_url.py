@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.egress.url import MAX_URL, Url, UrlRefused, parse_url
+from daemon.egress.url import MAX_URL, Origin, Url, UrlRefused, parse_url
 
 ACCEPTED = [
     ("https://example.com", "example.com", 443, b"/", "example.com:443", b"example.com"),
@@ -161,7 +161,8 @@ def test_good_urls_have_one_spelling(
     text: str, host: str, port: int, target: bytes, host_name: str, authority: bytes
 ) -> None:
     scheme = text[: text.index(":")].lower()
-    assert parse_url(text, https_only=False) == Url(scheme, host, port, target, host_name, authority)
+    origin = Origin(scheme, host, port)
+    assert parse_url(text, https_only=False) == Url(scheme, host, port, target, host_name, authority, origin)
 
 
 @pytest.mark.parametrize(("text", "rule"), REFUSED)

@@ -1,10 +1,12 @@
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 
+from daemon.delivery.form import Form
 from daemon.delivery.sender import Rules, Sender, timeout_of
 from daemon.delivery.targets import Target, Targets
 from daemon.egress.errors import EgressError, Phases
@@ -32,10 +34,10 @@ class Wire:
         self.outcome = outcome
         self.sent: list[tuple[Url, dict[bytes, bytes], bytes]] = []
 
-    async def __call__(
-        self, url: Url, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, timeout: float
-    ) -> Answer:
-        self.sent.append((url, dict(headers), body))
+    async def __call__(self, url: Url, request: bytes, *, timeout: float) -> Answer:
+        head, _, body = request.partition(b"\r\n\r\n")
+        fields = (line.partition(b": ") for line in head.split(b"\r\n")[1:])
+        self.sent.append((url, {name: value for name, _, value in fields}, body))
         if isinstance(self.outcome, EgressError):
             raise self.outcome
         return self.outcome
@@ -76,9 +78,13 @@ def sender(wire: Wire, url: str = "https://example.com/hook", *, sealed: bool = 
             raise VaultError("no key opens it")
         return secret
 
-    targets = Targets(parse_url=lambda text: parse_url(text, https_only=True, ports=()), unseal=unseal)
+    targets = Targets(
+        parse_url=lambda text: parse_url(text, https_only=True, ports=()),
+        unseal=unseal,
+        write=partial(Form, prefix="X-Alter-", user_agent="hookd/test"),
+    )
     targets.learn([TargetRow(SUBSCRIPTION, 1, url, None, None, (b"x",), None)])
-    return Sender(post=wire, targets=targets, rules=lambda: RULES, large_bodies=Stored())
+    return Sender(send=wire, targets=targets, rules=lambda: RULES, large_bodies=Stored())
 
 
 async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:

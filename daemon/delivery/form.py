@@ -1,0 +1,64 @@
+"""A subscription's requests: written once, with blanks for what differs from one attempt to the next."""
+
+import os
+from collections.abc import Sequence
+from uuid import UUID
+
+from daemon.egress.connection import encode_request
+from daemon.egress.errors import EgressError
+from daemon.egress.url import Url
+from daemon.signing.secrets import SigningKey
+from daemon.signing.standard import Stamp, header_fields, stamp
+
+_NO_BODY = b"Content-Length: 0\r\n\r\n"
+
+
+class Form:
+    """What `encode_request` would make of each attempt's headers and body, whatever is in them.
+
+    `headers` are the subscription's own; `keys`, newest first, sign. Raises `EgressError` (header_invalid)
+    where one of the headers cannot be sent.
+    """
+
+    __slots__ = ("_keys", "_text", "url")
+
+    def __init__(
+        self,
+        url: Url,
+        keys: Sequence[SigningKey],
+        headers: Sequence[tuple[bytes, bytes]],
+        *,
+        prefix: str,
+        user_agent: str,
+    ) -> None:
+        blanks = Stamp(*(os.urandom(16).hex().encode() for _ in Stamp._fields))
+        try:
+            fields = header_fields(blanks, prefix=prefix, user_agent=user_agent)
+        except ValueError as error:
+            raise EgressError("header_invalid", str(error)) from error
+        text = encode_request("POST", url, [*fields, *headers], b"").replace(b"%", b"%%")
+        for blank in blanks:
+            text = text.replace(blank, b"%b")
+        self._text = text.removesuffix(_NO_BODY) + b"Content-Length: %d\r\n\r\n%b"
+        self._keys = keys
+        self.url = url
+
+    def fill(
+        self, *, event_id: UUID, delivery_id: UUID, event_type: str, timestamp: int, body: bytes
+    ) -> bytes:
+        """Return the request of one attempt as it goes over the wire; `timestamp` is in Unix seconds.
+
+        Raises `EgressError` (header_invalid) where the type cannot stand in a header.
+        """
+        try:
+            values = stamp(
+                self._keys,
+                event_id=event_id,
+                delivery_id=delivery_id,
+                event_type=event_type,
+                timestamp=timestamp,
+                body=body,
+            )
+        except ValueError as error:
+            raise EgressError("header_invalid", str(error)) from error
+        return self._text % (*values, len(body), body)

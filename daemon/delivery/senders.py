@@ -1,0 +1,127 @@
+"""The senders: a fixed number of tasks, each at one request at a time, and the few deliveries next up."""
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import trio
+
+from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.sender import Sender
+from daemon.store.queue import Claimed, Result
+
+HAND_BACK = 2.0
+"""Seconds within which a cancelled sender must get rid of its result."""
+STALE = 1.0
+"""Seconds after which a delivery that no sender has come to goes back: they hang, and its lease burns."""
+
+
+class Pace:
+    """How many requests end in `PERIOD` seconds just now."""
+
+    PERIOD = 1 / 16
+
+    def __init__(self) -> None:
+        self.ended = 0
+        self._since = 0.0
+        self._of_period = 0
+
+    def measure(self, now: float) -> int:
+        """Return how many ended in the last whole period."""
+        passed = now - self._since
+        if passed >= self.PERIOD:
+            self._of_period = int(self.ended * self.PERIOD / passed)
+            self._since, self.ended = now, 0
+        return self._of_period
+
+
+class Senders:
+    """`count` senders, `share` of which at most serve lanes and hosts that have not answered in time of late.
+
+    So that they need not wait for the next claim, about as many deliveries may wait for them as they finish
+    in a sixteenth of a second; while they hang that is none.
+    """
+
+    def __init__(
+        self, sender: Sender, results: trio.MemorySendChannel[Result], *, count: int, share: float
+    ) -> None:
+        self._sender = sender
+        self._results = results
+        self._count = count
+        self._probes = max(1, int(count * share))
+        self._probing = 0
+        self._busy = 0
+        self._waiting: deque[tuple[Claimed, bool, float]] = deque()
+        self._idle = trio.lowlevel.ParkingLot()
+        self._pace = Pace()
+        self._closed = False
+        self.batch = max(1, count // 4)
+        """Deliveries that are worth a claim while the senders are busy."""
+        self.freed = Doorbell()
+
+    @property
+    def busy(self) -> int:
+        """Requests under way."""
+        return self._busy
+
+    def room(self) -> int:
+        """Return how many deliveries may be claimed now."""
+        ahead = min(self._count, self._pace.measure(trio.current_time()))
+        return max(0, self._count + ahead - self._busy - len(self._waiting))
+
+    @property
+    def probe_room(self) -> int:
+        """How many of them may go to lanes that have not answered in time of late."""
+        return max(0, self._probes - self._probing)
+
+    def start(self, deliveries: Iterable[tuple[Claimed, bool]]) -> None:
+        """Take deliveries over, each with whether it is a probe: to such a lane."""
+        now = trio.current_time()
+        before = len(self._waiting)
+        for claimed, probe in deliveries:
+            self._waiting.append((claimed, probe, now))
+            self._probing += probe
+        self._idle.unpark(count=len(self._waiting) - before)
+
+    async def close(self) -> None:
+        """Take no more, and give back what waits: each sender ends after the request that it is at."""
+        self._closed = True
+        while self._waiting:
+            claimed, _, _ = self._waiting.popleft()
+            await self._results.send(claimed.result("unsent"))
+        self._idle.unpark_all()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the senders until `close`. Cancelled, they record what is under way as interrupted."""
+        async with self._results, trio.open_nursery() as nursery:
+            for _ in range(self._count):
+                nursery.start_soon(self._run)
+            task_status.started()
+
+    async def _run(self) -> None:
+        waiting, results = self._waiting, self._results
+        while True:
+            while not waiting:
+                if self._closed:
+                    return
+                await self._idle.park()
+            claimed, probe, since = waiting.popleft()
+            self._busy += 1
+            try:
+                if trio.current_time() - since > STALE:
+                    result = claimed.result("unsent")
+                else:
+                    result = await self._sender.send(claimed)
+            except trio.Cancelled:
+                with trio.move_on_after(HAND_BACK, shield=True):
+                    await results.send(claimed.result("interrupted", "interrupted", datetime.now(UTC)))
+                raise
+            finally:
+                self._busy -= 1
+                self._probing -= probe
+            try:
+                results.send_nowait(result)
+            except trio.WouldBlock:
+                await results.send(result)
+            self._pace.ended += 1
+            self.freed.ring()

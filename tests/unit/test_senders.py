@@ -1,0 +1,135 @@
+"""The senders: how much is claimed for them, and what becomes of it when they stop or hang."""
+
+from uuid import uuid4
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from daemon.delivery.senders import STALE, Pace, Senders
+from daemon.store.queue import Claimed, Result
+
+TOKEN = uuid4()
+
+
+def claimed() -> Claimed:
+    return Claimed(TOKEN, uuid4(), uuid4(), 1, uuid4(), "match.proposed", 1, 0, 1, "{}")
+
+
+class Receiver:
+    """Stands for the sender: each request takes until `answer` is set."""
+
+    def __init__(self) -> None:
+        self.answer = trio.Event()
+        self.asked: list[Claimed] = []
+
+    async def send(self, one: Claimed) -> Result:
+        self.asked.append(one)
+        await self.answer.wait()
+        return one.result("succeeded")
+
+
+class Stage:
+    """Senders, and what comes out of them."""
+
+    def __init__(self, nursery: trio.Nursery, *, count: int = 4, share: float = 0.5) -> None:
+        self.receiver = Receiver()
+        self.give, self.take = trio.open_memory_channel[Result](100)
+        self.senders = Senders(self.receiver, self.give, count=count, share=share)  # type: ignore[arg-type]
+        nursery.start_soon(self.senders.serve)
+
+    def start(self, count: int, probe: bool = False) -> list[Claimed]:
+        made = [claimed() for _ in range(count)]
+        self.senders.start((one, probe) for one in made)
+        return made
+
+    def results(self) -> list[str]:
+        found = []
+        while self.take.statistics().current_buffer_used:
+            found.append(self.take.receive_nowait().outcome)
+        return sorted(found)
+
+
+async def test_at_rest_there_is_room_for_as_many_as_there_are_senders() -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        assert (stage.senders.room(), stage.senders.probe_room, stage.senders.busy) == (4, 2, 0)
+        stage.start(3, probe=True)
+        assert (stage.senders.room(), stage.senders.probe_room) == (1, 0)  # before a sender has run
+        await wait_all_tasks_blocked()
+        assert (stage.senders.room(), stage.senders.probe_room, stage.senders.busy) == (1, 0, 3)
+        stage.receiver.answer.set()
+        await wait_all_tasks_blocked()
+        assert (stage.senders.room(), stage.senders.probe_room, stage.senders.busy) == (4, 2, 0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_room_ahead_comes_with_the_pace_and_goes_when_the_receivers_hang(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        stage.senders.room()
+        stage.receiver.answer.set()
+        for _ in range(5):
+            stage.start(4)
+            await wait_all_tasks_blocked()
+        mock_clock.jump(Pace.PERIOD)
+        assert stage.senders.room() == 8  # twenty ended: as many ahead as there are senders, not more
+        stage.receiver.answer = trio.Event()
+        stage.start(8)
+        await wait_all_tasks_blocked()
+        assert stage.senders.room() == 0
+        mock_clock.jump(Pace.PERIOD)
+        stage.senders.room()
+        mock_clock.jump(Pace.PERIOD)
+        stage.receiver.answer.set()
+        await wait_all_tasks_blocked()
+        mock_clock.jump(Pace.PERIOD)
+        assert stage.senders.room() == 8
+        mock_clock.jump(Pace.PERIOD)
+        assert stage.senders.room() == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_has_waited_too_long_goes_back_unsent(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        stage.start(6)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(STALE * 1.1)
+        stage.receiver.answer.set()
+        await wait_all_tasks_blocked()
+        assert stage.results() == ["succeeded"] * 4 + ["unsent"] * 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_closing_gives_back_what_waits_and_ends_after_what_is_under_way() -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        stage.start(7)
+        await wait_all_tasks_blocked()
+        await stage.senders.close()
+        assert stage.results() == ["unsent"] * 3
+        assert stage.senders.busy == 4
+        stage.receiver.answer.set()
+    assert stage.results() == ["succeeded"] * 4
+
+
+async def test_cancelled_senders_say_that_they_were_interrupted() -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        stage.start(2)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert stage.results() == ["interrupted"] * 2
+    assert stage.senders.busy == 0
+
+
+def test_the_pace_is_of_the_last_whole_period() -> None:
+    pace = Pace()
+    assert pace.measure(100.0) == 0
+    pace.ended = 50
+    assert pace.measure(100.0 + Pace.PERIOD / 2) == 0
+    assert pace.measure(100.0 + Pace.PERIOD) == 50
+    assert pace.measure(100.0 + Pace.PERIOD * 1.5) == 50
+    assert pace.measure(100.0 + Pace.PERIOD * 2) == 0
+    pace.ended = 100
+    assert pace.measure(100.0 + Pace.PERIOD * 4) == 50
