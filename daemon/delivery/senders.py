@@ -66,7 +66,7 @@ class Senders:
 
     def room(self) -> int:
         """Return how many deliveries may be claimed now."""
-        ahead = min(self._count, self._pace.measure(trio.current_time()))
+        ahead = min(2 * self._count, self._pace.measure(trio.current_time()))
         return max(0, self._count + ahead - self._busy - len(self._waiting))
 
     @property

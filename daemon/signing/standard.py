@@ -1,6 +1,5 @@
 """The headers of a delivery: Standard Webhooks 1.0, and the platform's own with their prefix."""
 
-import hmac
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -56,7 +55,7 @@ def stamp(
         sign(keys, identifier, timestamp, body).encode(),
         _field(event_type),
         str(delivery_id).encode(),
-        hmac.digest(keys[0].given, body, "sha256").hex().encode(),
+        keys[0].given_mac.digest(body).hex().encode(),
     )
 
 

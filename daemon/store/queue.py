@@ -8,11 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from asyncpg import PostgresError, Record, SerializationError
 
 from daemon.store.database import FAILURES, Connection, Database
+
+T = TypeVar("T")
 
 logger = logging.getLogger("hookd.store")
 
@@ -334,11 +337,11 @@ def recording(
         [one.event_type for one in results],
         [one.attempt for one in results],
         [one.outcome for one in results],
-        [one.reason for one in results],
+        _some([one.reason for one in results]),
         [one.status for one in results],
-        [one.error for one in results],
-        [one.delay for one in results],
-        [one.hold for one in results],
+        _some([one.error for one in results]),
+        _some([one.delay for one in results]),
+        _some([one.hold for one in results]),
         [one.lane for one in results],
         [one.host_failed for one in results],
         [one.started for one in results],
@@ -357,6 +360,11 @@ def recording(
         return Recorded(counted or [], [Circuit(*row) for row in rows])
 
     return unit
+
+
+def _some(values: list[T]) -> list[T] | None:
+    """Return the values, None if all are: unnest() makes the same of it, and it costs nothing."""
+    return None if values.count(None) == len(values) else values  # type: ignore[arg-type]
 
 
 async def leased(database: Database, token: UUID) -> list[Held]:
