@@ -39,7 +39,7 @@ class StockExchange(Exchange):
             raise EgressError("connection_lost", repr(error)) from error
         phases = Phases()
         phases.total = trio.current_time() - start
-        return Answer(answer.status_code, answer.headers.raw, answer.content, False, phases)
+        return Answer(answer.status_code, b"", answer.content, False, phases)
 
 
 if __name__ == "__main__":

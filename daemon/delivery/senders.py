@@ -39,7 +39,7 @@ class Senders:
     """`count` senders, `share` of which at most serve lanes and hosts that have not answered in time of late.
 
     So that they need not wait for the next claim, about as many deliveries may wait for them as they finish
-    in a sixteenth of a second; while they hang that is none.
+    in a sixteenth of a second, at most two for each; while they hang that is none.
     """
 
     def __init__(

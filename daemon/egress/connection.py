@@ -60,13 +60,12 @@ def encode_request(method: str, url: Url, headers: Sequence[tuple[bytes, bytes]]
     return b"".join(parts)
 
 
-async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: Phases) -> None:
-    """Send `request` and read until `reader` is done; note in `phases` when the first byte came.
+async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: Phases, start: float) -> None:
+    """Send `request` and read until `reader` is done; note in `phases` when, after `start`, a byte came.
 
     The caller sets the deadline, and closes `wire` unless this returns with `reader.reusable`.
     Raises EgressError: connection_lost, protocol_error, response_too_large, or tls_failed.
     """
-    start = trio.current_time()
     sent = True
     try:
         await wire.send(request)

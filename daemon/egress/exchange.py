@@ -101,7 +101,7 @@ class Exchange:
         due = start + max(0.0, timeout)
         kept = self._excerpt if excerpt is None else excerpt
         try:
-            wire = None if fresh else self._pool.take(url.origin)
+            wire = None if fresh else self._pool.take(url.origin, start)
             if wire is not None:
                 phases.reused = True
                 self._overdue.watch(wire, due)
@@ -135,18 +135,19 @@ class Exchange:
         phases.reached = "request"
         reader = ResponseReader(max_response=self._max_response, excerpt=excerpt)
         try:
-            await converse(wire, request, reader, phases)
+            await converse(wire, request, reader, phases, start if phases.reused else trio.current_time())
         except BaseException:
             wire.close()
             raise
         if not phases.reused:
             self._remember(origin, wire.new_session())
+        now = trio.current_time()
         if reader.reusable:
-            self._pool.give(origin, wire)
+            self._pool.give(origin, wire, now)
         else:
             wire.close()
-        phases.total = trio.current_time() - start
-        return Answer(reader.status, reader.headers, reader.excerpt, reader.truncated, phases)
+        phases.total = now - start
+        return Answer(reader.status, reader.head, reader.excerpt, reader.truncated, phases)
 
     async def _open(self, origin: Origin, phases: Phases, session: ssl.SSLSession | None) -> Wire:
         phases.reached = "dns"

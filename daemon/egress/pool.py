@@ -28,10 +28,12 @@ class Pool:
         """Return the number of idle connections."""
         return len(self._by_age)
 
-    def take(self, origin: Origin) -> Wire | None:
-        """Return the idle connection to `origin` that was used last, or None; the caller owns it."""
+    def take(self, origin: Origin, now: float) -> Wire | None:
+        """Return the idle connection to `origin` that was used last, or None; the caller owns it.
+
+        `now` is the time by Trio's clock, here as in `give`: the caller has just read it.
+        """
         wires = self._by_origin.get(origin)
-        now = trio.current_time()
         while wires:
             wire = wires[-1]
             self._remove(wire, origin)
@@ -40,9 +42,9 @@ class Pool:
             wire.close()
         return None
 
-    def give(self, origin: Origin, wire: Wire) -> None:
+    def give(self, origin: Origin, wire: Wire, now: float) -> None:
         """Keep `wire`, on which the last response ended cleanly, for another request to `origin`."""
-        wire.idle_since = trio.current_time()
+        wire.idle_since = now
         if self._closed or not self._is_fresh(wire, wire.idle_since):
             wire.close()
             return

@@ -1,5 +1,6 @@
 """Reading one HTTP/1.1 response within bounds, whatever the peer sends."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httptools
@@ -11,17 +12,49 @@ MAX_INTERIM = 8
 
 @dataclass(slots=True)
 class Answer:
-    """A response: `headers` as received, and the first bytes of its body (`truncated`: there were more)."""
+    """A response: its head as received, and the first bytes of its body (`truncated`: there were more).
+
+    `head` may begin with interim responses and end with a part of the body.
+    """
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    head: bytes
     excerpt: bytes
     truncated: bool
     phases: Phases
 
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as received, parsed now: hardly any answer's are ever asked for."""
+        return _Headers(self.head).found
+
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header, its name in lower case, or None."""
         return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+class _Headers:
+    """The headers of the final response in bytes that a `ResponseReader` has found good."""
+
+    def __init__(self, head: bytes) -> None:
+        self.found: list[tuple[bytes, bytes]] = []
+        self._complete = False
+        self._parser = httptools.HttpResponseParser(self)
+        # What comes after the head was not judged by its reader if it stopped early.
+        with suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._parser.feed_data(head)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header (called by the parser); trailers are left out."""
+        if not self._complete:
+            self.found.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Forget the headers of an interim response (called by the parser)."""
+        if self._parser.get_status_code() >= 200:
+            self._complete = True
+        elif not self._complete:
+            self.found.clear()
 
 
 class ResponseReader:
@@ -36,15 +69,20 @@ class ResponseReader:
         self.room = max_response
         self.received = 0
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
         self.truncated = False
         self.done = False
         self.reusable = False
         self._fault = ""
         self._interim = 0
+        self._head: list[bytes] = []
         self._body: list[bytes] = []
         self._excerpt_room = excerpt
         self._parser = httptools.HttpResponseParser(self)
+
+    @property
+    def head(self) -> bytes:
+        """All that was received until the head of the final response was complete."""
+        return b"".join(self._head)
 
     @property
     def excerpt(self) -> bytes:
@@ -53,6 +91,8 @@ class ResponseReader:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes, 1 to `room` of them; raise EgressError if they are not HTTP/1.1."""
+        if not self.status:
+            self._head.append(data)
         self.received += len(data)
         self.room -= len(data)
         # The last byte goes in by itself: a response that is complete before it was followed by surplus
@@ -100,15 +140,11 @@ class ResponseReader:
         self.truncated = self.done = True
 
     def _has_framing(self) -> bool:
-        codings = [value for name, value in self.headers if name.lower() == b"transfer-encoding"]
+        headers = _Headers(self.head).found
+        codings = [value for name, value in headers if name.lower() == b"transfer-encoding"]
         if codings:
             return codings[-1].lower().rpartition(b",")[2].strip() == b"chunked"
-        return any(name.lower() == b"content-length" for name, _ in self.headers)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a header (called by the parser); trailers are left out."""
-        if not self.status:
-            self.headers.append((name, value))
+        return any(name.lower() == b"content-length" for name, _ in headers)
 
     def on_headers_complete(self) -> None:
         """Judge the status line (called by the parser)."""
@@ -119,7 +155,6 @@ class ResponseReader:
             self._fault = "unasked upgrade"
         elif 100 <= status < 200:
             self._interim += 1
-            self.headers.clear()
             if self._interim > MAX_INTERIM:
                 self._fault = "too many interim responses"
         elif not 200 <= status < 600:

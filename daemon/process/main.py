@@ -49,6 +49,8 @@ logger = logging.getLogger("hookd")
 FLUSH_SHARE = 0.2
 """The part of the stop's time that is kept for writing down what the senders were at."""
 ENDED_AT_ONCE = 1
+RESULTS_AHEAD = 4
+"""Results that may wait to be recorded before the senders wait, too, as a multiple of their number."""
 SAME_SIGNAL = 0.3
 """Seconds within which a signal is the one before, again: wrappers send to a process and to its group."""
 
@@ -340,7 +342,7 @@ async def _deliver(
 ) -> None:
     """Claimer, senders and recorder: each outlives the one before it, so that every result is written."""
     concurrency = parts.config.delivery.concurrency
-    give, take = trio.open_memory_channel[Result](concurrency)
+    give, take = trio.open_memory_channel[Result](RESULTS_AHEAD * concurrency)
     leases = Leases()
     senders = Senders(
         parts.sender, give.clone(), count=concurrency, share=parts.config.delivery.unanswered_share

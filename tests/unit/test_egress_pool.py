@@ -46,21 +46,25 @@ def wires() -> Iterator[Wires]:
 async def test_the_last_used_connection_of_the_origin_is_taken_first(wires: Wires) -> None:
     pool = Pool()
     first, second, other = wires(), wires(), wires()
-    pool.give(A, first)
-    pool.give(B, other)
-    pool.give(A, second)
-    assert [pool.take(A), pool.take(A), pool.take(A)] == [second, first, None]
-    assert pool.take(Origin("http", "b.test", 443)) is None
-    assert pool.take(B) is other
+    pool.give(A, first, trio.current_time())
+    pool.give(B, other, trio.current_time())
+    pool.give(A, second, trio.current_time())
+    assert [
+        pool.take(A, trio.current_time()),
+        pool.take(A, trio.current_time()),
+        pool.take(A, trio.current_time()),
+    ] == [second, first, None]
+    assert pool.take(Origin("http", "b.test", 443), trio.current_time()) is None
+    assert pool.take(B, trio.current_time()) is other
     assert len(pool) == 0
 
 
 async def test_idle_connections_expire(wires: Wires, mock_clock: MockClock) -> None:
     pool = Pool(idle_timeout=30)
     wire = wires()
-    pool.give(A, wire)
+    pool.give(A, wire, trio.current_time())
     mock_clock.jump(30)
-    assert pool.take(A) is None
+    assert pool.take(A, trio.current_time()) is None
     assert wires.is_closed(wire)
 
 
@@ -68,26 +72,26 @@ async def test_busy_connections_grow_too_old(wires: Wires, mock_clock: MockClock
     pool = Pool(idle_timeout=30, max_age=60)
     wire = wires()
     for _ in range(2):
-        pool.give(A, wire)
+        pool.give(A, wire, trio.current_time())
         mock_clock.jump(25)
-        assert pool.take(A) is wire
+        assert pool.take(A, trio.current_time()) is wire
     mock_clock.jump(25)
-    pool.give(A, wire)
+    pool.give(A, wire, trio.current_time())
     assert wires.is_closed(wire)
-    assert pool.take(A) is None
+    assert pool.take(A, trio.current_time()) is None
 
 
 @pytest.mark.parametrize("event", ["data", "close"])
 async def test_a_connection_on_which_something_came_is_not_taken(wires: Wires, event: str) -> None:
     pool = Pool()
     good, bad = wires(), wires()
-    pool.give(A, good)
-    pool.give(A, bad)
+    pool.give(A, good, trio.current_time())
+    pool.give(A, bad, trio.current_time())
     if event == "data":
         wires.peers[bad].send(b"HTTP/1.1 200 OK\r\n\r\n")
     else:
         wires.peers[bad].close()
-    assert pool.take(A) is good
+    assert pool.take(A, trio.current_time()) is good
     assert wires.is_closed(bad)
 
 
@@ -95,9 +99,9 @@ async def test_the_longest_unused_makes_room(wires: Wires) -> None:
     pool = Pool(max_idle=2)
     made = [wires() for _ in range(3)]
     for wire, origin in zip(made, (A, B, B), strict=True):
-        pool.give(origin, wire)
+        pool.give(origin, wire, trio.current_time())
     assert [wires.is_closed(wire) for wire in made] == [True, False, False]
-    assert pool.take(A) is None
+    assert pool.take(A, trio.current_time()) is None
     assert len(pool) == 2
 
 
@@ -106,9 +110,9 @@ async def test_the_sweep_closes_what_nobody_asks_for(wires: Wires, mock_clock: M
     old, young = wires(), wires()
     async with trio.open_nursery() as nursery:
         await nursery.start(pool.serve)
-        pool.give(A, old)
+        pool.give(A, old, trio.current_time())
         mock_clock.jump(20)
-        pool.give(B, young)
+        pool.give(B, young, trio.current_time())
         mock_clock.jump(10)
         await wait_all_tasks_blocked()
         assert wires.is_closed(old)
@@ -120,9 +124,9 @@ async def test_the_sweep_closes_what_nobody_asks_for(wires: Wires, mock_clock: M
 async def test_a_closed_pool_keeps_nothing(wires: Wires) -> None:
     pool = Pool()
     kept, late = wires(), wires()
-    pool.give(A, kept)
+    pool.give(A, kept, trio.current_time())
     pool.close()
-    pool.give(A, late)
+    pool.give(A, late, trio.current_time())
     assert wires.is_closed(kept)
     assert wires.is_closed(late)
-    assert pool.take(A) is None
+    assert pool.take(A, trio.current_time()) is None

@@ -52,7 +52,8 @@ class Stored:
 
 
 def answer(status: int, *headers: tuple[bytes, bytes], excerpt: bytes = b"") -> Answer:
-    return Answer(status, list(headers), excerpt, False, Phases(first_byte=0.01, total=0.02))
+    head = b"HTTP/1.1 %d Answer\r\n" % status + b"".join(b"%s: %s\r\n" % one for one in headers) + b"\r\n"
+    return Answer(status, head, excerpt, False, Phases(first_byte=0.01, total=0.02))
 
 
 def claimed(event_type: str = "match.proposed", failures: int = 0) -> Claimed:

@@ -72,9 +72,9 @@ async def test_room_ahead_comes_with_the_pace_and_goes_when_the_receivers_hang(m
             stage.start(4)
             await wait_all_tasks_blocked()
         mock_clock.jump(Pace.PERIOD)
-        assert stage.senders.room() == 8  # twenty ended: as many ahead as there are senders, not more
+        assert stage.senders.room() == 12  # twenty ended: twice as many ahead as there are senders, not more
         stage.receiver.answer = trio.Event()
-        stage.start(8)
+        stage.start(12)
         await wait_all_tasks_blocked()
         assert stage.senders.room() == 0
         mock_clock.jump(Pace.PERIOD)
@@ -83,7 +83,7 @@ async def test_room_ahead_comes_with_the_pace_and_goes_when_the_receivers_hang(m
         stage.receiver.answer.set()
         await wait_all_tasks_blocked()
         mock_clock.jump(Pace.PERIOD)
-        assert stage.senders.room() == 8
+        assert stage.senders.room() == 12
         mock_clock.jump(Pace.PERIOD)
         assert stage.senders.room() == 4
         nursery.cancel_scope.cancel()
