@@ -3,7 +3,8 @@
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from uuid import UUID, uuid4
 
 import trio
@@ -15,7 +16,7 @@ from daemon.delivery.senders import Senders
 from daemon.delivery.targets import Targets
 from daemon.metrics import Metrics
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.queue import Claim, Result, claim, leased
+from daemon.store.queue import Claim, Claimed, Result, claim, leased
 
 logger = logging.getLogger("hookd.claimer")
 
@@ -95,7 +96,18 @@ def _hand_over(claimed: Claim, probe_token: UUID, senders: Senders, targets: Tar
     targets.learn(claimed.targets)
     for token, count in Counter(one.token for one in claimed.deliveries).items():
         leases.add(token, count)
-    senders.start((one, one.token == probe_token) for one in claimed.deliveries)
+    senders.start((one, one.token == probe_token) for one in in_turns(claimed.deliveries))
+
+
+def in_turns(deliveries: Iterable[Claimed]) -> list[Claimed]:
+    """Return the deliveries so that hosts take turns: fewer connections to each are needed at once."""
+    made: Counter[int] = Counter()
+    turns: list[tuple[int, Claimed]] = []
+    for one in deliveries:
+        made[one.host_id] += 1
+        turns.append((made[one.host_id], one))
+    turns.sort(key=itemgetter(0))
+    return [one for _, one in turns]
 
 
 async def _give_back(
