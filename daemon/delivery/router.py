@@ -14,13 +14,13 @@ from daemon.model import uuid7_time
 from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.queue import route
+from daemon.store.queue import ROUTE_SHARDS, route
 
 logger = logging.getLogger("hookd.router")
 
 GATHER = 0.002
 """Seconds for which a router at work lets events gather."""
-LONGEST_WAIT = 5.0
+LONGEST_WAIT = 60.0
 """Seconds after which it looks by itself; the pulse and hints wake it before."""
 OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 0.2
@@ -59,10 +59,18 @@ async def serve_router(
         metrics.unrepresentable.add()
         return reason
 
+    shards = 0
+
+    def heard(events: int) -> None:
+        nonlocal shards
+        shards += 1
+        routed(events)
+
     task_status.started()
     while not stopping.is_set():
+        shards = 0
         try:
-            count = await route(database, canonicalise, routed)
+            await route(database, canonicalise, heard)
         except RetryTransaction:
             await trio.sleep(GATHER * random.random())
             continue
@@ -74,7 +82,7 @@ async def serve_router(
             logger.exception("routing failed; the other shards of the inbox go on")
             await trio.sleep(FAULT_PAUSE)
             continue
-        if count:
+        if shards:
             await trio.sleep(GATHER)
-        else:
+        if shards < ROUTE_SHARDS:  # it ended because it found none left
             await doorbell.wait(LONGEST_WAIT)

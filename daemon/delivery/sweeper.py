@@ -16,15 +16,15 @@ from daemon.store.upkeep import purge
 
 logger = logging.getLogger("hookd.sweeper")
 
-PERIOD = 2.0
+PERIOD = 5.0
 AGAIN = 0.05
 """Seconds between looks for leases that have ended."""
 LEASES = 20
-PURGE_EVERY = 5
+PURGE_EVERY = 2
 """Rounds between two looks for what deleted subscriptions left."""
 PURGES = 50
 """Slices of it that are dropped at most in one round."""
-REPAIR_EVERY = 30
+REPAIR_EVERY = 12
 """Rounds between two looks at all hosts."""
 
 

@@ -1,4 +1,4 @@
-from daemon.delivery.pulse import BUSY, Demand
+from daemon.delivery.pulse import BUSY, QUICK, Demand
 
 
 class Clock:
@@ -34,3 +34,13 @@ def test_a_long_rest_thins_out_what_came_before_it() -> None:
     demand.note(int(BUSY) * 2)
     clock.now += 60
     assert not demand.busy()
+
+
+def test_the_router_is_at_work_for_a_moment_after_it_routed() -> None:
+    clock = Clock()
+    demand = Demand(clock)
+    assert not demand.at_work()
+    demand.note(1)
+    assert demand.at_work()
+    clock.now += QUICK
+    assert not demand.at_work()
