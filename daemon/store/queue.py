@@ -163,6 +163,7 @@ async def route(database: Database, canonicalise: Canonicalise, routed: Callable
     Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
     """
     open_shard, route_shard = database.sql("open_shard"), database.sql("route")
+    route_ready = database.sql("route_ready")
 
     async def route_one(connection: Connection) -> int | None:
         shard: int | None = None
@@ -195,14 +196,28 @@ async def route(database: Database, canonicalise: Canonicalise, routed: Callable
         )
         return count
 
+    async def route_next(connection: Connection) -> tuple[int | None, bool]:
+        """Route a shard, None if there is none; return also whether there may be more."""
+        try:
+            [(events, more)] = await connection.fetch(route_ready, ROUTE_EVENTS, ROUTE_DELIVERIES)
+            if events is not None or not more:
+                return events, more
+        except SerializationError:
+            raise
+        except (PostgresError, TimeoutError):
+            pass  # step by step it fails again, and then it is known which shard waits
+        return await route_one(connection), True
+
     async def unit(connection: Connection) -> int:
         total = 0
         for _ in range(ROUTE_SHARDS):
-            count = await route_one(connection)
+            count, more = await route_next(connection)
             if count is None:
                 break
             total += count
             routed(count)
+            if not more:
+                break
         return total
 
     return await database.run(unit)
@@ -251,31 +266,19 @@ async def claim(
     `tokens` are random: one for the proven, one for the unproven; whoever loses the answer gives them to
     `leased`. `known` tells whether a subscription's target is at hand in that revision.
     """
-    claim_sql, next_due = database.sql("claim"), database.sql("next_due")
-
-    async def take(connection: Connection, token: UUID, batch: int, probe: bool) -> list[Claimed]:
-        rows = await connection.fetch(
-            claim_sql, token, batch, max(8, batch // 8), timedelta(seconds=lease), probe
-        )
-        return [Claimed(token, *row) for row in rows]
+    statement = database.sql("claim_both")
 
     async def unit(connection: Connection) -> Claim:
-        taken = await take(connection, tokens[0], room, False)
-        probe_batch = min(probe_room, room - len(taken))
-        if probe_batch > 0:
-            taken += await take(connection, tokens[1], probe_batch, True)
+        rows = await connection.fetch(statement, *tokens, room, probe_room, timedelta(seconds=lease))
+        wait: float | None = 0.0
+        if rows and rows[-1]["delivery_id"] is None:
+            wait = rows.pop()["wait"]
+        taken = [Claimed(tokens[row[0]], *row[2:]) for row in rows]
         targets: list[TargetRow] = []
         unknown = {one.subscription_id for one in taken if not known(one.subscription_id, one.revision)}
         if unknown:
             targets = await fetch_targets(database, connection, unknown)
-        wait: float | None = 0.0
-        if len(taken) < room:
-            row = await connection.fetchrow(next_due)
-            ready, probe = (row["ready"], row["probe"]) if row is not None else (None, None)
-            # without room for a probe, only a result can help the unproven
-            due = [seconds for seconds in (ready, probe if probe_batch > 0 else None) if seconds is not None]
-            wait = max(0.0, min(due)) if due else None
-        return Claim(taken, targets, wait)
+        return Claim(taken, targets, None if wait is None else max(0.0, wait))
 
     return await database.run(unit)
 

@@ -43,7 +43,7 @@ async def owe(session: Session, org: UUID, count: int) -> None:
 
 async def next_due(session: Session) -> tuple[float | None, float | None]:
     """Return in how many seconds a claim may find work of proven and of other lanes."""
-    row = await session.fetchrow(STATEMENTS["next_due"])
+    row = await session.fetchrow("select * from hookd.next_due()")
     assert row is not None
     return row["ready"], row["probe"]
 

@@ -205,6 +205,25 @@ begin
     return coalesce(cardinality(v_events), 0);
 end $$;
 
+-- Routes a shard at once, where that needs no router to write bodies: in a transaction of its own, one round trip. Returns
+-- how many events it looked at (null: the shard's first events are from SQL; open it) and whether a shard still has
+-- events; nothing if no shard has any.
+create or replace function hookd.route_ready(p_limit integer, p_budget integer, out events integer, out more boolean)
+language plpgsql volatile as $$
+declare
+    v_shard smallint;
+    v_raw   boolean;
+begin
+    select o.shard, o.event_id is not null into v_shard, v_raw from hookd.open_shard(p_limit) o limit 1;
+    more := v_shard is not null;
+    if more and not v_raw then
+        events := hookd.route(v_shard, p_limit, p_budget, '{}', '{}', '{}', '{}');
+        more := exists (
+            select from hookd.inbox_shard s where exists (
+                select from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor) offset 0));
+    end if;
+end $$;
+
 -- A shard that could not be routed waits a while, so that it does not keep the others from their turn.
 create or replace function hookd.defer_shard(p_shard smallint, p_time interval) returns void language sql volatile as $$
     update hookd.inbox_shard s set served_at = hookd.clock() + p_time where s.shard = p_shard

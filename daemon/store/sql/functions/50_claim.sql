@@ -118,3 +118,36 @@ language sql immutable parallel safe as $$
             then 1
         else 0 end
 $$;
+
+-- Seconds until a claim may find work again: of proven lanes, of the others; null while nothing is owed.
+create or replace function hookd.next_due(out ready float8, out probe float8) language sql volatile as $$
+    select extract(epoch from (select h.ready_at from hookd.host h where h.ready_at < 'infinity' order by h.ready_at limit 1)
+            - hookd.clock())::float8,
+        extract(epoch from (select h.probe_at from hookd.host h where h.probe_at < 'infinity' order by h.probe_at limit 1)
+            - hookd.clock())::float8
+$$;
+
+-- Both kinds of claim in one round trip: up to p_batch of the proven under p_token, up to p_probes of them of the others under
+-- p_probe_token. Where that leaves room, a last row without a delivery tells for how many seconds nothing can be claimed.
+create or replace function hookd.claim_both(p_token uuid, p_probe_token uuid, p_batch integer, p_probes integer, p_lease interval)
+returns table (probe boolean, wait float8, delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid,
+    event_type text, attempt smallint, failures smallint, revision integer, body text)
+language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+    v_taken integer;
+    v_probes integer;
+begin
+    return query select false, null::float8, c.* from hookd.claim(p_token, p_batch, greatest(8, p_batch / 8), p_lease, false) c;
+    get diagnostics v_taken = row_count;
+    if least(p_probes, p_batch - v_taken) > 0 then
+        return query select true, null::float8, c.* from hookd.claim(p_probe_token, least(p_probes, p_batch - v_taken),
+            greatest(8, least(p_probes, p_batch - v_taken) / 8), p_lease, true) c;
+        get diagnostics v_probes = row_count;
+    end if;
+    if v_taken + coalesce(v_probes, 0) < p_batch then
+        -- without room for a probe, only a result can help the unproven
+        select least(n.ready, case when v_probes is not null then n.probe end) into wait from hookd.next_due() n;
+        return next;
+    end if;
+end $$;

@@ -1,6 +1,9 @@
 -- name: open_shard
 select * from hookd.open_shard($1)
 
+-- name: route_ready
+select events, more from hookd.route_ready($1, $2)
+
 -- name: route
 select hookd.route($1, $2, $3, $4, $5, $6, $7)
 
@@ -19,6 +22,9 @@ select pg_notify($1, '')
 -- name: claim
 select * from hookd.claim($1, $2, $3, $4, $5)
 
+-- name: claim_both
+select * from hookd.claim_both($1, $2, $3, $4, $5)
+
 -- name: targets
 -- Where and with what to sign: the newest secret first, then those that still overlap.
 select s.id, s.revision, s.url, s.timeout, s.headers,
@@ -28,13 +34,6 @@ select s.id, s.revision, s.url, s.timeout, s.headers,
     (select min(k.expires_at) from hookd.subscription_secret k
      where k.subscription_id = s.id and k.expires_at > hookd.clock()) as secrets_until
 from hookd.subscription s where s.id = any ($1)
-
--- name: next_due
--- Seconds until a claim may find work again: of proven lanes, of the others; null while nothing is owed.
-select extract(epoch from (select h.ready_at from hookd.host h where h.ready_at < 'infinity' order by h.ready_at limit 1)
-        - hookd.clock())::float8 as ready,
-    extract(epoch from (select h.probe_at from hookd.host h where h.probe_at < 'infinity' order by h.probe_at limit 1)
-        - hookd.clock())::float8 as probe
 
 -- name: record
 select hookd.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
