@@ -20,9 +20,9 @@ from daemon.store.queue import Claim, Claimed, Result, claim, leased
 
 logger = logging.getLogger("hookd.claimer")
 
-GATHER = 0.01
+GATHER = 0.005
 """Seconds for which a busy claimer waits for more room, so that it claims in batches."""
-LONGEST_WAIT = 5.0
+LONGEST_WAIT = 30.0
 """Seconds after which it looks by itself; the pulse wakes it before."""
 OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 5.0
@@ -52,8 +52,9 @@ async def serve_claimer(
         while not stopping.is_set():
             if not senders.room():
                 await senders.freed.wait(LONGEST_WAIT)
-            if senders.room() < senders.batch:
+            if not senders.hungry():
                 await trio.sleep(GATHER)
+                continue
             room = senders.room()
             if not room:
                 continue

@@ -16,7 +16,7 @@ logger = logging.getLogger("hookd.replayer")
 
 QUICKEST, SLOWEST = 0.04, 1.0
 """Seconds between rounds while a replay runs: doubling while none has room."""
-IDLE = 5.0
+IDLE = 10.0
 """Seconds between looks for a replay that another daemon was asked for."""
 TIDY = 60.0
 """Seconds between looks for what cancelled replays left."""

@@ -55,14 +55,16 @@ class Senders:
         self._idle = trio.lowlevel.ParkingLot()
         self._pace = Pace()
         self._closed = False
-        self.batch = max(1, count // 4)
-        """Deliveries that are worth a claim while the senders are busy."""
         self.freed = Doorbell()
 
     @property
     def busy(self) -> int:
         """Requests under way."""
         return self._busy
+
+    def hungry(self) -> bool:
+        """Tell whether a claim is worth while now: few deliveries wait, or there is room for many."""
+        return not self._waiting or self.room() >= self._count
 
     def room(self) -> int:
         """Return how many deliveries may be claimed now."""

@@ -91,6 +91,30 @@ async def test_room_ahead_comes_with_the_pace_and_goes_when_the_receivers_hang(m
         nursery.cancel_scope.cancel()
 
 
+async def test_while_others_wait_only_many_are_worth_a_claim(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        stage.start(3)
+        await wait_all_tasks_blocked()
+        assert stage.senders.hungry()  # nothing waits: whatever comes next can start at once
+        stage.start(2)
+        await wait_all_tasks_blocked()
+        assert not stage.senders.hungry()
+        stage.senders.room()
+        stage.receiver.answer.set()
+        for _ in range(3):
+            stage.start(4)
+            await wait_all_tasks_blocked()
+        stage.receiver.answer = trio.Event()
+        mock_clock.jump(Pace.PERIOD)
+        stage.start(6)
+        await wait_all_tasks_blocked()
+        assert (stage.senders.room(), stage.senders.hungry()) == (6, True)
+        stage.start(3)
+        assert (stage.senders.room(), stage.senders.hungry()) == (3, False)
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_has_waited_too_long_goes_back_unsent(mock_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         stage = Stage(nursery)
