@@ -97,11 +97,9 @@ class Database:
         one that ends with `DatabaseUnavailable`. `RetryTransaction` says that it was rolled back. Other
         errors are the unit's own.
         """
-        result: T = await trio_asyncio.aio_as_trio(self._hop, loop=self._loop)(unit, timeout)
+        task = self._loop.create_task(self._work(unit, timeout), context=self._context)
+        result: T = await trio_asyncio.run_aio_future(task)
         return result
-
-    async def _hop(self, unit: Unit[T], timeout: float | None) -> T:
-        return await asyncio.get_running_loop().create_task(self._work(unit, timeout), context=self._context)
 
     async def _work(self, unit: Unit[T], timeout: float | None) -> T:
         connection: Pooled | None = None
@@ -110,10 +108,13 @@ class Database:
             connection = await self._acquire()
             try:
                 async with asyncio.timeout(timeout):
-                    return await unit(connection)
-            finally:
+                    result = await unit(connection)
+            except BaseException:
                 closed = _is_closed(connection)
-                await self._release(connection)
+                await self._release(connection, RELEASE_TIMEOUT)
+                raise
+            await self._release(connection)
+            return result
         except Exception as error:
             closed = closed or self._pool.is_closing()
             failure = translate(error, connected=connection is not None, closed=closed)
@@ -128,6 +129,10 @@ class Database:
             raise failure from (None if isinstance(error, ValueError) else error)
 
     async def _acquire(self) -> Pooled:
+        if self._pool.get_idle_size():
+            # Nothing to wait for. Every timer costs a turn of trio-asyncio's loop, and memory until it would
+            # have rung.
+            return await self._pool.acquire()
         # Not with acquire(timeout=...): that waits in a task of its own, and what it got can be lost between
         # the two.
         try:
@@ -141,10 +146,13 @@ class Database:
                 f" {ACQUIRE_TIMEOUT:g} s; raise pool_size in [database] of config.toml"
             ) from error
 
-    async def _release(self, connection: Pooled) -> None:
-        """Give the connection back. A failure to do so must not hide what the unit returned or raised."""
+    async def _release(self, connection: Pooled, timeout: float | None = None) -> None:
+        """Give the connection back. A failure to do so must not hide what the unit returned or raised.
+
+        That takes time only, and `timeout`, after a unit that did not end in order.
+        """
         try:
-            await self._pool.release(connection, timeout=RELEASE_TIMEOUT)
+            await self._pool.release(connection, timeout=timeout)
         except FAILURES as error:
             logger.debug("a connection was thrown away instead of going back to the pool: %r", error)
 
@@ -194,6 +202,8 @@ async def open_database(
             # A unit leaves no state of the session behind, so nothing needs resetting; a round trip saved.
             reset=_nothing,
             max_queries=STATEMENTS_PER_CONNECTION,
+            # Its timer would be set anew after each unit, and kept for minutes.
+            max_inactive_connection_lifetime=0,
             **connect.keywords,
         )
         return Database(pool, connect, statements, address=address)

@@ -32,7 +32,7 @@ def test_parts_add_up_to_all() -> None:
     assert sum(found.values()) == pytest.approx(1)
     assert found["Trio: scheduler and checkpoints"] == pytest.approx(0.4)
     assert found["sockets: send, receive, wait"] == pytest.approx(0.3)
-    assert found["sender: compose, judge, result"] == pytest.approx(0.2)
+    assert found["sender: judge, result"] == pytest.approx(0.2)
 
 
 def test_a_function_that_calls_itself_is_counted_once() -> None:
