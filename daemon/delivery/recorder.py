@@ -17,6 +17,8 @@ from daemon.store.queue import Recorded, Result, recording
 
 logger = logging.getLogger("hookd.recorder")
 
+GATHER = 0.005
+"""Seconds of rest after a batch, so that few results are not a transaction each; a first one never waits."""
 MOST = 1000
 """Results in one transaction."""
 MOST_EXCERPTS = 4_000_000
@@ -54,14 +56,14 @@ async def serve_recorder(
     *,
     leases: Leases,
     disable_after: Callable[[], float],
-    recorded: Callable[[Sequence[Result]], None],
+    claimable: Callable[[], None],
     metrics: Metrics,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Record until every sender has closed its end of the channel and all is written.
 
     A result that cannot be written waits for Postgres, and with it, as the channel is bounded, the senders
-    and the claimer. `recorded` is called after each batch: there may be room for a claim now.
+    and the claimer. `claimable` is called after a batch where a claim may find something at its hosts.
     """
     task_status.started()
     circuits = CircuitLog()
@@ -89,7 +91,9 @@ async def serve_recorder(
                     " again. If this is frequent, Postgres is too slow for the load",
                     late,
                 )
-            recorded(batch)
+            if written.owed:
+                claimable()
+            await trio.sleep(GATHER)
 
 
 async def _write(
@@ -106,7 +110,8 @@ async def _write(
     if len(batch) == 1:
         if batch[0].excerpt is None:
             leases.keep(batch[0].token)
-            return Recorded([False], [])
+            return Recorded([False], [], owed=True)
         return await _write(database, [replace(batch[0], excerpt=None)], done, disable_after, leases)
     singly = [await _write(database, [one], [], disable_after, leases) for one in batch]
-    return Recorded([counted for one in singly for counted in one.counted], [])
+    counted = [counted for one in singly for counted in one.counted]
+    return Recorded(counted, [], any(one.owed for one in singly))

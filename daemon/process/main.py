@@ -350,9 +350,6 @@ async def _deliver(
 
     parts.metrics.in_flight = lambda: senders.busy
 
-    def recorded(results: object) -> None:
-        parts.bells.claimable.ring()
-
     async with trio.open_nursery() as recording:
         recording.start_soon(
             lambda: serve_recorder(
@@ -360,7 +357,7 @@ async def _deliver(
                 take,
                 leases=leases,
                 disable_after=lambda: parts.config.delivery.disable_after,
-                recorded=recorded,
+                claimable=parts.bells.claimable.ring,
                 metrics=parts.metrics,
             )
         )

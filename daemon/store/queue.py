@@ -136,10 +136,14 @@ class Circuit:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """For each result whether its lease still held the delivery; open circuits of the hosts that failed."""
+    """For each result whether its lease still held the delivery; open circuits of the hosts that failed.
+
+    `owed`: a claim may find something at these hosts, now or later.
+    """
 
     counted: list[bool]
     circuits: list[Circuit]
+    owed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,9 +362,9 @@ def recording(
     failed = list({one.host_id for one in results if one.host_failed})
 
     async def unit(connection: Connection) -> Recorded:
-        counted: list[bool] | None = await connection.fetchval(statement, *arguments)
+        [(counted, owed)] = await connection.fetch(statement, *arguments)
         rows = await connection.fetch(database.sql("open_circuits"), failed) if failed else []
-        return Recorded(counted or [], [Circuit(*row) for row in rows])
+        return Recorded(counted or [], [Circuit(*row) for row in rows], owed)
 
     return unit
 

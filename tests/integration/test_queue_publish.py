@@ -246,7 +246,7 @@ async def test_deliver_after_waits_until_then(session: Session) -> None:
     await register(session, org)
     await publish(session, org, deliver_after=NOON + timedelta(seconds=90))
     await route_all(session)
-    row = await session.fetchrow(STATEMENTS["next_due"])
+    row = await session.fetchrow("select * from hookd.next_due()")
     assert row is not None and (row["ready"], row["probe"]) == (None, 90.0)
     assert await claim_any(session) == []
     await advance(session, 90)

@@ -322,7 +322,7 @@ class Queue(RuleBasedStateMachine):
             if got:
                 self.finish(got)
                 continue
-            row = self.run(self.connection.fetchrow(lab.STATEMENTS["next_due"]))
+            row = self.run(self.connection.fetchrow("select * from hookd.next_due()"))
             moments = [one for one in (row["ready"], row["probe"]) if one is not None]
             if not moments:
                 break

@@ -29,6 +29,11 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
     give, take = trio.open_memory_channel[Result](3)
     first_batch = trio.Event()
     metrics = Metrics()
+
+    def disable_after() -> float:
+        first_batch.set()
+        return 1e6
+
     async with trio.open_nursery() as nursery, give:
         give.send_nowait(replace(bad, error="not in UTF-8: \0"))
         give.send_nowait(good)
@@ -37,8 +42,8 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
                 database,
                 take,
                 leases=leases,
-                disable_after=lambda: 1e6,
-                recorded=lambda results: first_batch.set(),
+                disable_after=disable_after,
+                claimable=lambda: None,
                 metrics=metrics,
             )
         )

@@ -6,13 +6,15 @@
 --   p_holds: seconds for which Retry-After holds the lane.
 -- What a replay that was cancelled meanwhile owes is not kept: it ends with the reason 'cancelled'.
 -- A result counts only while its lease (p_tokens) still holds the delivery. p_done: leases with nothing left.
--- Returns for each result whether it counted.
-create or replace function hookd.record(
+-- Returns for each result whether it counted, and whether anything is owed on the hosts concerned that a claim may find,
+-- now or later.
+drop function if exists hookd.record;
+create function hookd.record(
     p_deliveries uuid[], p_tokens uuid[], p_subscriptions uuid[], p_hosts integer[], p_events uuid[], p_types text[],
     p_attempts integer[], p_outcomes text[], p_reasons text[], p_statuses integer[], p_errors text[], p_delays float8[],
     p_holds float8[], p_lanes text[], p_host_failed boolean[], p_started timestamptz[], p_durations float8[],
-    p_phases text[], p_excerpts text[], p_done uuid[], p_disable_after interval
-) returns boolean[]
+    p_phases text[], p_excerpts text[], p_done uuid[], p_disable_after interval, out counted boolean[], out owed boolean
+)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -139,7 +141,8 @@ begin
         from unnest(v_ok, p_hosts, p_host_failed) x(ok, host, failed) where x.ok group by x.host) y on y.host = t.id;
     perform hookd.settle_hosts(v_locks, v_now, v_subs, p_flown => v_flown, p_failed => v_failed, p_answered => v_success);
     delete from hookd.lease e where e.token = any (p_done);
-    return v_ok;
+    counted := v_ok;
+    owed := exists (select from hookd.host h where h.id = any (v_locks) and least(h.ready_at, h.probe_at) < 'infinity');
 end $$;
 
 -- What leases past their end still hold: the sweeper records it as interrupted.
