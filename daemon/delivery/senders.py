@@ -1,5 +1,6 @@
 """The senders: a fixed number of tasks, each at one request at a time, and the few deliveries next up."""
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -12,6 +13,9 @@ from daemon.store.queue import Claimed, Result
 
 HAND_BACK = 2.0
 """Seconds within which a cancelled sender must get rid of its result."""
+WAKE, WAKE_EVERY = 64, 0.005
+"""Senders that are woken at once, and the seconds after which as many more are. Where receivers are quick,
+the first do it all, over few connections; a crowd would open one each."""
 STALE = 1.0
 """Seconds after which a delivery that no sender has come to goes back: they hang, and its lease burns."""
 
@@ -55,6 +59,7 @@ class Senders:
         self._idle = trio.lowlevel.ParkingLot()
         self._pace = Pace()
         self._closed = False
+        self._started = Doorbell()
         self.freed = Doorbell()
 
     @property
@@ -83,7 +88,8 @@ class Senders:
         for claimed, probe in deliveries:
             self._waiting.append((claimed, probe, now))
             self._probing += probe
-        self._idle.unpark(count=len(self._waiting) - before)
+        self._idle.unpark(count=min(len(self._waiting) - before, WAKE))
+        self._started.ring()
 
     async def close(self) -> None:
         """Take no more, and give back what waits: each sender ends after the request that it is at."""
@@ -95,10 +101,20 @@ class Senders:
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the senders until `close`. Cancelled, they record what is under way as interrupted."""
-        async with self._results, trio.open_nursery() as nursery:
-            for _ in range(self._count):
-                nursery.start_soon(self._run)
-            task_status.started()
+        async with self._results, trio.open_nursery() as beside:
+            beside.start_soon(self._wake)
+            async with trio.open_nursery() as nursery:
+                for _ in range(self._count):
+                    nursery.start_soon(self._run)
+                task_status.started()
+            beside.cancel_scope.cancel()
+
+    async def _wake(self) -> None:
+        while True:
+            await self._started.wait(math.inf)
+            while self._waiting and self._idle:
+                await trio.sleep(WAKE_EVERY)
+                self._idle.unpark(count=min(len(self._waiting), WAKE))
 
     async def _run(self) -> None:
         waiting, results = self._waiting, self._results

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from daemon.delivery.claimer import in_turns
-from daemon.delivery.senders import STALE, Pace, Senders
+from daemon.delivery.senders import STALE, WAKE, WAKE_EVERY, Pace, Senders
 from daemon.store.queue import Claimed, Result
 
 TOKEN = uuid4()
@@ -88,6 +88,22 @@ async def test_room_ahead_comes_with_the_pace_and_goes_when_the_receivers_hang(m
         assert stage.senders.room() == 10  # twelve ended in two periods
         mock_clock.jump(Pace.PERIOD)
         assert stage.senders.room() == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_senders_are_woken_a_few_at_a_time(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery, count=3 * WAKE)
+        await wait_all_tasks_blocked()
+        stage.start(WAKE + 1)
+        await wait_all_tasks_blocked()
+        assert stage.senders.busy == WAKE
+        stage.start(2)
+        await wait_all_tasks_blocked()
+        assert stage.senders.busy == WAKE + 2
+        mock_clock.jump(WAKE_EVERY)
+        await wait_all_tasks_blocked()
+        assert stage.senders.busy == WAKE + 3
         nursery.cancel_scope.cancel()
 
 
