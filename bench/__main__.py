@@ -14,7 +14,23 @@ from pathlib import Path
 from bench.figures import table
 from bench.processes import ROOT
 
-ALL = ("drain", "drain_payloads", "drain_tls", "profile", "queue_drain", "held_xmin")
+ALL = (
+    "drain",
+    "drain_payloads",
+    "drain_tls",
+    "profile",
+    "publish",
+    "latency",
+    "hanging",
+    "burst",
+    "fan_out",
+    "memory",
+    "idle",
+    "queue_drain",
+    "queue_sizes",
+    "held_xmin",
+    "plans",
+)
 AFTERWARDS = ("chart",)
 """What `all` runs at the end."""
 

@@ -1,7 +1,8 @@
 """Databases with a backlog, made once and copied for each run.
 
 Subscriptions are registered through the API of a daemon as shipped, one for each host and organisation. Then,
-while no daemon runs, events are published in batches, and routed by the functions that the daemon calls.
+while no daemon runs, events are published in batches, and routed by the functions that the daemon calls; or,
+where a million would take minutes so, `pile` writes what these leave behind.
 """
 
 import json
@@ -21,6 +22,8 @@ from daemon.store.statements import load
 
 PAYLOADS = ROOT / "bench" / "payloads" / "github.ndjson"
 BATCH = 500
+PILED = 100_000
+"""Deliveries that `pile` writes in one transaction."""
 SHARD_EVENTS, SHARD_DELIVERIES = 500, 1000
 
 Data = Callable[[int], JSON]
@@ -108,3 +111,41 @@ def route(sql: Sql) -> None:
     while rows := sql.rows(statements["open_shard"], SHARD_EVENTS):
         shard = rows[0]["shard"]
         sql.value(statements["route"], shard, SHARD_EVENTS, SHARD_DELIVERIES, [], [], [], [])
+
+
+def pile(sql: Sql, deliveries: int, orgs: Sequence[UUID] = (), size: int = 450) -> None:
+    """Have deliveries of events of their own wait for the subscriptions of `orgs` (none: of all), in turn.
+
+    Writes events and deliveries as routing would, and lets `hookd.repair` wake the lanes and hosts. Bodies
+    have `size` bytes; the data has a number that counts from 0.
+    """
+    at = uuid7()
+    room = size - len(event_body(at, EVENT_TYPE, uuid7_time(at), {"number": 0, "pad": ""})) + 1
+    for start in range(0, deliveries, PILED):
+        end = min(start + PILED, deliveries)
+        sql.execute(_PILE, start, end - 1, list(orgs), EVENT_TYPE, room)
+    sql.execute("vacuum analyze")
+    statement, after = load("hookd")["repair"], 0
+    while found := sql.rows(statement, after, 1000):
+        after = found[0]["last_host"]
+
+
+_PILE = """
+with s as materialized (
+    select id, org_id, row_number() over (order by id) - 1 as place, count(*) over () as many
+    from hookd.subscription where org_id = any ($3) or $3 = '{}'),
+e as materialized (
+    select n, hookd.uuid7(c.at) as id, c.at, s.id as subscription_id, s.org_id
+    from generate_series($1::integer, $2::integer) n join s on s.place = n % s.many
+    cross join lateral (select clock_timestamp() + interval '0' * n as at) c),
+kept as (
+    insert into hookd.event (id, org_id, type, body)
+    select e.id, e.org_id, $4::text, format(
+        '{"data":{"number":%s,"pad":"%s"},"id":"%s","timestamp":"%s","type":"%s"}', e.n,
+        left((select string_agg(md5(e.n::text || k), '') from generate_series(0, $5::integer / 32) k),
+            $5::integer - length(e.n::text)),
+        e.id, to_char(e.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), $4::text)
+    from e)
+insert into hookd.delivery (id, subscription_id, event_id, due)
+select hookd.uuid7(e.at), e.subscription_id, e.id, e.at from e order by e.n
+"""

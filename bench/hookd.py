@@ -61,14 +61,17 @@ class Hookd:
         """Return the most memory that it has had in use, in MiB."""
         return peak_memory(self.process.pid) / 2**20
 
-    def client(self, org_id: UUID, *roles: str) -> httpx.Client:
-        """Return a client of its API with a token of the organisation."""
+    def token(self, org_id: UUID, *roles: str) -> str:
+        """Return a token of the organisation, good for an hour."""
         secret = (self._state / "token.secret").read_text().strip()
         claims = {"sub": "bench", "org_id": str(org_id), "roles": list(roles), "exp": int(time.time()) + 3600}
-        token = jwt.encode(claims, secret, algorithm="HS256")
+        return jwt.encode(claims, secret, algorithm="HS256")
+
+    def client(self, org_id: UUID, *roles: str) -> httpx.Client:
+        """Return a client of its API with a token of the organisation."""
         return httpx.Client(
             base_url=self.address,
-            headers={"authorization": f"Bearer {token}"},
+            headers={"authorization": f"Bearer {self.token(org_id, *roles)}"},
             timeout=60,
             trust_env=False,
         )

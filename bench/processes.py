@@ -45,6 +45,11 @@ def family_time(pid: int) -> float:
     return sum(found[one].own + found[one].ended_children for one in family if one in found)
 
 
+def resident_memory(pid: int) -> int:
+    """Return what a process has in memory now, in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def peak_memory(pid: int) -> int:
     """Return the most memory that a process has had in use, in bytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()

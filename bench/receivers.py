@@ -63,24 +63,22 @@ class Receiver:
 def receiving(directory: Path, *, hosts: int, tls: bool = False, choice: str = "auto") -> Iterator[Receiver]:
     """Run a receiver that answers 200 at once. Error: `CannotRun`, also if nginx is asked for and missing."""
     directory.mkdir(parents=True)
-    if hosts > 60_000:
-        raise CannotRun(f"{hosts} hosts are more than a receiver has addresses: take fewer")
-    addresses = [f"127.1.{1 + n // 250}.{1 + n % 250}" for n in range(hosts)]
-    ca_file, key_file = _certificate(directory, addresses) if tls else ("", "")
-    port, control = _free_port(addresses[0]), _free_port("127.0.0.1")
+    listened = addresses(hosts)
+    ca_file, key_file = _certificate(directory, listened) if tls else ("", "")
+    port, control = free_port(listened[0]), free_port("127.0.0.1")
     scheme = "https" if tls else "http"
-    urls = [f"{scheme}://{address}:{port}/hook" for address in addresses]
+    urls = [f"{scheme}://{address}:{port}/hook" for address in listened]
     nginx = shutil.which("nginx") or shutil.which("nginx", path=_DEBIAN_SBIN)
     if choice == "nginx" and nginx is None:
         raise CannotRun("nginx is not installed: install it, or leave --receiver away to use our own")
     if nginx is not None and choice != "own":
         title = f"nginx {_nginx_version(nginx)}"
         command = [nginx, "-p", str(directory), "-e", str(directory / "error.log")]
-        command += ["-c", str(_nginx_file(directory, addresses, port, control, key_file))]
+        command += ["-c", str(_nginx_file(directory, listened, port, control, key_file))]
         running = _nginx(command, directory, control)
     else:
         title = "our own (asyncio, one process)"
-        command = [sys.executable, "-m", "bench.own_receiver", str(port), str(control), key_file, *addresses]
+        command = [sys.executable, "-m", "bench.own_receiver", str(port), str(control), key_file, *listened]
         running = _own(command, directory)
     try:
         yield Receiver(title, urls, ca_file, control)
@@ -158,7 +156,15 @@ def _certificate(directory: Path, addresses: list[str]) -> tuple[str, str]:
     return str(ca_file), str(key_file)
 
 
-def _free_port(address: str) -> int:
+def addresses(hosts: int) -> list[str]:
+    """Return an address of the loopback for each host. Error: `CannotRun`."""
+    if hosts > 60_000:
+        raise CannotRun(f"{hosts} hosts are more than a receiver has addresses: take fewer")
+    return [f"127.1.{1 + n // 250}.{1 + n % 250}" for n in range(hosts)]
+
+
+def free_port(address: str) -> int:
+    """Return a port of the address that nobody listens on."""
     with socket.socket() as sock:
         sock.bind((address, 0))
         port: int = sock.getsockname()[1]

@@ -8,8 +8,7 @@
 -- A result counts only while its lease (p_tokens) still holds the delivery. p_done: leases with nothing left.
 -- Returns for each result whether it counted, and whether anything is owed on the hosts concerned that a claim may find,
 -- now or later.
-drop function if exists hookd.record;
-create function hookd.record(
+create or replace function hookd.record(
     p_deliveries uuid[], p_tokens uuid[], p_subscriptions uuid[], p_hosts integer[], p_events uuid[], p_types text[],
     p_attempts integer[], p_outcomes text[], p_reasons text[], p_statuses integer[], p_errors text[], p_delays float8[],
     p_holds float8[], p_lanes text[], p_host_failed boolean[], p_started timestamptz[], p_durations float8[],
