@@ -9,6 +9,7 @@ from uuid import UUID
 import jwt
 
 from api.keys import KeySource, NoSuchKey
+from api.known_tokens import KnownTokens
 from api.problems import Problem
 from daemon.model import Role
 
@@ -67,6 +68,7 @@ class Authenticator:
             )
         self._rules = rules
         self._keys = keys
+        self._known: KnownTokens[Caller] = KnownTokens()
 
     async def caller(self, authorization: Sequence[str]) -> Caller:
         """Return who calls, given the values of the Authorization header; raises a 401 `Problem`.
@@ -87,11 +89,19 @@ class Authenticator:
             raise _unauthorized(
                 f"The token is longer than {_LONGEST_TOKEN} bytes; get one with fewer claims."
             )
+        keys = self._keys.in_use()
+        known = self._known.find(token, keys)
+        if known is not None:
+            return known
         try:
-            return self._caller_of(await self._claims(token))
+            claims = await self._claims(token)
+            caller = self._caller_of(claims)
+            until = float(claims["exp"]) + self._rules.leeway
         except (jwt.PyJWTError, NoSuchKey, ValueError, TypeError, OverflowError, RecursionError) as error:
             logger.info("a token was refused: %s", type(error).__name__)
             raise _unauthorized(_explanation(error)) from None
+        self._known.keep(token, keys, caller, until)
+        return caller
 
     async def _claims(self, token: str) -> dict[str, Any]:
         if token.count(".") != 2:

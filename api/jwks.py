@@ -89,14 +89,19 @@ class KeySet:
         """Tell whether a key set may have keys for `algorithm`: public ones, never a secret."""
         return algorithm in ALGORITHMS
 
+    def in_use(self) -> object:
+        """Return the set in use, and have it read again if it is time."""
+        if self._keys is not None and trio.current_time() - self._read >= self._refresh:
+            self._ask()
+        return self._keys
+
     async def key(self, algorithm: str, kid: str | None) -> AsymmetricKey:
         """Return the key named `kid`, or without a name the only one for `algorithm`.
 
         A key that is not there is waited for, `FETCH_TIMEOUT` at most, if the set is being read or may be
         now. Raises `NoSuchKey`, or a 503 `Problem` for as long as there has never been a set.
         """
-        if self._keys is not None and trio.current_time() - self._read >= self._refresh:
-            self._ask()
+        self.in_use()
         found = None if self._keys is None else self._keys.find(algorithm, kid)
         if found is None:
             ended = self._ask()

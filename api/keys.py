@@ -46,6 +46,9 @@ class KeySource(Protocol):
     def serves(self, algorithm: str) -> bool:
         """Tell whether there may be a key for `algorithm`."""
 
+    def in_use(self) -> object:
+        """Return what stays the same object for as long as the keys are the same."""
+
     async def key(self, algorithm: str, kid: str | None) -> bytes | AsymmetricKey:
         """Return the key for a token with this header.
 
@@ -70,6 +73,10 @@ class SecretKey:
     def serves(self, algorithm: str) -> bool:
         """Tell whether the secret is long enough for `algorithm`."""
         return len(self.secret) >= _SECRET_BYTES.get(algorithm, len(self.secret) + 1)
+
+    def in_use(self) -> object:
+        """Return itself: the secret never changes."""
+        return self
 
     async def key(self, algorithm: str, kid: str | None) -> bytes:
         """Return the secret; a token's `kid` does not matter, as there is only one."""
@@ -99,6 +106,10 @@ class PublicKey:
     def serves(self, algorithm: str) -> bool:
         """Tell whether the key is of the kind that `algorithm` takes."""
         return fits(self._key, algorithm)
+
+    def in_use(self) -> object:
+        """Return itself: the key never changes."""
+        return self
 
     async def key(self, algorithm: str, kid: str | None) -> AsymmetricKey:
         """Return the key; a token's `kid` does not matter, as there is only one."""

@@ -3,8 +3,7 @@
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
-from operator import itemgetter
+from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import trio
@@ -16,10 +15,12 @@ from daemon.delivery.senders import Senders
 from daemon.delivery.targets import Targets
 from daemon.metrics import Metrics
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.queue import Claim, Claimed, Result, claim, leased
+from daemon.store.queue import Claim, Result, claim, leased
 
 logger = logging.getLogger("hookd.claimer")
 
+LEAST = 16
+"""Deliveries that a claim must have room for while others wait, so that more than one host has a share."""
 GATHER = 0.005
 """Seconds for which a busy claimer waits for more room, so that it claims in batches."""
 LONGEST_WAIT = 30.0
@@ -36,6 +37,7 @@ async def serve_claimer(
     leases: Leases,
     results: trio.MemorySendChannel[Result],
     doorbell: Doorbell,
+    routed: Doorbell,
     lease: Callable[[], float],
     metrics: Metrics,
     stopping: trio.Event,
@@ -52,10 +54,12 @@ async def serve_claimer(
         while not stopping.is_set():
             if not senders.room():
                 await senders.freed.wait(LONGEST_WAIT)
-            if not senders.hungry():
-                await trio.sleep(GATHER)
+            if not senders.hungry() and not await routed.wait(GATHER):
                 continue
             room = senders.room()
+            if not senders.hungry() and room < LEAST:
+                await trio.sleep(GATHER)
+                continue
             if not room:
                 continue
             tokens = (uuid4(), uuid4())
@@ -97,18 +101,7 @@ def _hand_over(claimed: Claim, probe_token: UUID, senders: Senders, targets: Tar
     targets.learn(claimed.targets)
     for token, count in Counter(one.token for one in claimed.deliveries).items():
         leases.add(token, count)
-    senders.start((one, one.token == probe_token) for one in in_turns(claimed.deliveries))
-
-
-def in_turns(deliveries: Iterable[Claimed]) -> list[Claimed]:
-    """Return the deliveries so that hosts take turns: fewer connections to each are needed at once."""
-    made: Counter[int] = Counter()
-    turns: list[tuple[int, Claimed]] = []
-    for one in deliveries:
-        made[one.host_id] += 1
-        turns.append((made[one.host_id], one))
-    turns.sort(key=itemgetter(0))
-    return [one for _, one in turns]
+    senders.start((one, one.token == probe_token) for one in claimed.deliveries)
 
 
 async def _give_back(

@@ -1,7 +1,6 @@
 """The senders: a fixed number of tasks, each at one request at a time, and the few deliveries next up."""
 
 import math
-from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -9,13 +8,15 @@ import trio
 
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.sender import Sender
+from daemon.delivery.turns import Turns
 from daemon.store.queue import Claimed, Result
 
 HAND_BACK = 2.0
 """Seconds within which a cancelled sender must get rid of its result."""
 WAKE, WAKE_EVERY = 64, 0.005
-"""Senders that are woken at once, and the seconds after which as many more are. Where receivers are quick,
-the first do it all, over few connections; a crowd would open one each."""
+"""Senders that are woken at once, and the seconds after which as many more are, unless those that are awake
+have ended a request each. Where receivers are quick, few do it all: they need few connections, and others
+have their turn sooner."""
 STALE = 1.0
 """Seconds after which a delivery that no sender has come to goes back: they hang, and its lease burns."""
 
@@ -55,9 +56,10 @@ class Senders:
         self._probes = max(1, int(count * share))
         self._probing = 0
         self._busy = 0
-        self._waiting: deque[tuple[Claimed, bool, float]] = deque()
+        self._waiting = Turns[tuple[Claimed, bool, float]]()
         self._idle = trio.lowlevel.ParkingLot()
         self._pace = Pace()
+        self._ended = 0
         self._closed = False
         self._started = Doorbell()
         self.freed = Doorbell()
@@ -86,7 +88,7 @@ class Senders:
         now = trio.current_time()
         before = len(self._waiting)
         for claimed, probe in deliveries:
-            self._waiting.append((claimed, probe, now))
+            self._waiting.push(claimed.host_id, (claimed, probe, now))
             self._probing += probe
         self._idle.unpark(count=min(len(self._waiting) - before, WAKE))
         self._started.ring()
@@ -95,7 +97,7 @@ class Senders:
         """Take no more, and give back what waits: each sender ends after the request that it is at."""
         self._closed = True
         while self._waiting:
-            claimed, _, _ = self._waiting.popleft()
+            claimed, _, _ = self._waiting.pop()
             await self._results.send(claimed.result("unsent"))
         self._idle.unpark_all()
 
@@ -113,8 +115,10 @@ class Senders:
         while True:
             await self._started.wait(math.inf)
             while self._waiting and self._idle:
+                ended = self._ended
                 await trio.sleep(WAKE_EVERY)
-                self._idle.unpark(count=min(len(self._waiting), WAKE))
+                if self._ended - ended < self._busy:
+                    self._idle.unpark(count=min(len(self._waiting), WAKE))
 
     async def _run(self) -> None:
         waiting, results = self._waiting, self._results
@@ -123,7 +127,7 @@ class Senders:
                 if self._closed:
                     return
                 await self._idle.park()
-            claimed, probe, since = waiting.popleft()
+            claimed, probe, since = waiting.pop()
             self._busy += 1
             try:
                 if trio.current_time() - since > STALE:
@@ -141,5 +145,6 @@ class Senders:
                 results.send_nowait(result)
             except trio.WouldBlock:
                 await results.send(result)
+            self._ended += 1
             self._pace.ended += 1
             self.freed.ring()

@@ -148,6 +148,7 @@ async def _start(
             await _set_up(parts)
             async with trio.open_nursery() as beside:
                 beside.start_soon(serve_reload, parts, prepared.loaded, hangup)
+                beside.start_soon(parts.publisher.serve)
                 if parts.key_set is not None:
                     beside.start_soon(parts.key_set.serve)
                 if prepared.embedded is not None:
@@ -277,6 +278,7 @@ async def _serve_queue(parts: Parts) -> None:
 
     def routed(events: int) -> None:
         demand.note(events)
+        parts.bells.routed.ring()
         parts.bells.claimable.ring()
 
     async with trio.open_nursery() as nursery:
@@ -372,6 +374,7 @@ async def _deliver(
                     leases=leases,
                     results=give,
                     doorbell=parts.bells.claimable,
+                    routed=parts.bells.routed,
                     lease=lambda: parts.lease,
                     metrics=parts.metrics,
                     stopping=parts.stopping,

@@ -44,6 +44,7 @@ from daemon.store.database import Connection, Database, DatabaseUnavailable, Ret
 from daemon.store.events import Events
 from daemon.store.history import History
 from daemon.store.observation import Observer
+from daemon.store.publisher import Publisher
 from daemon.store.queue import target_of
 from daemon.store.replays import Replays
 from daemon.store.subscriptions import Subscriptions
@@ -61,6 +62,7 @@ class Bells:
     """Who wakes whom: publishing the router; routing, recording and sweeping the claimer; the API replays."""
 
     published: Doorbell
+    routed: Doorbell
     claimable: Doorbell
     replays: Doorbell
 
@@ -74,7 +76,7 @@ class Parts:
         self._rules = (prepared.config, _rules(prepared.config))
         self.database = database
         self.stopping = trio.Event()
-        self.bells = Bells(Doorbell(), Doorbell(), Doorbell())
+        self.bells = Bells(Doorbell(), Doorbell(), Doorbell(), Doorbell())
         self.metrics = Metrics(VERSION, prepared.child.number if prepared.child else 1)
         self.vault = Vault(*prepared.master_keys)
         config = prepared.config
@@ -112,6 +114,7 @@ class Parts:
             rules=self.rules,
             stopping=self.stopping.is_set,
         )
+        self.publisher = Publisher(Events(self.database))
         self.app = self._api(prepared, keys)
 
     @property
@@ -243,7 +246,7 @@ class Parts:
                 host_limits=self.host_limits,
                 most=self.config.api.subscriptions_per_organisation,
             ),
-            events=Events(self.database),
+            events=self.publisher,
             deliveries=History(self.database),
             replays=Replays(self.database, changed=self.bells.replays.ring),
             trials=self.trials,

@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("hookd.store")
 
-ROUTE_EVENTS = 500
+ROUTE_EVENTS = 200
 """Events looked at in one routing transaction."""
-ROUTE_DELIVERIES = 1000
+ROUTE_DELIVERIES = 400
 """Deliveries made in one routing transaction: a wider fan-out goes in slices."""
 DEFER = timedelta(seconds=5)
 """How long a shard waits that could not be routed."""

@@ -55,6 +55,42 @@ async def test_a_good_token_tells_who_calls() -> None:
     assert await caller(signed(claims())) == Caller("someone", UUID(ORG), frozenset({"publisher"}))
 
 
+class Turning(SecretKey):
+    """A secret that a test can replace, and counts how often it was asked for."""
+
+    asked = 0
+    now: object = "first"
+
+    def in_use(self) -> object:
+        return Turning.now
+
+    async def key(self, algorithm: str, kid: str | None) -> bytes:
+        Turning.asked += 1
+        return SECRET if Turning.now == "first" else SECRET[::-1]
+
+
+async def test_a_signature_is_checked_once_for_as_long_as_the_keys_are_the_same() -> None:
+    Turning.asked, Turning.now = 0, "first"
+    authenticator = Authenticator(TokenRules(("HS256",)), Turning(SECRET))
+    token = signed(claims())
+    for _ in range(3):
+        assert (await authenticator.caller([f"Bearer {token}"])).subject == "someone"
+    assert Turning.asked == 1
+    with pytest.raises(Problem):
+        await authenticator.caller([f"Bearer {token[:-4]}AAAA"])
+    Turning.now = "second"
+    with pytest.raises(Problem):
+        await authenticator.caller([f"Bearer {token}"])
+
+
+async def test_a_known_token_ends_when_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    authenticator = Authenticator(TokenRules(("HS256",), leeway=0), SecretKey(SECRET))
+    token = signed(claims(exp=time.time() + 60))
+    await authenticator.caller([f"Bearer {token}"])
+    monkeypatch.setattr(authenticator._known, "_clock", lambda: time.time() + 61)
+    assert authenticator._known.find(token, authenticator._keys.in_use()) is None
+
+
 async def test_the_scheme_is_not_case_sensitive() -> None:
     authenticator = Authenticator(TokenRules(("HS256",)), SecretKey(SECRET))
     assert (await authenticator.caller([f"bEARER  {signed(claims())}"])).subject == "someone"

@@ -1,12 +1,10 @@
 """The senders: how much is claimed for them, and what becomes of it when they stop or hang."""
 
-from dataclasses import replace
 from uuid import uuid4
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from daemon.delivery.claimer import in_turns
 from daemon.delivery.senders import STALE, WAKE, WAKE_EVERY, Pace, Senders
 from daemon.store.queue import Claimed, Result
 
@@ -163,12 +161,6 @@ async def test_cancelled_senders_say_that_they_were_interrupted() -> None:
         nursery.cancel_scope.cancel()
     assert stage.results() == ["interrupted"] * 2
     assert stage.senders.busy == 0
-
-
-def test_hosts_take_turns() -> None:
-    made = [replace(claimed(), host_id=host) for host in (1, 1, 1, 2, 2, 3)]
-    assert [one.host_id for one in in_turns(made)] == [1, 2, 3, 1, 2, 1]
-    assert in_turns([]) == []
 
 
 def test_the_pace_is_of_the_last_whole_period() -> None:

@@ -1,0 +1,74 @@
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.delivery.turns import Turns
+
+
+def turns_of(*hosts: int) -> Turns[tuple[int, int]]:
+    turns = Turns[tuple[int, int]]()
+    for number, host in enumerate(hosts):
+        turns.push(host, (host, number))
+    return turns
+
+
+def drained(turns: Turns[tuple[int, int]]) -> list[int]:
+    return [turns.pop()[0] for _ in range(len(turns))]
+
+
+def test_hosts_take_turns() -> None:
+    assert drained(turns_of(1, 1, 1, 2, 2, 3)) == [1, 2, 3, 1, 2, 1]
+
+
+def test_who_comes_late_waits_for_one_turn_and_not_behind_a_backlog() -> None:
+    turns = turns_of(*[1] * 100)
+    assert [turns.pop()[0] for _ in range(10)] == [1] * 10
+    turns.push(2, (2, 0))
+    assert 2 in [turns.pop()[0] for _ in range(3)]
+
+
+def test_who_was_away_has_saved_up_no_turns() -> None:
+    turns = turns_of(*[1] * 100, 2)
+    while turns.pop()[0] != 2:
+        pass
+    for _ in range(50):
+        turns.pop()
+    for number in range(10):
+        turns.push(2, (2, number))
+    assert Counter(turns.pop()[0] for _ in range(10))[2] <= 6
+
+
+def test_who_has_one_after_the_other_keeps_nobody_waiting() -> None:
+    turns = turns_of(1, 2, 2)
+    order = []
+    for number in range(6):
+        order.append(turns.pop()[0])
+        if order[-1] == 1:
+            turns.push(1, (1, number))
+    assert order[:5].count(2) == 2
+
+
+def test_hosts_that_have_nothing_left_are_forgotten() -> None:
+    turns = turns_of(0)
+    for host in range(1, 100):
+        turns.push(host, (host, 0))
+        turns.pop()
+    assert (len(turns._of_host), len(turns._hosts)) == (1, 1)
+
+
+@given(st.lists(st.integers(0, 4) | st.none(), max_size=60))
+def test_a_host_keeps_its_order_and_nothing_is_lost(steps: list[int | None]) -> None:
+    turns = turns_of()
+    pushed: list[tuple[int, int]] = []
+    popped: list[tuple[int, int]] = []
+    for number, host in enumerate(steps):
+        if host is not None:
+            pushed.append((host, number))
+            turns.push(host, pushed[-1])
+        elif len(turns):
+            popped.append(turns.pop())
+    popped.extend(turns.pop() for _ in range(len(turns)))
+    assert sorted(popped) == sorted(pushed)
+    for host in range(5):
+        assert [one for one in popped if one[0] == host] == [one for one in pushed if one[0] == host]
