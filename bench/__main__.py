@@ -27,11 +27,9 @@ ALL = (
     "memory",
     "idle",
     "queue_drain",
-    "queue_sizes",
     "held_xmin",
-    "plans",
 )
-AFTERWARDS = ("chart",)
+AFTERWARDS = ("chart", "summary")
 """What `all` runs at the end."""
 
 
