@@ -24,6 +24,11 @@ class StockExchange(Exchange):
     def __init__(self, **settings: Any) -> None:
         self._client = httpx.AsyncClient(trust_env=False, verify=settings["ca_file"] or True)
 
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Do nothing: httpx looks after its connections itself."""
+        task_status.started()
+        await trio.sleep_forever()
+
     async def send(
         self, url: Url, request: bytes, *, timeout: float, excerpt: int | None = None, fresh: bool = False
     ) -> Answer:
