@@ -37,6 +37,7 @@ class Probe:
         self._log = log
         self._stamper = stamper
         self._took: list[tuple[float, float]] = []
+        self._orgs = list(orgs)
         order = {"where": url, "who": [str(org) for org in orgs], "rate": rate}
         with log.open("ab") as file:
             self._process = subprocess.Popen(
@@ -65,12 +66,17 @@ class Probe:
         came = arrivals(self._stamper, 0, len(published))
         self._took = [(one.scheduled, at - one.scheduled) for one, at in zip(published, came, strict=True)]
 
-    def figures(self, since: float = float("-inf"), until: float = float("inf")) -> Run:
+    def figures(self, since: float, until: float, *orgs: UUID) -> Run:
         """Return the latencies of what was to be published in that span of the monotonic clock.
 
-        Error: `CannotRun` if that is nothing.
+        Of these organisations alone, if any are named. Error: `CannotRun` if that is nothing.
         """
-        took = [seconds * 1000 for at, seconds in self._took if since <= at < until]
+        who = [org in orgs or not orgs for org in self._orgs]
+        took = [
+            seconds * 1000
+            for number, (at, seconds) in enumerate(self._took)
+            if since <= at < until and who[number % len(who)]
+        ]
         if not took:
             raise CannotRun("it was over before one event was due: take a greater --size")
         return {
