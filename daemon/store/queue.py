@@ -335,6 +335,7 @@ def recording(
     `disable_after`: seconds of nothing but failures after which a subscription is disabled.
     """
     statement = database.sql("record")
+    good = all(one.outcome == "succeeded" for one in results)
     arguments = (
         [one.delivery_id for one in results],
         [one.token for one in results],
@@ -343,14 +344,14 @@ def recording(
         [one.event_id for one in results],
         [one.event_type for one in results],
         [one.attempt for one in results],
-        [one.outcome for one in results],
+        None if good else [one.outcome for one in results],
         _some([one.reason for one in results]),
         [one.status for one in results],
         _some([one.error for one in results]),
         _some([one.delay for one in results]),
         _some([one.hold for one in results]),
-        [one.lane for one in results],
-        [one.host_failed for one in results],
+        None if good else [one.lane for one in results],
+        None if good else [one.host_failed for one in results],
         [one.started for one in results],
         [one.duration for one in results],
         [one.phases for one in results],

@@ -4,6 +4,7 @@
 --   p_lanes: what the answer says of the lane: 'answered_well', 'answered_badly' (in time, but overloaded or failing),
 --     'unanswered', 'neutral'. p_host_failed: no connection could be made; null says nothing of the host.
 --   p_holds: seconds for which Retry-After holds the lane.
+-- p_outcomes, p_lanes and p_host_failed are null where all succeeded, as most batches do.
 -- What a replay that was cancelled meanwhile owes is not kept: it ends with the reason 'cancelled'.
 -- A result counts only while its lease (p_tokens) still holds the delivery. p_done: leases with nothing left.
 -- Returns for each result whether it counted, and whether anything is owed on the hosts concerned that a claim may find,
@@ -35,6 +36,9 @@ declare
 begin
     perform hookd.fresh_plans();
     perform set_config('synchronous_commit', 'off', true); -- a lost result only sends again
+    p_outcomes := coalesce(p_outcomes, array_fill('succeeded'::text, array[cardinality(p_deliveries)]));
+    p_lanes := coalesce(p_lanes, array_fill('answered_well'::text, array[cardinality(p_deliveries)]));
+    p_host_failed := coalesce(p_host_failed, array_fill(false, array[cardinality(p_deliveries)]));
     select array_agg(distinct x.id) into v_locks from (
         select unnest(p_hosts) as id
         union select l.host_id from hookd.lane l where l.subscription_id = any (p_subscriptions)) x;
