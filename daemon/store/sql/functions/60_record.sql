@@ -36,9 +36,9 @@ declare
 begin
     perform hookd.fresh_plans();
     perform set_config('synchronous_commit', 'off', true); -- a lost result only sends again
-    p_outcomes := coalesce(p_outcomes, array_fill('succeeded'::text, array[cardinality(p_deliveries)]));
-    p_lanes := coalesce(p_lanes, array_fill('answered_well'::text, array[cardinality(p_deliveries)]));
-    p_host_failed := coalesce(p_host_failed, array_fill(false, array[cardinality(p_deliveries)]));
+    p_outcomes := coalesce(p_outcomes, array_fill('succeeded'::text, array[coalesce(cardinality(p_deliveries), 0)]));
+    p_lanes := coalesce(p_lanes, array_fill('answered_well'::text, array[coalesce(cardinality(p_deliveries), 0)]));
+    p_host_failed := coalesce(p_host_failed, array_fill(false, array[coalesce(cardinality(p_deliveries), 0)]));
     select array_agg(distinct x.id) into v_locks from (
         select unnest(p_hosts) as id
         union select l.host_id from hookd.lane l where l.subscription_id = any (p_subscriptions)) x;
