@@ -59,12 +59,11 @@ def _hold(
     postgres: Server, template: str, state: Path, stamper: Stamper, settings: Mapping[str, Any], first: int
 ) -> Run:
     """Let the first be delivered, hold the rest, and read the memory. Error: `CannotRun`."""
-    before, senders = _told(stamper, "served"), settings["delivery.concurrency"]
+    senders = settings["delivery.concurrency"]
+    stamper.ask(f"hold/{first}")
     with postgres.database(template) as url, hookd(state, url, settings) as daemon:
         pid = daemon.process.pid
         at_start = resident_memory(pid)
-        wait_until(lambda: _told(stamper, "served") - before, first, period=0.05, patience=60, what="sending")
-        stamper.ask("hold")
         wait_until(
             lambda: _told(stamper, "waited"), senders, period=0.1, patience=60, what="filling all senders"
         )

@@ -1,150 +1,68 @@
-"""What Postgres spends on a delivery: publish, route, claim and record, without HTTP.
+"""What Postgres spends on a delivery, step by step: publish, route, claim and record, without HTTP.
 
-Each shape (subscriptions on hosts) is filled and drained through the same functions as the daemon uses, on an
-embedded server; medians of the batches, and the write-ahead log of claim and record.
+Each shape (lanes on hosts) is filled and drained by one session through the functions that the daemon calls,
+in batches of 250, attempts kept; medians of the calls, round trip and all. Beside it the write-ahead log of
+claim and record and the processor time of the session's server process.
 """
 
-import argparse
-import asyncio
-import statistics
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from pathlib import Path
 
-import asyncpg
+from bench.command import Options, command, say
+from bench.figures import Run
+from bench.postgres import Server, connected, server
+from bench.queue_calls import Calls, Meter, drain, each, lay_out, publish, route
+from bench.report import Report, Subject
 
-from daemon.model import uuid7
-from daemon.store.embedded import embedded
-from daemon.store.migrate import migrate
-from daemon.store.statements import load
-from tests.support.postgres import reachable_directory
-
-SHAPES = ((1, 1), (100, 100), (1000, 100), (5000, 1), (5000, 5000))
-BODY = "x" * 450
+SHAPES = ((100, 100), (1, 1), (1000, 100), (5000, 1))
+TYPICAL = "100 lanes on 100 hosts"
 
 
-async def drain(
-    connection: "asyncpg.Connection[asyncpg.Record]", lanes: int, hosts: int, count: int, batch: int
-) -> str:
-    """Publish, route, claim and record `count` deliveries in one shape; return a row of the table."""
-    sql = load("hookd")
-    await connection.execute("drop schema if exists hookd cascade")
-    await migrate(connection, sql)
-    await connection.fetch("select hookd.make_partitions(now(), now())")
-    orgs = [uuid4() for _ in range(lanes)]
-    for number, org in enumerate(orgs):
-        await connection.execute(
-            sql["register"],
-            uuid7(),
-            org,
-            "https://x/",
-            ["a.b"],
-            b"x",
-            10,
-            f"h{number % hosts}:443",
-            1e6,
-            1e6,
-            1000,
-        )
-    await connection.execute("update hookd.lane set proven = true, window_size = 1000")
-    await connection.execute("vacuum analyze")
-    spent: dict[str, list[float]] = {"publish": [], "route": [], "claim": [], "record": []}
+def measure(options: Options, place: Path, report: Report) -> None:
+    """Fill and drain each shape."""
+    with server(place / "postgres", options.database) as postgres:
+        report.versions["postgres"] = postgres.title
 
-    def clock(step: str) -> Callable[[int], None]:
-        begin = time.perf_counter()
-        return lambda done: spent[step].append((time.perf_counter() - begin) / done * 1e6)
+        def shape(lanes: int, hosts: int) -> Subject:
+            return lambda: drained(postgres, lanes, hosts, options.size)
 
-    for start in range(0, count, batch):
-        chosen = [orgs[(start + number) % lanes] for number in range(batch)]
-        stop = clock("publish")
-        nothing: list[None] = [None] * batch
-        ids = [uuid7() for _ in chosen]
-        await connection.fetchval(
-            sql["publish_bodies"], ids, chosen, ["a.b"] * batch, [BODY] * batch, nothing, nothing
-        )
-        stop(batch)
-    while True:
-        stop = clock("route")
-        async with connection.transaction():
-            rows = await connection.fetch(sql["open_shard"], batch)
-            if not rows:
-                break
-            stop(await connection.fetchval(sql["route"], rows[0]["shard"], batch, 2 * batch, [], [], [], []))
-    before = await connection.fetchval("select pg_current_wal_lsn()")
-    done = 0
-    while done < count:
-        token = uuid4()
-        stop = clock("claim")
-        rows = await connection.fetch(
-            sql["claim"], token, batch, max(8, batch // 8), timedelta(minutes=1), False
-        )
-        if not rows:
-            raise SystemExit(f"the queue gave no more after {done} of {count}: report this")
-        stop(len(rows))
-        stop = clock("record")
-        await connection.fetchval(sql["record"], *results(rows, token))
-        stop(len(rows))
-        done += len(rows)
-    wal = await connection.fetchval("select pg_wal_lsn_diff(pg_current_wal_lsn(), $1)", before) / count
-    cells = "".join(f"{statistics.median(values):>9.0f}" for values in spent.values())
-    return f"{f'{lanes} on {hosts}':>14}{cells}{wal:>9.0f}"
-
-
-def results(rows: list[asyncpg.Record], token: UUID) -> tuple[object, ...]:
-    """Return the arguments of record() that say that every claimed delivery succeeded."""
-    size = len(rows)
-    none: list[None] = [None] * size
-
-    def column(name: str) -> list[object]:
-        return [row[name] for row in rows]
-
-    return (
-        column("delivery_id"),
-        [token] * size,
-        column("subscription_id"),
-        column("host_id"),
-        column("event_id"),
-        column("event_type"),
-        column("attempt"),
-        ["succeeded"] * size,
-        none,
-        [204] * size,
-        none,
-        none,
-        none,
-        ["answered_well"] * size,
-        [False] * size,
-        [datetime.now(UTC)] * size,
-        [1.0] * size,
-        ["{NULL,NULL,NULL,0.5}"] * size,
-        none,
-        [token],
-        timedelta(days=5),
+        subjects = {f"{lanes} lanes on {hosts} hosts": shape(lanes, hosts) for lanes, hosts in SHAPES}
+        report.interleave(options.runs, subjects, say)
+    report.claim(
+        f"claim + record of one, {TYPICAL}, µs",
+        report.median(TYPICAL, "claim_and_record_us"),
+        must=80,
+        aim=40,
+        most=True,
+    )
+    report.claim(
+        f"WAL of claim + record of one, {TYPICAL}, bytes",
+        report.median(TYPICAL, "wal_bytes"),
+        must=1200,
+        aim=700,
+        most=True,
     )
 
 
-async def run(url: str, events: int, batch: int) -> None:
-    """Measure every shape and print the table."""
-    connection = await asyncpg.connect(url)
-    version = await connection.fetchval("show server_version")
-    print(f"Postgres {version}, one connection, {events} deliveries a shape in batches of {batch}")
-    print("microseconds a delivery, medians; write-ahead log of claim and record")
-    print(f"{'lanes on hosts':>14}{'publish':>9}{'route':>9}{'claim':>9}{'record':>9}{'WAL, B':>9}")
-    for lanes, hosts in SHAPES:
-        print(await drain(connection, lanes, hosts, events, batch), flush=True)
-    await connection.close()
-
-
-def main() -> None:
-    """Read the options and measure."""
-    parser = argparse.ArgumentParser(prog="python -m bench queue_drain", description=__doc__)
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--batch", type=int, default=500)
-    args = parser.parse_args()
-    with reachable_directory() as directory, embedded(directory) as url:
-        asyncio.run(run(url, args.events, args.batch))
+def drained(postgres: Server, lanes: int, hosts: int, deliveries: int) -> Run:
+    """Publish, route, claim and record so many deliveries in a database of their own."""
+    with postgres.database() as url, connected(url) as sql:
+        orgs, calls = lay_out(sql, lanes, hosts), Calls()
+        publish(sql, calls.publish, orgs, deliveries)
+        route(sql, calls.route)
+        sql.execute("checkpoint")
+        before = Meter.read(sql)
+        drain(sql, calls, deliveries)
+        spent = Meter.read(sql).since(before, deliveries)
+    claim_us, record_us = each(calls.claim), each(calls.record)
+    return {
+        "publish_us": each(calls.publish),
+        "route_us": each(calls.route),
+        "claim_us": claim_us,
+        "record_us": record_us,
+        "claim_and_record_us": claim_us + record_us,
+        **spent,
+    }
 
 
 if __name__ == "__main__":
-    main()
+    command("queue_drain", __doc__, measure, size=20_000)

@@ -23,7 +23,7 @@ class Stamper:
     control: int
 
     def ask(self, what: str) -> dict[str, Any]:
-        """Tell it "stamps", "hold" or "release"; see `stamping_receiver`."""
+        """Tell it "stamps", "hold/N" or "release"; see `stamping_receiver`."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{self.control}/{what}", timeout=30) as answer:
             found: dict[str, Any] = json.load(answer)

@@ -4,11 +4,13 @@
 
 An event is known by the number in its data ({"number": 17}). CONTROL is a port of 127.0.0.1: `GET /stamps`
 gives the numbers and moments (seconds of the monotonic clock, which all processes share) since it was last
-asked; after `GET /hold` requests get no answer until `GET /release`. Each tells how many waited, too.
+asked; after `GET /hold/N` only N requests more get an answer until `GET /release`. Each tells how many
+waited, too.
 """
 
 import asyncio
 import json
+import math
 import re
 import sys
 import time
@@ -27,8 +29,7 @@ waiting: list[Callable[[], None]] = []
 class Stamping(asyncio.Protocol):
     """One connection; a sender has one request under way on it."""
 
-    holding = False
-    served = 0
+    to_answer = math.inf
 
     def __init__(self) -> None:
         self._seen = b""
@@ -53,13 +54,13 @@ class Stamping(asyncio.Protocol):
         moment = time.monotonic()
         number = _NUMBER.search(self._seen)
         self._seen, self._whole = b"", 0
-        Stamping.served += 1
         if number:
             stamps.append((int(number[1]), moment))
-        if Stamping.holding:
-            waiting.append(self._answer)
-        else:
+        if Stamping.to_answer:
+            Stamping.to_answer -= 1
             self._answer()
+        else:
+            waiting.append(self._answer)
 
     def _answer(self) -> None:
         self._transport.write(ANSWER)
@@ -72,14 +73,14 @@ async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     waited = len(waiting)
     if path == "/stamps":
         found, stamps[:] = stamps[:], []
-    elif path == "/hold":
-        Stamping.holding = True
+    elif path.startswith("/hold/"):
+        Stamping.to_answer = int(path.removeprefix("/hold/"))
     elif path == "/release":
-        Stamping.holding = False
+        Stamping.to_answer = math.inf
         for answer in waiting:
             answer()
         waiting.clear()
-    text = json.dumps({"stamps": found, "waited": waited, "served": Stamping.served})
+    text = json.dumps({"stamps": found, "waited": waited})
     writer.write(f"HTTP/1.0 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
     await writer.drain()
     writer.close()
