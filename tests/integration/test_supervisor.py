@@ -262,10 +262,10 @@ async def test_a_port_in_use_is_told_by_the_parent(tmp_path: Path, postgres_url:
 
 
 async def test_a_hosts_limits_hold_across_the_processes(tmp_path: Path, postgres_url: str) -> None:
-    rate, burst, cap, events = 50, 10, 6, 300
+    rate, burst, cap, events = 20, 5, 6, 100
 
     async def answer(request: Received) -> Reply:
-        await trio.sleep(0.1)
+        await trio.sleep(0.25)
         return Reply()
 
     org = uuid4()
