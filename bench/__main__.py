@@ -27,6 +27,8 @@ ALL = (
     "memory",
     "idle",
     "queue_drain",
+    "queue_sizes",
+    "plans",
     "held_xmin",
 )
 AFTERWARDS = ("chart", "summary")

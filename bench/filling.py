@@ -132,11 +132,11 @@ def pile(sql: Sql, deliveries: int, orgs: Sequence[UUID] = (), size: int = 450) 
 
 _PILE = """
 with s as materialized (
-    select id, org_id, row_number() over (order by id) - 1 as place, count(*) over () as many
+    select id, org_id, row_number() over (order by id) - 1 as place
     from hookd.subscription where org_id = any ($3) or $3 = '{}'),
 e as materialized (
     select n, hookd.uuid7(c.at) as id, c.at, s.id as subscription_id, s.org_id
-    from generate_series($1::integer, $2::integer) n join s on s.place = n % s.many
+    from generate_series($1::integer, $2::integer) n join s on s.place = n % (select count(*) from s)
     cross join lateral (select clock_timestamp() + interval '0' * n as at) c),
 kept as (
     insert into hookd.event (id, org_id, type, body)

@@ -137,9 +137,10 @@ class Meter:
         return spent
 
 
-def results(rows: list[asyncpg.Record], token: UUID) -> tuple[object, ...]:
-    """Return the arguments of record() that say that every claimed delivery succeeded."""
+def results(rows: list[asyncpg.Record], token: UUID, retry_after: float | None = None) -> tuple[object, ...]:
+    """Return the arguments of record() that say that all succeeded, or that all wait for their retry."""
     size = len(rows)
+    failed = retry_after is not None
 
     def column(name: str) -> list[object]:
         return [row[name] for row in rows]
@@ -152,13 +153,13 @@ def results(rows: list[asyncpg.Record], token: UUID) -> tuple[object, ...]:
         column("event_id"),
         column("event_type"),
         column("attempt"),
-        ["succeeded"] * size,
+        ["retry" if failed else "succeeded"] * size,
         None,
-        [204] * size,
+        [500 if failed else 204] * size,
+        ["http_status"] * size if failed else None,
+        [retry_after] * size if failed else None,
         None,
-        None,
-        None,
-        ["answered_well"] * size,
+        ["answered_badly" if failed else "answered_well"] * size,
         [False] * size,
         [datetime.now(UTC)] * size,
         [1.0] * size,

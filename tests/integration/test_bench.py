@@ -75,3 +75,19 @@ def test_a_profile_leaves_stacks_and_a_flame_graph(tmp_path: Path) -> None:
     assert "Trio: scheduler and checkpoints" in done.stdout
     assert ";daemon.delivery" in (tmp_path / "profile.folded").read_text()
     assert (tmp_path / "profile.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("name", ["queue_sizes", "held_xmin"])
+def test_the_queue_is_measured_without_a_daemon(tmp_path: Path, name: str) -> None:
+    done = bench(name, "--runs", "1", "--size", "3000", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / f"{name}.json").read_text())
+    for subject in found["subjects"].values():
+        assert all(value > 0 for value in subject["median"].values())
+
+
+def test_plans_need_what_the_embedded_server_lacks(tmp_path: Path) -> None:
+    done = bench("plans", "--runs", "1", "--size", "100", "--out", str(tmp_path))
+    assert done.returncode == 1
+    assert "cannot load auto_explain" in done.stderr
+    assert "--database" in done.stderr
