@@ -152,13 +152,8 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
 def route_raw(watch: Watch) -> None:
     """Route what came through SQL, shard by shard."""
     sql = watch.sql
-    while True:
-        sql.execute("begin")
-        if routed := watch.run("open_shard", lambda: sql.rows(STATEMENTS["open_shard"], BATCH)):
-            route_opened(watch, routed)
-        sql.execute("commit")
-        if not routed:
-            return
+    while rows := watch.run("open_shard", lambda: sql.rows(STATEMENTS["open_shard"], BATCH)):
+        route_opened(watch, rows)
 
 
 def route_opened(watch: Watch, rows: list[asyncpg.Record]) -> None:

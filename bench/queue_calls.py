@@ -17,6 +17,7 @@ from bench.report import CannotRun
 from daemon.model import uuid7, uuid7_time
 from daemon.signing.canonical import event_body
 from daemon.store.migrate import migrate
+from daemon.store.queue import HOLD
 from daemon.store.statements import load
 
 BATCH = 250
@@ -74,10 +75,10 @@ def route(sql: Sql, calls: list[Call]) -> None:
     """Route until the inbox is empty."""
     while True:
         began = time.perf_counter()
-        [(events, _)] = sql.rows(STATEMENTS["route_ready"], 500, 1000)
-        if events is None:
+        found = sql.rows(STATEMENTS["route_ready"], 500, 1000, HOLD)
+        if not found:
             return
-        if events:
+        if events := found[0]["events"]:
             calls.append((time.perf_counter() - began, events))
 
 

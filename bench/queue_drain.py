@@ -2,7 +2,9 @@
 
 Each shape (lanes on hosts) is filled and drained by one session through the functions that the daemon calls,
 in batches of 250, attempts kept; medians of the calls, round trip and all. Beside it the write-ahead log of
-claim and record and the processor time of the session's server process.
+claim and record and the processor time of the session's server process. Once with a checkpoint between
+routing and claiming, as a backlog meets it: then Postgres logs each page whole that is changed for the first
+time.
 """
 
 from pathlib import Path
@@ -15,6 +17,7 @@ from bench.report import Report, Subject
 
 SHAPES = ((100, 100), (1, 1), (1000, 100), (5000, 1))
 TYPICAL = "100 lanes on 100 hosts"
+BACKLOG = f"{TYPICAL}, a checkpoint before"
 
 
 def measure(options: Options, place: Path, report: Report) -> None:
@@ -22,10 +25,11 @@ def measure(options: Options, place: Path, report: Report) -> None:
     with server(place / "postgres", options.database) as postgres:
         report.versions["postgres"] = postgres.title
 
-        def shape(lanes: int, hosts: int) -> Subject:
-            return lambda: drained(postgres, lanes, hosts, options.size)
+        def shape(lanes: int, hosts: int, checkpoint: bool = False) -> Subject:
+            return lambda: drained(postgres, lanes, hosts, options.size, checkpoint=checkpoint)
 
         subjects = {f"{lanes} lanes on {hosts} hosts": shape(lanes, hosts) for lanes, hosts in SHAPES}
+        subjects[BACKLOG] = shape(*SHAPES[0], checkpoint=True)
         report.interleave(options.runs, subjects, say)
     report.claim(
         f"claim + record of one, {TYPICAL}, µs",
@@ -43,13 +47,14 @@ def measure(options: Options, place: Path, report: Report) -> None:
     )
 
 
-def drained(postgres: Server, lanes: int, hosts: int, deliveries: int) -> Run:
+def drained(postgres: Server, lanes: int, hosts: int, deliveries: int, *, checkpoint: bool) -> Run:
     """Publish, route, claim and record so many deliveries in a database of their own."""
     with postgres.database() as url, connected(url) as sql:
         orgs, calls = lay_out(sql, lanes, hosts), Calls()
         publish(sql, calls.publish, orgs, deliveries)
         route(sql, calls.route)
-        sql.execute("checkpoint")
+        if checkpoint:
+            sql.execute("checkpoint")
         before = Meter.read(sql)
         drain(sql, calls, deliveries)
         spent = Meter.read(sql).since(before, deliveries)

@@ -9,8 +9,9 @@ logger = logging.getLogger("hookd")
 
 _BESIDES = 100
 _FEWEST_IDLE = 256
-# For each request under way: one that is closed before its host's next turn was of no use.
-_IDLE_EACH = 8
+# For each request under way, and for many hosts in turn: one that is closed before its host's next turn was
+# of no use.
+_IDLE_EACH, _IDLE_MANY = 8, 2048
 
 
 def raise_open_files(config: Config) -> None:
@@ -42,7 +43,7 @@ def open_files_needed(config: Config) -> int:
 def idle_connections(config: Config) -> int:
     """Return how many idle connections to receivers may be kept, as far as the limit allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _IDLE_EACH * config.delivery.concurrency
+    wanted = max(_IDLE_MANY, _IDLE_EACH * config.delivery.concurrency)
     if soft == resource.RLIM_INFINITY:
         return wanted
     return max(_FEWEST_IDLE, min(wanted, soft - open_files_needed(config)))

@@ -23,6 +23,8 @@ ROUTE_EVENTS = 200
 """Events looked at in one routing transaction."""
 ROUTE_DELIVERIES = 400
 """Deliveries made in one routing transaction: a wider fan-out goes in slices."""
+HOLD = timedelta(seconds=1)
+"""How long no other router takes a shard while its events' bodies are written."""
 DEFER = timedelta(seconds=5)
 """How long a shard waits that could not be routed."""
 ROUTE_SHARDS = 8
@@ -166,51 +168,45 @@ async def route(database: Database, canonicalise: Canonicalise, routed: Callable
 
     Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
     """
-    open_shard, route_shard = database.sql("open_shard"), database.sql("route")
-    route_ready = database.sql("route_ready")
-
-    async def route_one(connection: Connection) -> int | None:
-        shard: int | None = None
-        try:
-            async with connection.transaction(isolation="read_committed"):
-                rows = await connection.fetch(open_shard, ROUTE_EVENTS)
-                if not rows:
-                    return None
-                shard = rows[0]["shard"]
-                return await route_rows(connection, rows)
-        except (PostgresError, TimeoutError) as error:
-            if shard is not None and not isinstance(error, SerializationError):
-                logger.error("a shard of the inbox cannot be routed and waits; report this: %r", error)
-                with suppress(*FAILURES, TimeoutError):
-                    await connection.execute(database.sql("defer_shard"), shard, DEFER)
-            raise
+    route_ready, open_shard = database.sql("route_ready"), database.sql("open_shard")
 
     async def route_rows(connection: Connection, rows: Sequence[Record]) -> int:
         raw = [row for row in rows if row["event_id"] is not None]
         ready = [canonicalise(row["event_id"], row["type"], row["data"]) for row in raw]
-        count: int = await connection.fetchval(
-            route_shard,
-            rows[0]["shard"],
-            ROUTE_EVENTS,
-            ROUTE_DELIVERIES,
-            [row["event_id"] for row in raw],
-            [row["org_id"] for row in raw],
-            [body for body, _ in ready],
-            [problem for _, problem in ready],
-        )
+        shard: int = rows[0]["shard"]
+        try:
+            count: int = await connection.fetchval(
+                database.sql("route"),
+                shard,
+                ROUTE_EVENTS,
+                ROUTE_DELIVERIES,
+                [row["event_id"] for row in raw],
+                [row["org_id"] for row in raw],
+                [body for body, _ in ready],
+                [problem for _, problem in ready],
+            )
+        except SerializationError:
+            await connection.execute(database.sql("defer_shard"), shard, timedelta())
+            raise
+        except (PostgresError, TimeoutError) as error:
+            logger.error("a shard of the inbox cannot be routed and waits; report this: %r", error)
+            with suppress(*FAILURES, TimeoutError):
+                await connection.execute(database.sql("defer_shard"), shard, DEFER)
+            raise
         return count
 
     async def route_next(connection: Connection) -> tuple[int | None, bool]:
         """Route a shard, None if there is none; return also whether there may be more."""
         try:
-            [(events, more)] = await connection.fetch(route_ready, ROUTE_EVENTS, ROUTE_DELIVERIES)
-            if events is not None or not more:
-                return events, more
+            rows = await connection.fetch(route_ready, ROUTE_EVENTS, ROUTE_DELIVERIES, HOLD)
+            if rows and rows[0]["events"] is not None:
+                return rows[0]["events"], rows[0]["more"]
         except SerializationError:
             raise
         except (PostgresError, TimeoutError):
-            pass  # step by step it fails again, and then it is known which shard waits
-        return await route_one(connection), True
+            # Step by step it fails again, and then it is known which shard waits.
+            rows = await connection.fetch(open_shard, ROUTE_EVENTS)
+        return (await route_rows(connection, rows), True) if rows else (None, False)
 
     async def unit(connection: Connection) -> int:
         total = 0

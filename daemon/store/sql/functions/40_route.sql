@@ -75,8 +75,8 @@ begin
     end if;
 end $$;
 
--- Routes the first p_limit events of a shard that open_shard() took in this transaction: one delivery for each active
--- subscription that wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
+-- Routes the first p_limit events of a shard that open_shard() gave: one delivery for each active subscription that wants
+-- the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
 -- events it looked at; with none left the shard is empty.
@@ -102,10 +102,12 @@ declare
     v_types  text[];
 begin
     perform set_config('synchronous_commit', 'off', true); -- a lost transaction only routes again
+    perform from hookd.inbox_shard s where s.shard = p_shard for no key update;
     if p_ids <> '{}' then
+        -- whoever opened the shard too, and was first, has written the body with which it was sent
         update hookd.event e set body = x.body, problem = x.problem
         from unnest(p_ids, p_orgs, p_bodies, p_problems) x(id, org_id, body, problem)
-        where e.org_id = x.org_id and e.id = x.id;
+        where e.org_id = x.org_id and e.id = x.id and e.body is null;
     end if;
     select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = p_shard;
 
@@ -205,22 +207,30 @@ begin
     return coalesce(cardinality(v_events), 0);
 end $$;
 
--- Routes a shard at once, where that needs no router to write bodies: in a transaction of its own, one round trip. Returns
--- how many events it looked at (null: the shard's first events are from SQL; open it) and whether a shard still has
--- events; nothing if no shard has any.
-create or replace function hookd.route_ready(p_limit integer, p_budget integer, out events integer, out more boolean)
+-- Routes a shard at once where its first events need no router to write bodies: one row, with how many events it looked at
+-- and whether a shard still has some. Else the rows of open_shard(), for route(); so that no other router takes the shard
+-- meanwhile, it has its next turn after p_hold. Nothing if no shard has events.
+create or replace function hookd.route_ready(p_limit integer, p_budget integer, p_hold interval)
+returns table (events integer, more boolean, shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
+#variable_conflict use_column
 declare
     v_shard smallint;
-    v_raw   boolean;
 begin
-    select o.shard, o.event_id is not null into v_shard, v_raw from hookd.open_shard(p_limit) o limit 1;
-    more := v_shard is not null;
-    if more and not v_raw then
-        events := hookd.route(v_shard, p_limit, p_budget, '{}', '{}', '{}', '{}');
-        more := exists (
-            select from hookd.inbox_shard s where exists (
-                select from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor) offset 0));
+    perform set_config('synchronous_commit', 'off', true);
+    for v_shard, event_id, org_id, type, data in select * from hookd.open_shard(p_limit) loop
+        shard := v_shard;
+        more := true;
+        if event_id is null then
+            events := hookd.route(v_shard, p_limit, p_budget, '{}', '{}', '{}', '{}');
+            more := exists (
+                select from hookd.inbox_shard s where exists (
+                    select from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor) offset 0));
+        end if;
+        return next;
+    end loop;
+    if event_id is not null then
+        update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = v_shard;
     end if;
 end $$;
 

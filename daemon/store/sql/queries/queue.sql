@@ -2,7 +2,7 @@
 select * from hookd.open_shard($1)
 
 -- name: route_ready
-select events, more from hookd.route_ready($1, $2)
+select events, more, shard, event_id, org_id, type, data from hookd.route_ready($1, $2, $3)
 
 -- name: route
 select hookd.route($1, $2, $3, $4, $5, $6, $7)
