@@ -73,68 +73,112 @@ class _Progress:
         return replace(problem, detail=" ".join(sentences), members=members)
 
 
+class _Writer:
+    """Commits batch after batch, each while the next one is read."""
+
+    def __init__(
+        self, nursery: trio.Nursery, services: Services, caller: Caller, key: str | None, progress: _Progress
+    ) -> None:
+        self._nursery = nursery
+        self._services = services
+        self._caller = caller
+        self._key = key
+        self._progress = progress
+        self._done = trio.Event()
+        self._done.set()
+        self._failure: Problem | None = None
+
+    async def put(self, events: list[NewEvent], lines: Batch) -> None:
+        """Begin with a batch when the one before is done; raises what befell that one."""
+        await self.finish()
+        self._done = trio.Event()
+        self._nursery.start_soon(self._write, events, lines)
+
+    async def finish(self) -> None:
+        """Return when all is committed; raises what befell the last batch."""
+        await self._done.wait()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    async def _write(self, events: list[NewEvent], lines: Batch) -> None:
+        progress = self._progress
+        first, last = lines[0][0], lines[-1][0]
+        once = None
+        if self._key is not None:
+            # Batches are counted, not named by their lines: blank lines before them would make them others.
+            digest = hashlib.sha256(b"\n".join([b"%d" % first, *(line for _, line in lines)])).digest()
+            once = Once(self._caller.org_id, self._key, digest, part=progress.batches + 1)
+        progress.unknown = (first, last)
+        try:
+            ids = await _commit(self._services, events, once, progress)
+            progress.unknown = None
+            progress.add(ids, last)
+        except Problem as problem:
+            self._failure = problem
+        finally:
+            self._done.set()
+
+
 async def publish_stream(
     services: Services, caller: Caller, body: IncomingBody, key: str | None
 ) -> dict[str, Any]:
     """Publish the events of a stream as they come, and return how many there were, with their ids if few.
 
-    Each batch is committed before more of the body is read. With a `key` each is remembered under it, and a
-    stream that is sent again publishes only what it had not yet. Raises a `Problem` that tells how far it
-    got: of a bad line, of a store that cannot be reached, of a client that stops in the middle.
+    While a batch is committed, no more than the next one is read. With a `key` each is remembered under it,
+    and a stream that is sent again publishes only what it had not yet. Raises a `Problem` that tells how far
+    it got: of a bad line, of a store that cannot be reached, of a client that stops in the middle.
     """
     settings = services.settings()
     rules, progress = rules_of(settings), _Progress()
     longest = settings.max_event + _ENVELOPE
-    batches = LineBatches(longest)
-    try:
-        while not body.complete:
-            piece = await body.piece()
-            for batch in batches.feed(piece, last=body.complete):
-                await _publish(services, caller, key, batch, rules, progress)
-    except LineTooLong as error:
+    failure: Problem | LineTooLong | None = None
+    async with trio.open_nursery() as nursery:
+        writer = _Writer(nursery, services, caller, key, progress)
+        try:
+            try:
+                await _read_stream(body, LineBatches(longest), caller, rules, writer)
+            finally:
+                await writer.finish()  # what befell earlier lines counts more than a later line's fault
+        except (Problem, LineTooLong) as error:  # raised here, it would leave the nursery in a group
+            failure = error
+    if isinstance(failure, LineTooLong):
         advice = f"is longer than {longest} bytes; send a reference to what is so large"
-        fault = _of_line(error.number, invalid([FieldError("", advice)]))
-        raise progress.told(fault, repeatable=key is not None) from None
-    except Problem as problem:
-        raise progress.told(problem, repeatable=key is not None) from None
+        failure = _of_line(failure.number, invalid([FieldError("", advice)]))
+    if failure is not None:
+        raise progress.told(failure, repeatable=key is not None) from None
     if not progress.accepted:
         raise invalid([FieldError("", "is empty; send at least one event")])
     return progress.document()
 
 
-async def _publish(
-    services: Services,
-    caller: Caller,
-    key: str | None,
-    batch: Batch,
-    rules: EventRules,
-    progress: _Progress,
+async def _read_stream(
+    body: IncomingBody, batches: LineBatches, caller: Caller, rules: EventRules, writer: _Writer
 ) -> None:
-    """Publish a batch, or what comes before the first bad line, whose `Problem` is raised then."""
+    """Give all batches to `writer`, or those before the first bad line, whose `Problem` is raised then."""
+    while not body.complete:
+        piece = await body.piece()
+        for batch in batches.feed(piece, last=body.complete):
+            events, bad = await _read_batch(batch, caller, rules)
+            if events:
+                await writer.put(events, batch[: len(events)])
+            if bad is not None:
+                raise bad
+
+
+async def _read_batch(
+    batch: Batch, caller: Caller, rules: EventRules
+) -> tuple[list[NewEvent], Problem | None]:
+    """Return the events of a batch up to the first bad line, and what is wrong with that."""
     events: list[NewEvent] = []
-    bad: Problem | None = None
     for number, line in batch:
         if len(events) % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             await trio.lowlevel.checkpoint()
         try:
             events.append(event_of(_read(line, rules), caller, rules))
         except Problem as problem:
-            bad = _of_line(number, problem)
-            break
-    if events:
-        lines = batch[: len(events)]
-        first, last = lines[0][0], lines[-1][0]
-        once = None
-        if key is not None:
-            # Batches are counted, not named by their lines: blank lines before them would make them others.
-            digest = hashlib.sha256(b"\n".join([b"%d" % first, *(line for _, line in lines)])).digest()
-            once = Once(caller.org_id, key, digest, part=progress.batches + 1)
-        progress.unknown = (first, last)
-        ids = await _commit(services, events, once, progress)
-        progress.unknown = None
-        progress.add(ids, last)
-    if bad is not None:
-        raise bad
+            return events, _of_line(number, problem)
+    return events, None
 
 
 async def _commit(

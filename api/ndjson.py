@@ -39,31 +39,28 @@ class LineBatches:
 
         Raises `LineTooLong`, after the lines before that one have been yielded.
         """
-        begin = 0
-        while (end := piece.find(b"\n", begin)) >= 0:
-            self._line += piece[begin:end]
-            begin = end + 1
-            yield from self._end_line()
-        self._line += piece[begin:]
+        *lines, rest = piece.split(b"\n")
+        if lines:
+            lines[0] = bytes(self._line) + lines[0]
+            self._line.clear()
+        self._line += rest
         # Beyond one byte more, which may yet prove to be half of a line end, no line has to be awaited.
         if len(self._line) > self._longest + 1 or (last and self._line):
-            yield from self._end_line()
+            lines.append(bytes(self._line))
+            self._line.clear()
+        for whole in lines:
+            self._number += 1
+            line = whole.removesuffix(b"\r")
+            if len(line) > self._longest:
+                if self._batch:
+                    yield self._taken()
+                raise LineTooLong(self._number)
+            if line.strip(_BLANKS):
+                self._batch.append((self._number, line))
+                self._size += len(line)
+                if len(self._batch) >= BATCH_LINES or self._size >= BATCH_BYTES:
+                    yield self._taken()
         if last and self._batch:
-            yield self._taken()
-
-    def _end_line(self) -> Iterator[Batch]:
-        self._number += 1
-        line = bytes(self._line).removesuffix(b"\r")
-        self._line.clear()
-        if len(line) > self._longest:
-            if self._batch:
-                yield self._taken()
-            raise LineTooLong(self._number)
-        if not line.strip(_BLANKS):
-            return
-        self._batch.append((self._number, line))
-        self._size += len(line)
-        if len(self._batch) >= BATCH_LINES or self._size >= BATCH_BYTES:
             yield self._taken()
 
     def _taken(self) -> Batch:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from api.event_types import refusal
 from api.moments import ADVICE, moment
-from daemon.model import uuid7, uuid7_time
+from daemon.model import uuid7
 from daemon.schemas import Schemas
 from daemon.signing.canonical import JSON, event_body, nests_deeper
 from daemon.store.events import NewEvent
@@ -55,7 +55,7 @@ def new_event(
         raise BadFieldError("key", f"must be a string of 1 to {LONGEST_KEY} characters")
     when = None if deliver_after is None else _moment(deliver_after)
     identifier = uuid7()
-    body = event_body(identifier, event_type, uuid7_time(identifier), data)
+    body = event_body(identifier, event_type, data)
     if len(body) > rules.max_bytes:  # the body is ASCII
         advice = (
             f"makes an event of {len(body)} bytes; the most is {rules.max_bytes}: send a reference instead"

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 from bench.hookd import EVENT_TYPE, hookd
 from bench.postgres import Server, Sql, connected, name_of
 from bench.processes import ROOT
-from daemon.model import uuid7, uuid7_time
+from daemon.model import uuid7
 from daemon.signing.canonical import JSON, event_body, parse
 from daemon.store.statements import load
 
@@ -33,7 +33,7 @@ Data = Callable[[int], JSON]
 def small(size: int = 450) -> Data:
     """Return data with which the whole body of an event has `size` bytes, which compress badly."""
     at = uuid7()
-    room = size - len(event_body(at, EVENT_TYPE, uuid7_time(at), {"pad": ""}))
+    room = size - len(event_body(at, EVENT_TYPE, {"pad": ""}))
 
     def data(number: int) -> JSON:
         return {"pad": random.Random(number).randbytes(room // 2 + 1).hex()[:room]}
@@ -90,7 +90,7 @@ def publish_ready(sql: Sql, orgs: Sequence[UUID], events: int, data: Data) -> No
     for start in range(0, events, BATCH):
         count = min(BATCH, events - start)
         ids = [uuid7() for _ in range(count)]
-        bodies = [event_body(one, EVENT_TYPE, uuid7_time(one), data(start + n)) for n, one in enumerate(ids)]
+        bodies = [event_body(one, EVENT_TYPE, data(start + n)) for n, one in enumerate(ids)]
         nothing: list[None] = [None] * count
         types = [EVENT_TYPE] * count
         sql.value(statement, ids, list(islice(turn, count)), types, bodies, nothing, nothing)
@@ -120,7 +120,7 @@ def pile(sql: Sql, deliveries: int, orgs: Sequence[UUID] = (), size: int = 450) 
     have `size` bytes; the data has a number that counts from 0.
     """
     at = uuid7()
-    room = size - len(event_body(at, EVENT_TYPE, uuid7_time(at), {"number": 0, "pad": ""})) + 1
+    room = size - len(event_body(at, EVENT_TYPE, {"number": 0, "pad": ""})) + 1
     for start in range(0, deliveries, PILED):
         end = min(start + PILED, deliveries)
         sql.execute(_PILE, start, end - 1, list(orgs), EVENT_TYPE, room)

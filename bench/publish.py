@@ -24,7 +24,7 @@ from bench.postgres import Server, Sql, connected, name_of, server
 from bench.posting import Order, post
 from bench.processes import end, family_time, first_line, spawn
 from bench.report import CannotRun, Report
-from daemon.model import uuid7, uuid7_time
+from daemon.model import uuid7
 from daemon.signing.canonical import event_body
 
 BATCH = 500
@@ -123,7 +123,7 @@ def _plain(postgres: Server, sql: Sql, events: int) -> Run:
     batches: list[tuple[list[UUID], list[str]]] = []
     for start in range(0, events, BATCH):
         ids = [uuid7() for _ in range(min(BATCH, events - start))]
-        bodies = [event_body(one, EVENT_TYPE, uuid7_time(one), data(start + n)) for n, one in enumerate(ids)]
+        bodies = [event_body(one, EVENT_TYPE, data(start + n)) for n, one in enumerate(ids)]
         batches.append((ids, bodies))
 
     def insert(ids: list[UUID], bodies: list[str]) -> None:

@@ -14,7 +14,7 @@ from bench.hookd import EVENT_TYPE
 from bench.postgres import Sql
 from bench.processes import times
 from bench.report import CannotRun
-from daemon.model import uuid7, uuid7_time
+from daemon.model import uuid7
 from daemon.signing.canonical import event_body
 from daemon.store.migrate import migrate
 from daemon.store.queue import HOLD
@@ -64,7 +64,7 @@ def publish(sql: Sql, calls: list[Call], orgs: list[UUID], events: int, batch: i
     for start in range(0, events, batch):
         count = min(batch, events - start)
         ids = [uuid7() for _ in range(count)]
-        bodies = [event_body(one, EVENT_TYPE, uuid7_time(one), data(start + n)) for n, one in enumerate(ids)]
+        bodies = [event_body(one, EVENT_TYPE, data(start + n)) for n, one in enumerate(ids)]
         chosen, nothing = list(islice(turn, count)), [None] * count
         began = time.perf_counter()
         sql.value(STATEMENTS["publish_bodies"], ids, chosen, [EVENT_TYPE] * count, bodies, nothing, nothing)

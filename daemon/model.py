@@ -4,6 +4,7 @@ import os
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
 
@@ -40,7 +41,21 @@ def uuid7(at: float | None = None) -> UUID:
 
 def uuid7_time(identifier: UUID) -> datetime:
     """Return the moment, to the millisecond, that a UUIDv7 carries."""
-    return datetime.fromtimestamp((identifier.int >> 80) / 1000, UTC)
+    return _at(identifier.int >> 80)
+
+
+def uuid7_rfc3339(identifier: UUID) -> str:
+    """Return that moment in RFC 3339 form, in UTC with `Z` and milliseconds."""
+    return _rfc3339_at(identifier.int >> 80)
+
+
+def _at(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+@lru_cache(maxsize=16)  # many events are made in the same millisecond
+def _rfc3339_at(milliseconds: int) -> str:
+    return rfc3339(_at(milliseconds))
 
 
 def rfc3339(moment: datetime, *, milliseconds: bool = True) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from daemon.model import uuid7, uuid7_time
+from daemon.model import uuid7
 from daemon.signing.canonical import JSON, event_body
 from daemon.signing.secrets import (
     PrivateKey,
@@ -91,7 +91,7 @@ def message(subscription_id: UUID, now: float, event_type: str = TEST_TYPE) -> M
         "message": "A test: nothing has happened, and nothing is to be done.",
         "subscription_id": str(subscription_id),
     }
-    body = event_body(event_id, event_type, uuid7_time(event_id), data).encode()
+    body = event_body(event_id, event_type, data).encode()
     return Message(event_id, uuid7(now), event_type, int(now), body)
 
 

@@ -10,7 +10,6 @@ from asyncpg import PostgresError
 
 from daemon.delivery.doorbell import Doorbell
 from daemon.metrics import Metrics
-from daemon.model import uuid7_time
 from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
@@ -46,7 +45,7 @@ async def serve_router(
     def canonicalise(event_id: UUID, event_type: str, text: str) -> tuple[str | None, str | None]:
         try:
             data = parse(text, max_depth=max_depth())
-            body = event_body(event_id, event_type, uuid7_time(event_id), data)
+            body = event_body(event_id, event_type, data)
         except Unrepresentable as error:
             return None, refused(event_id, error.reason)
         misfit = schemas().misfit(event_type, data, len(body))

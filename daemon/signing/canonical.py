@@ -10,13 +10,12 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import accumulate
 from math import isfinite, isinf
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
-from daemon.model import rfc3339
+from daemon.model import uuid7_rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +122,18 @@ def canonical(value: JSON) -> str:
 
 def nests_deeper(text: str, max_depth: int) -> bool:
     """Tell whether more than `max_depth` arrays and objects of a JSON text lie inside each other."""
+    if text.count("[") + text.count("{") <= max_depth:
+        return False
     return _deeper_than(text.encode().replace(b"\\\\", b".."), max_depth)
 
 
-def event_body(event_id: UUID, event_type: str, timestamp: datetime, data: JSON) -> str:
-    """Return the canonical text of an event, the body of every request made for it. Raises as `canonical`."""
-    return canonical({"data": data, "id": str(event_id), "timestamp": rfc3339(timestamp), "type": event_type})
+def event_body(event_id: UUID, event_type: str, data: JSON) -> str:
+    """Return the canonical text of an event, the body of every request made for it. Raises as `canonical`.
+
+    Its timestamp is the moment that the id, a UUIDv7, carries.
+    """
+    timestamp = uuid7_rfc3339(event_id)
+    return canonical({"data": data, "id": str(event_id), "timestamp": timestamp, "type": event_type})
 
 
 def _both_forms(text: str | bytes) -> tuple[bytes, str]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from daemon.store.database import Connection, Database
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewEvent:
     """An event to publish. `body` is the canonical text to send; `id` is the UUIDv7 that stands in it."""
 

@@ -8,7 +8,7 @@ from daemon.cli.inbox import FLAKY, INBOX, Inbox
 from daemon.cli.receiver import Request
 from daemon.cli.screen import Screen
 from daemon.cli.tally import Tally
-from daemon.model import uuid7, uuid7_time
+from daemon.model import uuid7
 from daemon.signing.canonical import BigInteger, event_body
 from daemon.signing.secrets import generate_secret, parse_secret
 from daemon.signing.standard import header_fields, stamp
@@ -31,7 +31,7 @@ class World:
 
 
 def request(path: str, event_id: UUID, *, secret: str = SECRET, data: object = 1) -> Request:
-    made = event_body(event_id, "match.proposed", uuid7_time(event_id), data)  # type: ignore[arg-type]
+    made = event_body(event_id, "match.proposed", data)  # type: ignore[arg-type]
     values = stamp(
         [parse_secret(secret)],
         event_id=event_id,
