@@ -19,6 +19,7 @@ import asyncpg
 import trio
 import trio_asyncio
 
+from daemon.store.brisk import Ready
 from daemon.store.failure import (
     DatabaseBusy,
     DatabaseRefused,
@@ -78,6 +79,7 @@ class Database:
         self.connect = connect
         """Opens a connection outside the pool, for the caller to terminate; to be called from asyncio."""
         self._loop = trio_asyncio.current_loop.get()
+        self._ready = Ready(self._loop)
         # Timers keep the context in which they were set until they would have rung, though they are cancelled
         # long before. That must not be a caller's, which may hold a whole request.
         self._context = contextvars.copy_context()
@@ -98,6 +100,7 @@ class Database:
         errors are the unit's own.
         """
         task = self._loop.create_task(self._work(unit, timeout), context=self._context)
+        self._ready.run()  # its first statement is on its way before anything else has its turn
         result: T = await trio_asyncio.run_aio_future(task)
         return result
 
