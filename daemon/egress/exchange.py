@@ -11,7 +11,7 @@ from daemon.egress.errors import EgressError, Phases
 from daemon.egress.guard import Guard
 from daemon.egress.overdue import Overdue
 from daemon.egress.pool import Pool
-from daemon.egress.response import Answer, ResponseReader
+from daemon.egress.response import Answer
 from daemon.egress.url import Origin, Url
 from daemon.egress.wire import Wire, connect, start_tls
 
@@ -133,7 +133,8 @@ class Exchange:
         self, wire: Wire, origin: Origin, request: bytes, phases: Phases, start: float, excerpt: int
     ) -> Answer:
         phases.reached = "request"
-        reader = ResponseReader(max_response=self._max_response, excerpt=excerpt)
+        reader = wire.reader
+        reader.begin(max_response=self._max_response, excerpt=excerpt)
         try:
             await converse(wire, request, reader, phases, start if phases.reused else trio.current_time())
         except BaseException:

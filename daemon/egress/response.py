@@ -58,14 +58,20 @@ class _Headers:
 
 
 class ResponseReader:
-    """Parses one final response from raw bytes, skipping interim (1xx) ones.
+    """Parses the final responses of a connection from raw bytes, one after another, skipping interim (1xx) ones.
 
-    At most `max_response` raw bytes are taken, headers included, and `excerpt` bytes of the body are kept.
+    `begin` each, none before the one before it has left it `reusable`. At most `max_response` raw bytes are taken, headers included, and `excerpt` bytes of the body are kept.
     `status` is 0 until the head of the final response is complete; `done` says that its body is, too, or is
     not going to be read any further. `reusable` tells whether another request may follow on the connection.
     """
 
-    def __init__(self, *, max_response: int, excerpt: int) -> None:
+    def __init__(self) -> None:
+        # One for all of a connection's responses: it costs as much to make as a response to parse, and as it
+        # knows this object, only the garbage collector frees the two.
+        self._parser = httptools.HttpResponseParser(self)
+
+    def begin(self, *, max_response: int, excerpt: int) -> None:
+        """Expect a response."""
         self.room = max_response
         self.received = 0
         self.status = 0
@@ -77,7 +83,6 @@ class ResponseReader:
         self._head: list[bytes] = []
         self._body: list[bytes] = []
         self._excerpt_room = excerpt
-        self._parser = httptools.HttpResponseParser(self)
 
     @property
     def head(self) -> bytes:

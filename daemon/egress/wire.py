@@ -16,12 +16,13 @@ import trio
 
 from daemon.egress.addresses import Address
 from daemon.egress.errors import EgressError
+from daemon.egress.response import ResponseReader
 
 
 class Wire:
     """One connected socket. One task uses it at a time; whoever holds it closes it or hands it on."""
 
-    __slots__ = ("_fileno", "_poll", "_sock", "_tls", "idle_since", "opened")
+    __slots__ = ("_fileno", "_poll", "_sock", "_tls", "idle_since", "opened", "reader")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -29,6 +30,7 @@ class Wire:
         self._fileno = sock.fileno()
         self._poll = select.poll()
         self._poll.register(self._fileno, select.POLLIN)
+        self.reader = ResponseReader()
         self.opened = trio.current_time()
         self.idle_since = self.opened
 

@@ -46,6 +46,9 @@ from daemon.store.upkeep import make_partitions
 
 logger = logging.getLogger("hookd")
 
+AT_ONCE = 2
+"""Routers, and claimers: so that what comes for others does not wait for a host that is locked just now, or for a
+large batch."""
 FLUSH_SHARE = 0.2
 """The part of the stop's time that is kept for writing down what the senders were at."""
 ENDED_AT_ONCE = 1
@@ -283,17 +286,18 @@ async def _serve_queue(parts: Parts) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve_pulse, parts, demand)
-        nursery.start_soon(
-            lambda: serve_router(
-                parts.database,
-                doorbell=parts.bells.published,
-                routed=routed,
-                stopping=parts.stopping,
-                max_depth=lambda: parts.config.events.max_depth,
-                schemas=lambda: parts.schemas,
-                metrics=parts.metrics,
+        for _ in range(AT_ONCE):
+            nursery.start_soon(
+                lambda: serve_router(
+                    parts.database,
+                    doorbell=parts.bells.published,
+                    routed=routed,
+                    stopping=parts.stopping,
+                    max_depth=lambda: parts.config.events.max_depth,
+                    schemas=lambda: parts.schemas,
+                    metrics=parts.metrics,
+                )
             )
-        )
         nursery.start_soon(
             lambda: serve_replays(
                 parts.database,
@@ -363,22 +367,26 @@ async def _deliver(
                 metrics=parts.metrics,
             )
         )
-        with work_scope:
+        with give, work_scope:
             async with trio.open_nursery() as work:
                 await work.start(senders.serve)
                 task_status.started()
-                await serve_claimer(
-                    parts.database,
-                    senders=senders,
-                    targets=parts.targets,
-                    leases=leases,
-                    results=give,
-                    doorbell=parts.bells.claimable,
-                    routed=parts.bells.routed,
-                    lease=lambda: parts.lease,
-                    metrics=parts.metrics,
-                    stopping=parts.stopping,
-                )
+                async with trio.open_nursery() as claiming:
+                    for _ in range(AT_ONCE):
+                        claiming.start_soon(
+                            lambda: serve_claimer(
+                                parts.database,
+                                senders=senders,
+                                targets=parts.targets,
+                                leases=leases,
+                                results=give.clone(),
+                                doorbell=parts.bells.claimable,
+                                routed=parts.bells.routed,
+                                lease=lambda: parts.lease,
+                                metrics=parts.metrics,
+                                stopping=parts.stopping,
+                            )
+                        )
                 await senders.close()
         sending_scope.cancel()
 

@@ -68,15 +68,19 @@ BAD = [
 
 def read(data: bytes, cuts: list[int], **limits: int) -> ResponseReader:
     """Feed `data` in pieces that end at `cuts`, as a connection would, until the reader has enough."""
-    reader = ResponseReader(
-        max_response=limits.get("max_response", 65536), excerpt=limits.get("excerpt", 4096)
-    )
+    reader = ResponseReader()
+    read_with(reader, data, cuts, **limits)
+    return reader
+
+
+def read_with(reader: ResponseReader, data: bytes, cuts: list[int], **limits: int) -> None:
+    """Feed one response."""
+    reader.begin(max_response=limits.get("max_response", 65536), excerpt=limits.get("excerpt", 4096))
     edges = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
     for start, end in pairwise(edges):
         if reader.done:
             break
         reader.feed(data[start : min(end, start + reader.room)])
-    return reader
 
 
 cuts = st.lists(st.integers(0, 500), max_size=6)
@@ -91,6 +95,18 @@ def test_whole_responses_are_read_however_they_are_cut(
     assert reader.done
     assert (reader.status, reader.excerpt, reader.reusable) == (status, body, reusable)
     assert not reader.truncated
+
+
+@given(st.lists(st.sampled_from([one for one in WHOLE if one[3]]), max_size=4), st.sampled_from(WHOLE), cuts)
+def test_responses_follow_each_other_on_a_connection(
+    before: list[tuple[bytes, int, bytes, bool]], last: tuple[bytes, int, bytes, bool], cuts: list[int]
+) -> None:
+    reader = ResponseReader()
+    for data, status, body, reusable in [*before, last]:
+        read_with(reader, data, cuts)
+        found = (reader.status, reader.excerpt, reader.done, reader.reusable)
+        assert found == (status, body, True, reusable)
+        assert data.startswith(reader.head)
 
 
 @pytest.mark.parametrize(("data", "status", "body", "reusable"), WHOLE)
