@@ -62,23 +62,20 @@ async def serve_claimer(
                 continue
             if not room:
                 continue
-            if room >= 2 * LEAST:
-                room -= LEAST  # for the other claimer, which may hear of something new meanwhile
-            tokens, probes = (uuid4(), uuid4()), min(room, senders.probe_room())
+            tokens = (uuid4(), uuid4())
             try:
                 while lost:
                     await _give_back(database, lost[-1], leases, results)
                     lost.pop()
                 began = trio.current_time()
-                with senders.booked(room, probes):
-                    claimed = await claim(
-                        database,
-                        tokens,
-                        room=room,
-                        probe_room=probes,
-                        lease=lease(),
-                        known=targets.known,
-                    )
+                claimed = await claim(
+                    database,
+                    tokens,
+                    room=room,
+                    probe_room=senders.probe_room,
+                    lease=lease(),
+                    known=targets.known,
+                )
                 metrics.claim_seconds.observe(trio.current_time() - began)
             except RetryTransaction:
                 await trio.sleep(GATHER * random.random())
@@ -98,7 +95,6 @@ async def serve_claimer(
                 wait = max(wait, GATHER)  # what is due may be in another daemon's hands just now
             if wait:
                 await doorbell.wait(wait)
-    doorbell.ring()  # who else claims must hear of the end, too
 
 
 def _hand_over(claimed: Claim, probe_token: UUID, senders: Senders, targets: Targets, leases: Leases) -> None:

@@ -85,4 +85,3 @@ async def serve_router(
             await trio.sleep(GATHER)
         if shards < ROUTE_SHARDS:  # it ended because it found none left
             await doorbell.wait(LONGEST_WAIT)
-    doorbell.ring()  # who else routes must hear of the end, too

@@ -1,8 +1,7 @@
 """The senders: a fixed number of tasks, each at one request at a time, and the few deliveries next up."""
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import trio
@@ -14,7 +13,7 @@ from daemon.store.queue import Claimed, Result
 
 HAND_BACK = 2.0
 """Seconds within which a cancelled sender must get rid of its result."""
-WAKE, WAKE_EVERY = 24, 0.005
+WAKE, WAKE_EVERY = 64, 0.005
 """Senders that are woken at once, and the seconds after which as many more are, unless those that are awake
 have ended a request each. Where receivers are quick, few do it all: they need few connections, and others
 have their turn sooner."""
@@ -57,8 +56,6 @@ class Senders:
         self._probes = max(1, int(count * share))
         self._probing = 0
         self._busy = 0
-        self._booked = 0
-        self._booked_probes = 0
         self._waiting = Turns[tuple[Claimed, bool, float]]()
         self._idle = trio.lowlevel.ParkingLot()
         self._pace = Pace()
@@ -79,22 +76,12 @@ class Senders:
     def room(self) -> int:
         """Return how many deliveries may be claimed now."""
         ahead = min(2 * self._count, self._pace.measure(trio.current_time()))
-        return max(0, self._count + ahead - self._busy - len(self._waiting) - self._booked)
+        return max(0, self._count + ahead - self._busy - len(self._waiting))
 
+    @property
     def probe_room(self) -> int:
-        """Return how many of them may go to lanes that have not answered in time of late."""
-        return max(0, self._probes - self._probing - self._booked_probes)
-
-    @contextmanager
-    def booked(self, room: int, probes: int) -> Iterator[None]:
-        """Keep that room for what is being claimed in the block."""
-        self._booked += room
-        self._booked_probes += probes
-        try:
-            yield
-        finally:
-            self._booked -= room
-            self._booked_probes -= probes
+        """How many of them may go to lanes that have not answered in time of late."""
+        return max(0, self._probes - self._probing)
 
     def start(self, deliveries: Iterable[tuple[Claimed, bool]]) -> None:
         """Take deliveries over, each with whether it is a probe: to such a lane."""

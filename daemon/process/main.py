@@ -46,9 +46,6 @@ from daemon.store.upkeep import make_partitions
 
 logger = logging.getLogger("hookd")
 
-AT_ONCE = 2
-"""Routers, and claimers: so that what comes for others does not wait for a host that is locked just now, or for a
-large batch."""
 FLUSH_SHARE = 0.2
 """The part of the stop's time that is kept for writing down what the senders were at."""
 ENDED_AT_ONCE = 1
@@ -286,18 +283,17 @@ async def _serve_queue(parts: Parts) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve_pulse, parts, demand)
-        for _ in range(AT_ONCE):
-            nursery.start_soon(
-                lambda: serve_router(
-                    parts.database,
-                    doorbell=parts.bells.published,
-                    routed=routed,
-                    stopping=parts.stopping,
-                    max_depth=lambda: parts.config.events.max_depth,
-                    schemas=lambda: parts.schemas,
-                    metrics=parts.metrics,
-                )
+        nursery.start_soon(
+            lambda: serve_router(
+                parts.database,
+                doorbell=parts.bells.published,
+                routed=routed,
+                stopping=parts.stopping,
+                max_depth=lambda: parts.config.events.max_depth,
+                schemas=lambda: parts.schemas,
+                metrics=parts.metrics,
             )
+        )
         nursery.start_soon(
             lambda: serve_replays(
                 parts.database,
@@ -367,26 +363,22 @@ async def _deliver(
                 metrics=parts.metrics,
             )
         )
-        with give, work_scope:
+        with work_scope:
             async with trio.open_nursery() as work:
                 await work.start(senders.serve)
                 task_status.started()
-                async with trio.open_nursery() as claiming:
-                    for _ in range(AT_ONCE):
-                        claiming.start_soon(
-                            lambda: serve_claimer(
-                                parts.database,
-                                senders=senders,
-                                targets=parts.targets,
-                                leases=leases,
-                                results=give.clone(),
-                                doorbell=parts.bells.claimable,
-                                routed=parts.bells.routed,
-                                lease=lambda: parts.lease,
-                                metrics=parts.metrics,
-                                stopping=parts.stopping,
-                            )
-                        )
+                await serve_claimer(
+                    parts.database,
+                    senders=senders,
+                    targets=parts.targets,
+                    leases=leases,
+                    results=give,
+                    doorbell=parts.bells.claimable,
+                    routed=parts.bells.routed,
+                    lease=lambda: parts.lease,
+                    metrics=parts.metrics,
+                    stopping=parts.stopping,
+                )
                 await senders.close()
         sending_scope.cancel()
 

@@ -52,14 +52,14 @@ class Stage:
 async def test_at_rest_there_is_room_for_as_many_as_there_are_senders() -> None:
     async with trio.open_nursery() as nursery:
         stage = Stage(nursery)
-        assert (stage.senders.room(), stage.senders.probe_room(), stage.senders.busy) == (4, 2, 0)
+        assert (stage.senders.room(), stage.senders.probe_room, stage.senders.busy) == (4, 2, 0)
         stage.start(3, probe=True)
-        assert (stage.senders.room(), stage.senders.probe_room()) == (1, 0)  # before a sender has run
+        assert (stage.senders.room(), stage.senders.probe_room) == (1, 0)  # before a sender has run
         await wait_all_tasks_blocked()
-        assert (stage.senders.room(), stage.senders.probe_room(), stage.senders.busy) == (1, 0, 3)
+        assert (stage.senders.room(), stage.senders.probe_room, stage.senders.busy) == (1, 0, 3)
         stage.receiver.answer.set()
         await wait_all_tasks_blocked()
-        assert (stage.senders.room(), stage.senders.probe_room(), stage.senders.busy) == (4, 2, 0)
+        assert (stage.senders.room(), stage.senders.probe_room, stage.senders.busy) == (4, 2, 0)
         nursery.cancel_scope.cancel()
 
 
