@@ -58,9 +58,10 @@ class _Headers:
 
 
 class ResponseReader:
-    """Parses the final responses of a connection from raw bytes, one after another, skipping interim (1xx) ones.
+    """Parses a connection's final responses from raw bytes, skipping interim (1xx) ones.
 
-    `begin` each, none before the one before it has left it `reusable`. At most `max_response` raw bytes are taken, headers included, and `excerpt` bytes of the body are kept.
+    `begin` each, the next one only after one that was `reusable`. Of each at most `max_response` raw bytes
+    are taken, headers included, and `excerpt` bytes of the body are kept.
     `status` is 0 until the head of the final response is complete; `done` says that its body is, too, or is
     not going to be read any further. `reusable` tells whether another request may follow on the connection.
     """

@@ -1,7 +1,8 @@
 """asyncio's callbacks, inside Trio, all that are ready at once.
 
-trio-asyncio does one callback at each turn of Trio's loop, and a statement needs four, one after another. While
-hundreds of requests are under way a turn takes milliseconds, and what waits for Postgres waits for all of them.
+trio-asyncio does one callback at each turn of Trio's loop, and a statement needs four, one after another.
+While hundreds of requests are under way a turn takes milliseconds, and what waits for Postgres waits for all
+of them.
 """
 
 import asyncio
@@ -14,11 +15,17 @@ from typing import Any
 from trio_asyncio import TrioEventLoop
 
 MOST = 256
-"""Callbacks done at once, after which Trio has its turn: those that call each other for ever must not stop it."""
+"""Callbacks done at once, after which Trio has its turn: some may call each other for ever."""
+
+
+def ready_of(loop: TrioEventLoop) -> "Ready":
+    """Return the callbacks that are ready in a loop, which is brisk from now on."""
+    ready = getattr(loop.call_soon, "__self__", None)
+    return ready if isinstance(ready, Ready) else Ready(loop)
 
 
 class Ready:
-    """The callbacks of `loop.call_soon`, which from now on come here instead of into trio-asyncio's own queue."""
+    """The callbacks of `loop.call_soon`, which come here instead of into trio-asyncio's own queue."""
 
     def __init__(self, loop: TrioEventLoop) -> None:
         self._loop = loop
@@ -32,7 +39,7 @@ class Ready:
         loop.synchronize = self._synchronize
 
     def run(self) -> None:
-        """Do what is ready, and what becomes ready by it, unless that is being done: at the next turn at the latest."""
+        """Do what is ready, and what becomes ready by it. Without this it is done at the next turn."""
         if self._running:
             return
         self._running = True

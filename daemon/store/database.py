@@ -19,7 +19,7 @@ import asyncpg
 import trio
 import trio_asyncio
 
-from daemon.store.brisk import Ready
+from daemon.store.brisk import ready_of
 from daemon.store.failure import (
     DatabaseBusy,
     DatabaseRefused,
@@ -79,7 +79,7 @@ class Database:
         self.connect = connect
         """Opens a connection outside the pool, for the caller to terminate; to be called from asyncio."""
         self._loop = trio_asyncio.current_loop.get()
-        self._ready = Ready(self._loop)
+        self._ready = ready_of(self._loop)
         # Timers keep the context in which they were set until they would have rung, though they are cancelled
         # long before. That must not be a caller's, which may hold a whole request.
         self._context = contextvars.copy_context()

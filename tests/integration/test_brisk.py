@@ -1,0 +1,142 @@
+"""asyncio's callbacks inside Trio: their order, their number in one turn, and what a unit of work costs."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+
+import pytest
+import trio
+import trio_asyncio
+
+from daemon.store.brisk import MOST, Ready, ready_of
+from daemon.store.database import Connection, Database
+
+Here = tuple[trio_asyncio.TrioEventLoop, Ready]
+
+
+class Turns(trio.abc.Instrument):
+    """Counts the turns of Trio's loop."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+async def here(asyncio_loop: None) -> Here:
+    """Return the test's loop, and what is ready in it."""
+    loop = trio_asyncio.current_loop.get()
+    assert loop is not None
+    assert ready_of(loop) is ready_of(loop)
+    return loop, ready_of(loop)
+
+
+async def test_what_is_ready_is_done_in_order_and_at_once(here: Here) -> None:
+    loop, ready = here
+    done: list[int] = []
+
+    def first() -> None:
+        done.append(1)
+        loop.call_soon(done.append, 3)
+
+    loop.call_soon(first)
+    loop.call_soon(done.append, 2)
+    loop.call_soon(done.append, 4).cancel()
+    assert done == []
+    ready.run()
+    assert done == [1, 2, 3]
+
+
+async def test_it_is_done_at_the_next_turn_though_nobody_runs_it(here: Here) -> None:
+    loop, _ = here
+    done = trio.Event()
+    loop.call_soon(done.set)
+    with trio.fail_after(5):
+        await done.wait()
+
+
+async def test_callbacks_that_call_each_other_for_ever_leave_trio_its_turn(here: Here) -> None:
+    loop, ready = here
+    stopped, count = False, 0
+
+    def again() -> None:
+        nonlocal count
+        count += 1
+        if not stopped:
+            loop.call_soon(again)
+
+    loop.call_soon(again)
+    ready.run()
+    assert count == MOST
+    with trio.fail_after(5):
+        while count < 3 * MOST:
+            await trio.lowlevel.checkpoint()
+    stopped = True
+
+
+async def test_a_callback_that_runs_what_is_ready_does_not_go_round(here: Here) -> None:
+    loop, ready = here
+    done: list[str] = []
+
+    def outer() -> None:
+        loop.call_soon(done.append, "inner")
+        ready.run()
+        done.append("outer")
+
+    loop.call_soon(outer)
+    ready.run()
+    assert done == ["outer", "inner"]
+
+
+async def test_a_callback_that_fails_is_reported_and_stops_no_other(here: Here) -> None:
+    loop, ready = here
+    reported: list[object] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context.get("exception")))
+    done: list[int] = []
+    loop.call_soon(lambda: 1 / 0)
+    loop.call_soon(done.append, 1)
+    ready.run()
+    loop.set_exception_handler(None)
+    assert done == [1]
+    assert [type(one) for one in reported] == [ZeroDivisionError]
+
+
+async def test_callbacks_keep_the_context_in_which_they_were_given(here: Here) -> None:
+    loop, ready = here
+    name: ContextVar[str] = ContextVar("name")
+    found: list[str] = []
+    look: Callable[[], None] = lambda: found.append(name.get())  # noqa: E731
+    name.set("first")
+    loop.call_soon(look)
+    name.set("second")
+    loop.call_soon(look)
+    ready.run()
+    assert found == ["first", "second"]
+
+
+async def test_tasks_of_asyncio_and_waiting_in_them_work_as_ever(here: Here) -> None:
+    async def work() -> int:
+        async with asyncio.timeout(5):
+            parts = await asyncio.gather(*(asyncio.sleep(0.001 * n, n) for n in range(3)))
+        return sum(parts)
+
+    with trio.fail_after(5):
+        assert await trio_asyncio.aio_as_trio(work)() == 3
+
+
+async def test_a_statement_takes_few_turns(database: Database) -> None:
+    turns = Turns()
+
+    async def unit(connection: Connection) -> int:
+        one: int = await connection.fetchval("select 1")
+        return one
+
+    async def wait_for_postgres(connection: Connection) -> None:
+        await connection.fetchval("select pg_sleep(0.2)")
+
+    await database.run(unit)
+    trio.lowlevel.add_instrument(turns)
+    await database.run(wait_for_postgres)
+    trio.lowlevel.remove_instrument(turns)
+    assert turns.count <= 8  # trio-asyncio alone takes 12
