@@ -11,6 +11,7 @@ import pytest
 import trio_asyncio
 
 from daemon.store.database import Database, open_database
+from tests.support.daemon import end_what_was_left
 from tests.support.postgres import Session, connect_session, fresh_database, migrated_template, server
 
 SERVER_DIRECTORY = "HOOKD_TEST_DIRECTORY"
@@ -31,6 +32,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the directory of the run's server, after the last worker has stopped it."""
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ.pop(SERVER_DIRECTORY))
+
+
+@pytest.fixture(autouse=True)
+def no_daemon_outlives_its_test() -> Iterator[None]:
+    """End those that a test leaves behind: they would look for their database for ever."""
+    yield
+    end_what_was_left()
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,8 @@ class Ready:
                     handle._run()
         finally:
             self._running = False
-        self._next_turn()
+            if self._queue:
+                self._next_turn()
 
     def _call_soon(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None

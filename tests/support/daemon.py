@@ -25,6 +25,17 @@ TEST_SETTINGS: Mapping[str, object] = {
 }
 
 
+_started: list[trio.Process] = []
+
+
+def end_what_was_left() -> None:
+    """kill -9 to the daemons that a test, mostly one that failed, has not ended."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+
+
 class Daemon:
     """One daemon on a database; `settings` are keys of config.toml. It can be started again."""
 
@@ -60,6 +71,7 @@ class Daemon:
         environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         with self.log.open("ab") as log:
             self.process = await trio.lowlevel.open_process(command, stdout=PIPE, stderr=log, env=environ)
+        _started.append(self.process)
         assert self.process.stdout is not None
         line = b""
         with trio.move_on_after(seconds):
