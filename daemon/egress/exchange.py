@@ -148,7 +148,9 @@ class Exchange:
         else:
             wire.close()
         phases.total = now - start
-        return Answer(reader.status, reader.head, reader.excerpt, reader.truncated, phases)
+        answer = Answer(reader.status, reader.head, reader.excerpt, reader.truncated, phases)
+        reader.forget()
+        return answer
 
     async def _open(self, origin: Origin, phases: Phases, session: ssl.SSLSession | None) -> Wire:
         phases.reached = "dns"

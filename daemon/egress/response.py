@@ -85,6 +85,10 @@ class ResponseReader:
         self._body: list[bytes] = []
         self._excerpt_room = excerpt
 
+    def forget(self) -> None:
+        """Keep nothing of the response: its connection may be idle for long."""
+        self._head, self._body = [], []
+
     @property
     def head(self) -> bytes:
         """All that was received until the head of the final response was complete."""
