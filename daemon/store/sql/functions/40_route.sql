@@ -30,6 +30,83 @@ create or replace function hookd.inbox_floor(p_floor xid8) returns xid8 language
     select case when p_floor <= pg_snapshot_xmin(pg_current_snapshot()) then p_floor else '0'::xid8 end
 $$;
 
+-- The first p_limit events behind a place in a shard that are not of p_skip's organisations, of p_reach that are looked at.
+-- In plpgsql, since inlined they would be taken for one row, and joined in loops.
+create or replace function hookd.next_events(
+    p_shard smallint, p_xid xid8, p_id uuid, p_skip uuid[], p_reach integer, p_limit integer
+) returns table (place tid, xid xid8, event_id uuid, org_id uuid, type text, data jsonb, deliver_after timestamptz, routed_to uuid)
+language plpgsql stable rows 200 as $$
+#variable_conflict use_column
+begin
+    return query
+        select i.place, i.xid, i.event_id, i.org_id, i.type, i.data, i.deliver_after, i.routed_to
+        from (select j.ctid as place, j.* from hookd.inbox j where j.shard = p_shard and (j.xid, j.event_id) > (p_xid, p_id)
+              order by j.xid, j.event_id limit p_reach) i
+        where i.org_id <> all (p_skip) order by i.xid, i.event_id limit p_limit;
+end $$;
+
+-- Whose turn it is in a shard, as arguments for next_events(): that of all, from the floor, or that of those who pass.
+create or replace function hookd.whose_turn(
+    p_shard smallint, p_limit integer, out xid xid8, out id uuid, out skip uuid[], out reach integer
+) language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+    s hookd.inbox_shard;
+begin
+    select * into s from hookd.inbox_shard i where i.shard = p_shard;
+    xid := hookd.inbox_floor(s.floor);
+    id := '00000000-0000-0000-0000-000000000000';
+    skip := '{}';
+    reach := p_limit;
+    if s.others_next then
+        if (hookd.inbox_floor(s.passed_xid), s.passed_id) > (xid, id) then
+            xid := s.passed_xid;
+            id := s.passed_id;
+        end if;
+        skip := s.crowd;
+        reach := 2000;
+    end if;
+end $$;
+
+-- Whether those who pass have an event. If not, notes how far there is none, and gives the turn to all.
+create or replace function hookd.others_wait(p_shard smallint, p_xid xid8, p_id uuid, p_skip uuid[], p_reach integer)
+returns boolean language plpgsql volatile as $$
+declare
+    v_xmin xid8 := pg_snapshot_xmin(pg_current_snapshot()); -- whatever commits after the search is not below it
+    v_xid  xid8;
+    v_id   uuid;
+begin
+    if exists (select from hookd.next_events(p_shard, p_xid, p_id, p_skip, p_reach, 1)) then
+        return true;
+    end if;
+    select i.xid, i.event_id into v_xid, v_id from hookd.inbox i
+    where i.shard = p_shard and (i.xid, i.event_id) > (p_xid, p_id)
+    order by i.xid, i.event_id offset p_reach - 1 limit 1;
+    perform hookd.others_had(p_shard, coalesce(v_xid, v_xmin), v_id, v_xmin);
+    return false;
+end $$;
+
+-- Those who pass have been served up to an event; it is everybody's turn. Events below p_xmin are all known.
+create or replace function hookd.others_had(p_shard smallint, p_xid xid8, p_id uuid, p_xmin xid8) returns void
+language sql volatile as $$
+    update hookd.inbox_shard s set others_next = false, passed_xid = least(p_xid, p_xmin),
+        passed_id = case when p_xid < p_xmin then p_id else '00000000-0000-0000-0000-000000000000' end
+    where s.shard = p_shard
+$$;
+
+-- After everybody's turn, in which p_orgs were served. If that was not all, those who wait behind them pass: every other
+-- turn is theirs until the shard has been emptied.
+create or replace function hookd.all_had(p_shard smallint, p_orgs uuid[], p_more boolean) returns void language sql volatile as $$
+    update hookd.inbox_shard s set others_next = p_more,
+        crowd = case when not p_more then '{}' when x.fits then x.crowd else p_orgs end,
+        -- who joins a crowd has been served up to there; after a new one it is looked through from the floor
+        passed_xid = case when x.fits and s.crowd <> '{}' then s.passed_xid else '0' end
+    from (select crowd, cardinality(crowd) <= 100 as fits from (
+        select array(select unnest(i.crowd) union select unnest(p_orgs)) as crowd
+        from hookd.inbox_shard i where i.shard = p_shard) y) x
+    where s.shard = p_shard and (p_more or s.crowd <> '{}')
+$$;
+
 -- Takes the inbox shard that has waited longest, under a lock that only routers use. Returns the shard's first events
 -- from SQL, whose bodies the router must write first; or one row without an event if none needs that; or nothing.
 create or replace function hookd.open_shard(p_limit integer)
@@ -38,8 +115,8 @@ language plpgsql volatile as $$
 #variable_conflict use_column
 declare
     v_shard smallint;
-    v_floor xid8;
     v_bytes integer := 0;
+    t       record;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'the queue needs read committed transactions'
@@ -58,13 +135,14 @@ begin
         return;
     end if;
     -- the lock is had: what the router before us left is visible to the next statements
-    select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = v_shard;
+    t := hookd.whose_turn(v_shard, p_limit);
+    if t.skip <> '{}' and not hookd.others_wait(v_shard, t.xid, t.id, t.skip, t.reach) then
+        t := hookd.whose_turn(v_shard, p_limit);
+    end if;
     shard := v_shard;
     for event_id, org_id, type, data in
         select i.event_id, i.org_id, i.type, i.data::text
-        from (select * from hookd.inbox j where j.shard = v_shard and j.xid >= v_floor
-              order by j.xid, j.event_id limit p_limit) i
-        where i.data is not null
+        from hookd.next_events(v_shard, t.xid, t.id, t.skip, t.reach, p_limit) i where i.data is not null
     loop
         return next;
         v_bytes := v_bytes + length(data);
@@ -75,7 +153,7 @@ begin
     end if;
 end $$;
 
--- Routes the first p_limit events of a shard that open_shard() gave: one delivery for each active subscription that wants
+-- Routes the next p_limit events of a shard that open_shard() gave: one delivery for each active subscription that wants
 -- the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
@@ -88,7 +166,12 @@ language plpgsql volatile as $$
 #variable_conflict use_column
 declare
     v_now    timestamptz := hookd.clock();
+    v_xmin   xid8; -- whatever commits after the events were looked up is not below it
     v_floor  xid8;
+    v_turn   record;
+    v_more   boolean; -- there may be events behind those that are routed now
+    v_orgs   uuid[];
+    v_end    xid8;
     v_events uuid[]; -- those routed now, in the inbox's order
     v_places tid[];  -- their rows: only a router that has the shard's lock moves or deletes them
     v_later  tid[];  -- those that have a body now but must wait for the next round
@@ -110,16 +193,19 @@ begin
         where e.org_id = x.org_id and e.id = x.id and e.body is null;
     end if;
     select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = p_shard;
+    v_turn := hookd.whose_turn(p_shard, p_limit);
+    v_xmin := pg_snapshot_xmin(pg_current_snapshot());
 
     with e as materialized (
-        select row_number() over (order by i.xid, i.event_id) as n, i.place, i.event_id, i.org_id, i.type, i.routed_to,
+        select i.n, i.place, i.xid, i.event_id, i.org_id, i.type, i.routed_to,
             -- a microsecond apart, so that a lane in strict order keeps to the inbox's
-            greatest(v_now - interval '1 microsecond' * (p_limit - row_number() over (order by i.xid, i.event_id)),
-                i.deliver_after) as due, x.problem
-        from (select j.ctid as place, j.* from hookd.inbox j where j.shard = p_shard and j.xid >= v_floor
-              order by j.xid, j.event_id limit p_limit) i
-        left join unnest(p_ids, p_problems) x(id, problem) on x.id = i.event_id
-        where i.data is null or x.id is not null), -- one from SQL that committed since open_shard() has no body yet
+            greatest(v_now - interval '1 microsecond' * (p_limit - i.n), i.deliver_after) as due, i.problem
+        from (select j.*, x.problem, row_number() over inbox_order as n,
+                  bool_and(j.data is null or x.id is not null) over inbox_order as ready
+              from hookd.next_events(p_shard, v_turn.xid, v_turn.id, v_turn.skip, v_turn.reach, p_limit) j
+              left join unnest(p_ids, p_problems) x(id, problem) on x.id = j.event_id
+              window inbox_order as (order by j.xid, j.event_id)) i
+        where i.ready), -- one from SQL that committed since open_shard() has no body yet, and none overtakes it
     kind as materialized ( -- who wants it, looked up once a kind and no further than the budget
         select k.org_id, k.type, k.routed_to, w.subs, w.filters, w.filtered
         from (select distinct org_id, type, routed_to from e) k
@@ -152,11 +238,13 @@ begin
         insert into hookd.delivery (id, subscription_id, event_id, due)
         select hookd.uuid7(v_now), w.id, w.event_id, w.due from wanted w where w.problem is null),
     lanes as (select id, min(due) filter (where problem is null) as due from wanted group by id)
-    select o.subs, o.dues, x.events, x.places, x.last, y.places, z.subs, z.events, z.types
-    into v_subs, v_early, v_events, v_places, v_last, v_later, v_never, v_lost, v_types
+    select o.subs, o.dues, x.events, x.places, x.last, x.orgs, x.xids[cardinality(x.xids)], w.more, y.places, z.subs, z.events, z.types
+    into v_subs, v_early, v_events, v_places, v_last, v_orgs, v_end, v_more, v_later, v_never, v_lost, v_types
     from (select array_agg(id) as subs, array_agg(due) as dues from lanes) o,
         (select array_agg(event_id order by n) as events, array_agg(place order by n) as places,
-             (array_agg(subs[width] order by n) filter (where cardinality(subs) > width))[1] as last from taken) x,
+             (array_agg(subs[width] order by n) filter (where cardinality(subs) > width))[1] as last,
+             array_agg(distinct org_id) as orgs, array_agg(xid order by n) as xids from taken) x,
+        (select count(*) = p_limit or count(*) > (select count(*) from taken) as more from e) w,
         (select array_agg(e.place) as places from e
          where e.event_id = any (p_ids) and e.problem is null and e.n > (select max(taken.n) from taken)) y,
         (select array_agg(id) as subs, array_agg(event_id) as events, array_agg(type) as types
@@ -198,6 +286,13 @@ begin
         delete from hookd.inbox i where i.ctid = any (v_places);
     end if;
     update hookd.inbox i set data = null where i.ctid = any (v_later);
+    if v_turn.skip = '{}' then
+        perform hookd.all_had(p_shard, v_orgs, v_more or v_last is not null);
+    elsif v_last is null and v_end is not null then
+        perform hookd.others_had(p_shard, v_end, v_events[cardinality(v_events)], v_xmin);
+    else -- a slice of one event, or none that is ready
+        perform hookd.others_had(p_shard, v_turn.xid, v_turn.id, v_xmin);
+    end if;
     -- rows that commit later have a transaction id not below the oldest one that is running now
     update hookd.inbox_shard s set served_at = v_now, floor = least(
         coalesce((select i.xid from hookd.inbox i where i.shard = p_shard and i.xid >= v_floor order by i.xid limit 1),

@@ -1,0 +1,158 @@
+"""Organisations take turns at routing, also those whose events lie in one shard of the inbox."""
+
+import random
+from collections.abc import Awaitable, Callable
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.support.postgres import Session
+from tests.support.queue_lab import advance, prepare, publish, publish_ready, register, route, route_all
+
+Connect = Callable[[], Awaitable[Session]]
+
+
+async def of_one_shard(session: Session, count: int) -> list[UUID]:
+    """Register as many organisations of one shard, each with a lane in strict order."""
+    orgs: list[UUID] = [uuid4()]
+    while len(orgs) < count:
+        org = uuid4()
+        if await session.fetchval("select uuid_hash($1) & 31 = uuid_hash($2) & 31", org, orgs[0]):
+            orgs.append(org)
+    for org in orgs:
+        await register(session, org)
+    await session.execute("update hookd.lane set ordered = true")
+    return orgs
+
+
+async def waiting(session: Session, org: UUID) -> int:
+    """Return how many of its events have not been routed."""
+    count: int = await session.fetchval("select count(*) from hookd.inbox where org_id = $1", org)
+    return count
+
+
+async def routed(session: Session, org: UUID) -> list[UUID]:
+    """Return its events in the order in which its lane sends them."""
+    return [
+        row["event_id"]
+        for row in await session.fetch(
+            "select d.event_id from hookd.delivery d join hookd.subscription s on s.id = d.subscription_id"
+            " where s.org_id = $1 order by d.due, d.event_id",
+            org,
+        )
+    ]
+
+
+async def burst(session: Session, org: UUID, count: int) -> None:
+    """Publish through SQL at once."""
+    await session.execute(
+        "select hookd.publish_batch($1, array_fill('t'::text, array[$2::integer]), array_fill('{}'::jsonb, array[$2::integer]))",
+        org,
+        count,
+    )
+
+
+@pytest.mark.parametrize("ready", [True, False], ids=["rest", "sql"])
+async def test_an_event_behind_a_burst_is_routed_in_the_next_turn_but_one(
+    connect: Connect, ready: bool
+) -> None:
+    session = await connect()
+    await prepare(session)
+    busy, other = await of_one_shard(session, 2)
+    await burst(session, busy, 2000)
+    for _ in range(3):
+        await route(session, limit=50)
+        if ready:
+            await publish_ready(session, other)
+        else:
+            await publish(session, other)
+        for _ in range(2):
+            await route(session, limit=50)
+        assert await waiting(session, other) == 0
+    assert await waiting(session, busy) >= 2000 - 9 * 50
+    await route_all(session, limit=500)
+    assert len(await routed(session, busy)) == 2000
+
+
+async def test_events_far_behind_a_burst_are_found_step_by_step(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    busy, other = await of_one_shard(session, 2)
+    for _ in range(3):
+        await burst(session, busy, 3000)
+    await publish(session, other)
+    turns = 0
+    while await waiting(session, other):
+        await route(session, limit=20)
+        turns += 1
+    assert turns <= 2 * (1 + 9000 // 2000) + 1
+
+
+async def test_several_bursts_take_turns_with_the_rest(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    *busy, other = await of_one_shard(session, 4)
+    for _ in range(10):
+        for org in busy:
+            await burst(session, org, 30)
+    for _ in range(8):  # so long may each of the three hide behind another
+        await route(session, limit=20)
+    await publish(session, other)
+    for _ in range(2):
+        await route(session, limit=20)
+    assert await waiting(session, other) == 0
+
+
+async def test_a_wide_fan_out_lets_others_pass_between_its_slices(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    wide, other = await of_one_shard(session, 2)
+    for _ in range(40):
+        await register(session, wide)
+    await publish(session, wide)
+    await route(session, budget=5)
+    await publish(session, other)
+    for _ in range(2):
+        await route(session, budget=5)
+    assert await waiting(session, other) == 0
+    assert await waiting(session, wide) == 1
+    await route_all(session, budget=5)
+    assert await session.fetchval("select count(*) from hookd.delivery") == 42
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_each_organisation_keeps_its_order_whoever_passes(connect: Connect, seed: int) -> None:
+    """Bursts, single events of both kinds, and transactions that commit late, with small turns between."""
+    draw = random.Random(seed)
+    session, late = await connect(), await connect()
+    await prepare(session)
+    orgs = await of_one_shard(session, 4)
+    published: dict[UUID, list[UUID]] = {org: [] for org in orgs}
+    late_org, committed_late = uuid4(), 0
+    await register(session, late_org)
+    await late.begin()
+    for _ in range(60):
+        org = draw.choice(orgs[: draw.randint(1, 4)])
+        match draw.randrange(6):
+            case 0:
+                published[org] += sorted(await publish_ready(session, org, draw.randint(1, 40)))
+            case 1 | 2:
+                published[org].append(await publish(session, org))
+            case 3:
+                await publish(late, orgs[3] if draw.random() < 0.5 else late_org)
+                committed_late += 1
+                await late.commit()
+                await late.begin()
+                await publish(late, late_org)  # its transaction id stays low while others go on
+                committed_late += 1
+            case _:
+                await route(session, limit=draw.randint(1, 12), budget=draw.randint(1, 20))
+        await advance(session, 0.01)
+    await late.commit()
+    while await route(session, limit=7) is not None:
+        await advance(session, 0.01)
+    assert await session.fetchval("select count(*) from hookd.inbox") == 0
+    for org in orgs[:3]:
+        assert await routed(session, org) == published[org]
+    total = sum(len(events) for events in published.values()) + committed_late
+    assert await session.fetchval("select count(*) from hookd.delivery") == total
