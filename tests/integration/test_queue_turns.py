@@ -46,7 +46,8 @@ async def routed(session: Session, org: UUID) -> list[UUID]:
 async def burst(session: Session, org: UUID, count: int) -> None:
     """Publish through SQL at once."""
     await session.execute(
-        "select hookd.publish_batch($1, array_fill('t'::text, array[$2::integer]), array_fill('{}'::jsonb, array[$2::integer]))",
+        "select hookd.publish_batch($1, array_fill('t'::text, array[$2::integer]),"
+        " array_fill('{}'::jsonb, array[$2::integer]))",
         org,
         count,
     )
