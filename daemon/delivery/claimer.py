@@ -54,8 +54,11 @@ async def serve_claimer(
         while not stopping.is_set():
             if not senders.room():
                 await senders.freed.wait(LONGEST_WAIT)
-            if not senders.hungry() and not await routed.wait(GATHER):
-                continue
+            fresh = routed.answer()
+            if not senders.hungry() and not fresh:
+                fresh = await routed.wait(GATHER)
+                if not fresh:
+                    continue
             room = senders.room()
             if not senders.hungry() and room < LEAST:
                 await trio.sleep(GATHER)
@@ -68,6 +71,8 @@ async def serve_claimer(
                     await _give_back(database, lost[-1], leases, results)
                     lost.pop()
                 began = trio.current_time()
+                if fresh:
+                    senders.make_way()
                 claimed = await claim(
                     database,
                     tokens,
@@ -75,6 +80,7 @@ async def serve_claimer(
                     probe_room=senders.probe_room,
                     lease=lease(),
                     known=targets.known,
+                    hand_over=lambda claimed: _hand_over(claimed, tokens[1], senders, targets, leases),
                 )
                 metrics.claim_seconds.observe(trio.current_time() - began)
             except RetryTransaction:
@@ -89,7 +95,6 @@ async def serve_claimer(
                 logger.exception("claiming failed and goes on after a pause; report this")
                 await trio.sleep(FAULT_PAUSE)
                 continue
-            _hand_over(claimed, tokens[1], senders, targets, leases)
             wait = LONGEST_WAIT if claimed.next_due is None else min(LONGEST_WAIT, claimed.next_due)
             if not claimed.deliveries:
                 wait = max(wait, GATHER)  # what is due may be in another daemon's hands just now

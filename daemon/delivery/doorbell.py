@@ -17,6 +17,10 @@ class Doorbell:
         """Return when the bell rings or after `timeout` seconds; tell whether it rang."""
         with trio.move_on_after(timeout):
             await self._event.wait()
+        return self.answer()
+
+    def answer(self) -> bool:
+        """Tell whether it has rung, as `wait` does."""
         rang = self._event.is_set()
         if rang:
             self._event = trio.Event()

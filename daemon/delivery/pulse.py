@@ -1,8 +1,7 @@
 """The pulse: one statement now and then tells a daemon at rest whether there is something to do.
 
-While many events come, it polls often and says so in the database, so that publishers send no hints; it
-leaves that out while the router is at work, which looks for itself. At rest it polls seldom, and hints wake
-the router.
+While many events come, publishers are told to send no hints, and the router looks for itself every few
+milliseconds. At rest the pulse looks seldom, and hints wake the router.
 """
 
 import logging
@@ -20,9 +19,9 @@ logger = logging.getLogger("hookd.pulse")
 BUSY = 100.0
 """Events routed in a second from which on it is worth staying awake."""
 AWAKE = 5.0
-"""Seconds for which publishers are told to send no hints; polling stays quick for a second longer."""
-QUICK, STEADY, SLOW = 0.005, 0.25, 4.0
-"""Seconds between polls: awake; at rest; at rest where hints arrive."""
+"""Seconds for which publishers are told to send no hints; the router stays awake for a second longer."""
+STEADY, SLOW = 0.25, 4.0
+"""Seconds between polls; and at rest where hints arrive."""
 FAULT_PAUSE = 5.0
 
 
@@ -34,22 +33,25 @@ class Demand:
         self._since = clock()
         self._count = 0
         self._rate = 0.0
-        self._noted = float("-inf")
+        self._awake_until = float("-inf")
 
     def note(self, events: int) -> None:
         """Count events that were routed just now."""
         self._turn()
         self._count += events
-        self._noted = self._clock()
 
     def busy(self) -> bool:
         """Tell whether events come so fast that hints would cost more than polling."""
         self._turn()
         return self._rate >= BUSY
 
-    def at_work(self) -> bool:
-        """Tell whether events were routed a moment ago."""
-        return self._clock() < self._noted + QUICK
+    def stay_awake(self, seconds: float) -> None:
+        """No hints come for so long: the router looks for itself."""
+        self._awake_until = self._clock() + seconds
+
+    def awake(self) -> bool:
+        """Tell whether the router is to look for itself."""
+        return self._clock() < self._awake_until
 
     def _turn(self) -> None:
         passed = self._clock() - self._since
@@ -74,20 +76,20 @@ async def serve_pulse(
     `hinted` tells whether hints arrive.
     """
     task_status.started()
-    said = quick_until = -AWAKE
+    said = -AWAKE
     while not stopping.is_set():
         now = trio.current_time()
         try:
             if demand.busy() and now >= said + AWAKE / 2:
                 await stay_awake(database, AWAKE)
-                said, quick_until = now, now + AWAKE + 1
-            if now >= quick_until or not demand.at_work():
-                seen = await pulse(database)
-                if seen.inbox:
-                    published()
-                if seen.due:
-                    claimable()
-            pause = QUICK if now < quick_until else SLOW if hinted() else STEADY
+                said = now
+                demand.stay_awake(AWAKE + 1)
+            seen = await pulse(database)
+            if seen.inbox:
+                published()
+            if seen.due:
+                claimable()
+            pause = SLOW if hinted() and not demand.awake() else STEADY
         except (DatabaseUnavailable, RetryTransaction) as error:
             logger.debug("the pulse waits for Postgres: %s", error)
             pause = STEADY

@@ -19,8 +19,8 @@ logger = logging.getLogger("hookd.router")
 
 GATHER = 0.002
 """Seconds for which a router at work lets events gather."""
-LONGEST_WAIT = 60.0
-"""Seconds after which it looks by itself; the pulse and hints wake it before."""
+QUICK, LONGEST_WAIT = 0.005, 60.0
+"""Seconds after which it looks by itself: awake; and else, when the pulse and hints wake it before."""
 OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 0.2
 
@@ -30,6 +30,7 @@ async def serve_router(
     *,
     doorbell: Doorbell,
     routed: Callable[[int], None],
+    awake: Callable[[], bool],
     stopping: trio.Event,
     max_depth: Callable[[], int],
     schemas: Callable[[], Schemas],
@@ -37,7 +38,7 @@ async def serve_router(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Route until `stopping`; ring `doorbell` after publishing. `routed` hears how many events each
-    round had.
+    round had; `awake` tells whether nothing wakes it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -84,4 +85,4 @@ async def serve_router(
         if shards:
             await trio.sleep(GATHER)
         if shards < ROUTE_SHARDS:  # it ended because it found none left
-            await doorbell.wait(LONGEST_WAIT)
+            await doorbell.wait(QUICK if awake() else LONGEST_WAIT)

@@ -13,10 +13,14 @@ from daemon.store.queue import Claimed, Result
 
 HAND_BACK = 2.0
 """Seconds within which a cancelled sender must get rid of its result."""
-WAKE, WAKE_EVERY = 64, 0.005
-"""Senders that are woken at once, and the seconds after which as many more are, unless those that are awake
-have ended a request each. Where receivers are quick, few do it all: they need few connections, and others
-have their turn sooner."""
+AT_ONCE, TURN = 64, 0.001
+"""Requests that are begun in so many seconds, or in one turn of Trio's loop where that takes longer."""
+MAKING_WAY, AT_ONCE_THEN, CLAIM_THEN = 0.5, 16, 64
+"""Seconds after events were routed in which turns are kept short, since a new event needs several, one after
+another; then so many are begun in one, and as many claimed at once as end in half a `Pace.PERIOD`, or so many. A
+backlog alone goes faster in long turns."""
+CLAIMING = 0.05
+"""Seconds for which nothing is begun, at most, while what was routed is claimed."""
 STALE = 1.0
 """Seconds after which a delivery that no sender has come to goes back: they hang, and its lease burns."""
 
@@ -59,7 +63,8 @@ class Senders:
         self._waiting = Turns[tuple[Claimed, bool, float]]()
         self._idle = trio.lowlevel.ParkingLot()
         self._pace = Pace()
-        self._ended = 0
+        self._left = AT_ONCE
+        self._making_way_until = self._held_until = -math.inf
         self._closed = False
         self._started = Doorbell()
         self.freed = Doorbell()
@@ -71,12 +76,17 @@ class Senders:
 
     def hungry(self) -> bool:
         """Tell whether a claim is worth while now: few deliveries wait, or there is room for many."""
-        return not self._waiting or self.room() >= self._count
+        return not self._waiting or self._free() >= self._count
 
     def room(self) -> int:
-        """Return how many deliveries may be claimed now."""
-        ahead = min(2 * self._count, self._pace.measure(trio.current_time()))
-        return max(0, self._count + ahead - self._busy - len(self._waiting))
+        """Return how many deliveries may be claimed now; few while it makes way, for quick claims."""
+        most = max(CLAIM_THEN, self._ahead() // 2) if self._makes_way() else 3 * self._count
+        return max(0, min(most, self._free()))
+
+    def make_way(self) -> None:
+        """Let a claim of what was routed just now go first: nothing is begun until `start`."""
+        now = trio.current_time()
+        self._making_way_until, self._held_until, self._left = now + MAKING_WAY, now + CLAIMING, 0
 
     @property
     def probe_room(self) -> int:
@@ -86,11 +96,12 @@ class Senders:
     def start(self, deliveries: Iterable[tuple[Claimed, bool]]) -> None:
         """Take deliveries over, each with whether it is a probe: to such a lane."""
         now = trio.current_time()
-        before = len(self._waiting)
         for claimed, probe in deliveries:
             self._waiting.push(claimed.host_id, (claimed, probe, now))
             self._probing += probe
-        self._idle.unpark(count=min(len(self._waiting) - before, WAKE))
+        if self._held_until > now:
+            self._held_until, self._left = now, self._at_once()
+        self._wake()
         self._started.ring()
 
     async def close(self) -> None:
@@ -104,29 +115,54 @@ class Senders:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the senders until `close`. Cancelled, they record what is under way as interrupted."""
         async with self._results, trio.open_nursery() as beside:
-            beside.start_soon(self._wake)
+            beside.start_soon(self._meter)
             async with trio.open_nursery() as nursery:
                 for _ in range(self._count):
                     nursery.start_soon(self._run)
                 task_status.started()
             beside.cancel_scope.cancel()
 
-    async def _wake(self) -> None:
+    def _free(self) -> int:
+        return self._count + self._ahead() - self._busy - len(self._waiting)
+
+    def _ahead(self) -> int:
+        return min(2 * self._count, self._pace.measure(trio.current_time()))
+
+    def _makes_way(self) -> bool:
+        return trio.current_time() < self._making_way_until
+
+    def _at_once(self) -> int:
+        return AT_ONCE_THEN if self._makes_way() else AT_ONCE
+
+    def _wake(self) -> None:
+        woken = min(len(self._waiting), len(self._idle), self._left)
+        self._idle.unpark(count=woken)
+        self._left -= woken
+
+    async def _meter(self) -> None:
+        """Give out `_left`: first to senders that end a request and go on, what is over to idle ones.
+
+        So where receivers are quick, few senders do it all, and need few connections.
+        """
         while True:
             await self._started.wait(math.inf)
-            while self._waiting and self._idle:
-                ended = self._ended
-                await trio.sleep(WAKE_EVERY)
-                if self._ended - ended < self._busy:
-                    self._idle.unpark(count=min(len(self._waiting), WAKE))
+            while self._waiting:
+                await trio.sleep(TURN)
+                if self._held_until <= trio.current_time():
+                    self._wake()
+                    self._left = self._at_once()
 
     async def _run(self) -> None:
         waiting, results = self._waiting, self._results
         while True:
-            while not waiting:
+            while not waiting or not self._left:
                 if self._closed:
                     return
                 await self._idle.park()
+                if waiting:
+                    break
+            else:
+                self._left -= 1
             claimed, probe, since = waiting.pop()
             self._busy += 1
             try:
@@ -145,6 +181,5 @@ class Senders:
                 results.send_nowait(result)
             except trio.WouldBlock:
                 await results.send(result)
-            self._ended += 1
             self._pace.ended += 1
             self.freed.ring()

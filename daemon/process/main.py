@@ -288,6 +288,7 @@ async def _serve_queue(parts: Parts) -> None:
                 parts.database,
                 doorbell=parts.bells.published,
                 routed=routed,
+                awake=demand.awake,
                 stopping=parts.stopping,
                 max_depth=lambda: parts.config.events.max_depth,
                 schemas=lambda: parts.schemas,

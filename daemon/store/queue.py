@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("hookd.store")
 
-ROUTE_EVENTS = 200
+ROUTE_EVENTS = 100
 """Events looked at in one routing transaction."""
 ROUTE_DELIVERIES = 400
 """Deliveries made in one routing transaction: a wider fan-out goes in slices."""
@@ -260,6 +260,7 @@ async def claim(
     probe_room: int,
     lease: float,
     known: Callable[[UUID, int], bool],
+    hand_over: Callable[[Claim], None],
 ) -> Claim:
     """Lease up to `room` due deliveries for `lease` seconds, up to `probe_room` of them to unproven lanes.
 
@@ -278,7 +279,9 @@ async def claim(
         unknown = {one.subscription_id for one in taken if not known(one.subscription_id, one.revision)}
         if unknown:
             targets = await fetch_targets(database, connection, unknown)
-        return Claim(taken, targets, None if wait is None else max(0.0, wait))
+        claimed = Claim(taken, targets, None if wait is None else max(0.0, wait))
+        hand_over(claimed)
+        return claimed
 
     return await database.run(unit)
 

@@ -1,4 +1,4 @@
-from daemon.delivery.pulse import BUSY, QUICK, Demand
+from daemon.delivery.pulse import BUSY, Demand
 
 
 class Clock:
@@ -36,11 +36,11 @@ def test_a_long_rest_thins_out_what_came_before_it() -> None:
     assert not demand.busy()
 
 
-def test_the_router_is_at_work_for_a_moment_after_it_routed() -> None:
+def test_the_router_looks_for_itself_while_no_hints_come() -> None:
     clock = Clock()
     demand = Demand(clock)
-    assert not demand.at_work()
-    demand.note(1)
-    assert demand.at_work()
-    clock.now += QUICK
-    assert not demand.at_work()
+    assert not demand.awake()
+    demand.stay_awake(5)
+    assert demand.awake()
+    clock.now += 5
+    assert not demand.awake()

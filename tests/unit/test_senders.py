@@ -5,7 +5,17 @@ from uuid import uuid4
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from daemon.delivery.senders import STALE, WAKE, WAKE_EVERY, Pace, Senders
+from daemon.delivery.senders import (
+    AT_ONCE,
+    AT_ONCE_THEN,
+    CLAIM_THEN,
+    CLAIMING,
+    MAKING_WAY,
+    STALE,
+    TURN,
+    Pace,
+    Senders,
+)
 from daemon.store.queue import Claimed, Result
 
 TOKEN = uuid4()
@@ -89,19 +99,76 @@ async def test_room_ahead_comes_with_the_pace_and_goes_when_the_receivers_hang(m
         nursery.cancel_scope.cancel()
 
 
-async def test_senders_are_woken_a_few_at_a_time(mock_clock: MockClock) -> None:
+async def test_so_many_requests_are_begun_in_a_turn(mock_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        stage = Stage(nursery, count=3 * WAKE)
+        stage = Stage(nursery, count=3 * AT_ONCE)
         await wait_all_tasks_blocked()
-        stage.start(WAKE + 1)
+        stage.start(AT_ONCE + 1)
         await wait_all_tasks_blocked()
-        assert stage.senders.busy == WAKE
-        stage.start(2)
+        assert stage.senders.busy == AT_ONCE
+        for _ in range(2):  # those that end a request come first, what they leave is for the idle ones
+            mock_clock.jump(TURN)
+            await wait_all_tasks_blocked()
+        assert stage.senders.busy == AT_ONCE + 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_sender_goes_on_while_the_turn_has_room(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery, count=1)
+        stage.receiver.answer.set()
+        stage.start(AT_ONCE + 9)
         await wait_all_tasks_blocked()
-        assert stage.senders.busy == WAKE + 2
-        mock_clock.jump(WAKE_EVERY)
+        assert len(stage.receiver.asked) == AT_ONCE
+        for _ in range(3):
+            mock_clock.jump(TURN)
+            await wait_all_tasks_blocked()
+        assert len(stage.receiver.asked) == AT_ONCE + 9
+        nursery.cancel_scope.cancel()
+
+
+async def test_while_what_was_routed_is_claimed_nothing_is_begun(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery, count=4)
+        stage.start(8)
         await wait_all_tasks_blocked()
-        assert stage.senders.busy == WAKE + 3
+        stage.senders.make_way()
+        stage.receiver.answer.set()
+        mock_clock.jump(CLAIMING / 2)
+        await wait_all_tasks_blocked()
+        assert len(stage.receiver.asked) == 4
+        stage.start(1)
+        await wait_all_tasks_blocked()
+        assert len(stage.receiver.asked) == 9
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_claim_that_takes_long_holds_nothing_up(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery, count=4)
+        stage.start(8)
+        await wait_all_tasks_blocked()
+        stage.senders.make_way()
+        stage.receiver.answer.set()
+        for pause in (CLAIMING, TURN, TURN):
+            mock_clock.jump(pause)
+            await wait_all_tasks_blocked()
+        assert len(stage.receiver.asked) == 8
+        nursery.cancel_scope.cancel()
+
+
+async def test_turns_are_short_for_a_while_after_events_were_routed(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery, count=4 * AT_ONCE)
+        await wait_all_tasks_blocked()
+        stage.senders.make_way()
+        assert stage.senders.room() == CLAIM_THEN
+        stage.start(AT_ONCE)
+        await wait_all_tasks_blocked()
+        assert stage.senders.busy == AT_ONCE_THEN
+        mock_clock.jump(MAKING_WAY)
+        await wait_all_tasks_blocked()
+        assert stage.senders.room() == 3 * AT_ONCE
         nursery.cancel_scope.cancel()
 
 
