@@ -4,6 +4,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID, uuid4
 
 import trio
@@ -80,7 +81,7 @@ async def serve_claimer(
                     probe_room=senders.probe_room,
                     lease=lease(),
                     known=targets.known,
-                    hand_over=lambda claimed: _hand_over(claimed, tokens[1], senders, targets, leases),
+                    hand_over=partial(_hand_over, tokens[1], senders, targets, leases),
                 )
                 metrics.claim_seconds.observe(trio.current_time() - began)
             except RetryTransaction:
@@ -102,7 +103,7 @@ async def serve_claimer(
                 await doorbell.wait(wait)
 
 
-def _hand_over(claimed: Claim, probe_token: UUID, senders: Senders, targets: Targets, leases: Leases) -> None:
+def _hand_over(probe_token: UUID, senders: Senders, targets: Targets, leases: Leases, claimed: Claim) -> None:
     targets.learn(claimed.targets)
     for token, count in Counter(one.token for one in claimed.deliveries).items():
         leases.add(token, count)

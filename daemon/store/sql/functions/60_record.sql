@@ -1,10 +1,16 @@
+create or replace function hookd.one_for_all(p_values anyarray, p_count integer) returns anyarray
+language sql immutable parallel safe as $$
+    select case when cardinality(p_values) = 1 and p_count > 1 then array_fill(p_values[1], array[p_count]) else p_values end
+$$;
+
 -- The only way out of a lease. One entry a result, in the order in which they came:
 --   p_outcomes: 'succeeded'; 'retry' (due again p_delays seconds from now); 'given_up' (p_reasons says why);
 --     'interrupted' (sent, outcome unknown: due again now, not a failure); 'unsent' (never left: as if not claimed).
 --   p_lanes: what the answer says of the lane: 'answered_well', 'answered_badly' (in time, but overloaded or failing),
 --     'unanswered', 'neutral'. p_host_failed: no connection could be made; null says nothing of the host.
 --   p_holds: seconds for which Retry-After holds the lane.
--- p_outcomes, p_lanes and p_host_failed are null where all succeeded, as most batches do.
+-- p_outcomes, p_lanes and p_host_failed are null where all succeeded, as most batches do. One token, host, type, attempt,
+-- status or excerpt stands for all.
 -- What a replay that was cancelled meanwhile owes is not kept: it ends with the reason 'cancelled'.
 -- A result counts only while its lease (p_tokens) still holds the delivery. p_done: leases with nothing left.
 -- Returns for each result whether it counted, and whether anything is owed on the hosts concerned that a claim may find,
@@ -18,6 +24,7 @@ create or replace function hookd.record(
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
+    v_count integer := coalesce(cardinality(p_deliveries), 0);
     v_now   timestamptz;
     v_locks integer[];
     v_ok    boolean[];
@@ -36,9 +43,15 @@ declare
 begin
     perform hookd.fresh_plans();
     perform set_config('synchronous_commit', 'off', true); -- a lost result only sends again
-    p_outcomes := coalesce(p_outcomes, array_fill('succeeded'::text, array[coalesce(cardinality(p_deliveries), 0)]));
-    p_lanes := coalesce(p_lanes, array_fill('answered_well'::text, array[coalesce(cardinality(p_deliveries), 0)]));
-    p_host_failed := coalesce(p_host_failed, array_fill(false, array[coalesce(cardinality(p_deliveries), 0)]));
+    p_outcomes := coalesce(p_outcomes, array_fill('succeeded'::text, array[v_count]));
+    p_lanes := coalesce(p_lanes, array_fill('answered_well'::text, array[v_count]));
+    p_host_failed := coalesce(p_host_failed, array_fill(false, array[v_count]));
+    p_tokens := hookd.one_for_all(p_tokens, v_count);
+    p_hosts := hookd.one_for_all(p_hosts, v_count);
+    p_types := hookd.one_for_all(p_types, v_count);
+    p_attempts := hookd.one_for_all(p_attempts, v_count);
+    p_statuses := hookd.one_for_all(p_statuses, v_count);
+    p_excerpts := hookd.one_for_all(p_excerpts, v_count);
     select array_agg(distinct x.id) into v_locks from (
         select unnest(p_hosts) as id
         union select l.host_id from hookd.lane l where l.subscription_id = any (p_subscriptions)) x;
