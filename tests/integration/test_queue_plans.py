@@ -34,7 +34,17 @@ from tests.support.queue_drain import (
     route_costs,
     warm,
 )
-from tests.support.queue_lab import NOON, load_naive, prepare, register_many
+from tests.support.queue_lab import (
+    NOON,
+    burst,
+    load_naive,
+    of_one_shard,
+    prepare,
+    publish,
+    register_many,
+    route,
+    waiting,
+)
 
 Connect = Callable[[], Awaitable[Session]]
 BATCH = 100
@@ -120,6 +130,32 @@ async def test_plans_made_on_an_empty_queue_are_good_for_a_full_one(
     assert not dear, f"{dear} of {found}"
 
 
+async def test_plans_made_on_an_empty_queue_of_many_lanes_are_good_for_a_full_one(session: Session) -> None:
+    """Beside the lanes, what is owed does not add much to the size of all tables."""
+    await register_many(session, None, 5_000, hosts=100, prefix="full")
+    await warm(session)
+    await fill_queue(session, 8_000, "full")
+    steps = {
+        "claim": CLAIM.format(token=uuid4(), batch=BATCH, probe="false"),
+        "leased": "select * from hookd.leased('{token}')",
+        "record": RECORD.format(token="{token}", outcome="retry", delay=5),
+        "repair": "select * from hookd.repair(0, 1)",
+    }
+    counted = (
+        "select idx_tup_fetch + seq_tup_read from pg_stat_xact_user_tables"
+        " where relid = 'hookd.delivery'::regclass"
+    )
+    read: dict[str, int] = {}
+    for name, step in steps.items():
+        await session.execute("begin")
+        token = await session.fetchval("select max(token::text) from hookd.lease")
+        before = await session.fetchval(counted)
+        await session.fetch(step.replace("{token}", token or ""))
+        read[name] = await session.fetchval(counted) - before
+        await session.execute("commit")
+    assert max(read.values()) < 5 * BATCH, read
+
+
 async def test_naive_plans_made_on_an_empty_queue_read_all_of_it(
     asyncio_loop: None, undisturbed_url: str
 ) -> None:
@@ -128,6 +164,18 @@ async def test_naive_plans_made_on_an_empty_queue_read_all_of_it(
         await load_naive(session, "plans_as_they_come")
         found = await costs_of_a_full_queue(session, lanes=200, hosts=100, deliveries=3_000)
     assert max(one.blocks for one in found.values()) > 3 * A_ROW * BATCH, found
+
+
+async def test_events_far_behind_a_burst_are_found_step_by_step(session: Session) -> None:
+    busy, other = await of_one_shard(session, 2)
+    for _ in range(3):
+        await burst(session, busy, 3000)
+    await publish(session, other)
+    turns = 0
+    while await waiting(session, other):
+        await route(session, limit=20)
+        turns += 1
+    assert turns <= 2 * (1 + 9000 // 5000) + 1
 
 
 async def drained_under_a_snapshot(

@@ -7,28 +7,20 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.support.postgres import Session
-from tests.support.queue_lab import advance, prepare, publish, publish_ready, register, route, route_all
+from tests.support.queue_lab import (
+    advance,
+    burst,
+    of_one_shard,
+    prepare,
+    publish,
+    publish_ready,
+    register,
+    route,
+    route_all,
+    waiting,
+)
 
 Connect = Callable[[], Awaitable[Session]]
-
-
-async def of_one_shard(session: Session, count: int) -> list[UUID]:
-    """Register as many organisations of one shard, each with a lane in strict order."""
-    orgs: list[UUID] = [uuid4()]
-    while len(orgs) < count:
-        org = uuid4()
-        if await session.fetchval("select uuid_hash($1) & 31 = uuid_hash($2) & 31", org, orgs[0]):
-            orgs.append(org)
-    for org in orgs:
-        await register(session, org)
-    await session.execute("update hookd.lane set ordered = true")
-    return orgs
-
-
-async def waiting(session: Session, org: UUID) -> int:
-    """Return how many of its events have not been routed."""
-    count: int = await session.fetchval("select count(*) from hookd.inbox where org_id = $1", org)
-    return count
 
 
 async def routed(session: Session, org: UUID) -> list[UUID]:
@@ -41,16 +33,6 @@ async def routed(session: Session, org: UUID) -> list[UUID]:
             org,
         )
     ]
-
-
-async def burst(session: Session, org: UUID, count: int) -> None:
-    """Publish through SQL at once."""
-    await session.execute(
-        "select hookd.publish_batch($1, array_fill('t'::text, array[$2::integer]),"
-        " array_fill('{}'::jsonb, array[$2::integer]))",
-        org,
-        count,
-    )
 
 
 @pytest.mark.parametrize("ready", [True, False], ids=["rest", "sql"])
@@ -73,20 +55,6 @@ async def test_an_event_behind_a_burst_is_routed_in_the_next_turn_but_one(
     assert await waiting(session, busy) >= 2000 - 9 * 50
     await route_all(session, limit=500)
     assert len(await routed(session, busy)) == 2000
-
-
-async def test_events_far_behind_a_burst_are_found_step_by_step(connect: Connect) -> None:
-    session = await connect()
-    await prepare(session)
-    busy, other = await of_one_shard(session, 2)
-    for _ in range(3):
-        await burst(session, busy, 3000)
-    await publish(session, other)
-    turns = 0
-    while await waiting(session, other):
-        await route(session, limit=20)
-        turns += 1
-    assert turns <= 2 * (1 + 9000 // 2000) + 1
 
 
 async def test_several_bursts_take_turns_with_the_rest(connect: Connect) -> None:

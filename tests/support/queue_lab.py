@@ -154,6 +154,35 @@ async def publish_ready(session: Runs, org: UUID, count: int = 1, type_: str = "
     )
 
 
+async def of_one_shard(session: Runs, count: int) -> list[UUID]:
+    """Register as many organisations of one shard, each with a lane in strict order."""
+    orgs: list[UUID] = [uuid4()]
+    while len(orgs) < count:
+        org = uuid4()
+        if await session.fetchval("select uuid_hash($1) & 31 = uuid_hash($2) & 31", org, orgs[0]):
+            orgs.append(org)
+    for org in orgs:
+        await register(session, org)
+    await session.execute("update hookd.lane set ordered = true")
+    return orgs
+
+
+async def waiting(session: Runs, org: UUID) -> int:
+    """Return how many of its events have not been routed."""
+    count: int = await session.fetchval("select count(*) from hookd.inbox where org_id = $1", org)
+    return count
+
+
+async def burst(session: Runs, org: UUID, count: int) -> None:
+    """Publish through SQL at once."""
+    await session.execute(
+        "select hookd.publish_batch($1, array_fill('t'::text, array[$2::integer]),"
+        " array_fill('{}'::jsonb, array[$2::integer]))",
+        org,
+        count,
+    )
+
+
 async def route_shard(
     session: Runs,
     limit: int = 500,

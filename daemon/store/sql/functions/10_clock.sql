@@ -1,15 +1,19 @@
 -- Plans are cached while the queue is nearly empty and used when it holds a million rows: then what joins a few rows with
--- a table reads all of it. So a session forgets its plans when the tables have doubled since it made them. What it
--- remembers belongs to the server's process, as the plans do, and so fits behind a transaction pooler.
+-- a table reads all of it. So a session forgets its plans when a table has doubled since it made them. What it remembers
+-- belongs to the server's process, as the plans do, and so fits behind a transaction pooler.
 create or replace function hookd.fresh_plans() returns void language plpgsql volatile as $$
 declare
-    v_pages bigint := (pg_relation_size('hookd.delivery') + pg_relation_size('hookd.lane') + pg_relation_size('hookd.host')
-        + pg_relation_size('hookd.inbox') + pg_relation_size('hookd.lease') + pg_relation_size('hookd.interest')) / 8192;
+    v_pages bigint[] := array[pg_relation_size('hookd.delivery'), pg_relation_size('hookd.lane'), pg_relation_size('hookd.host'),
+        pg_relation_size('hookd.inbox'), pg_relation_size('hookd.lease'), pg_relation_size('hookd.interest')];
+    v_then  bigint[] := nullif(current_setting('hookd_plans.sizes', true), '')::bigint[];
 begin
-    if v_pages > 2 * coalesce(nullif(current_setting('hookd_plans.pages', true), '')::bigint, 0) then
-        execute 'discard plans';
-        perform set_config('hookd_plans.pages', v_pages::text, false);
-    end if;
+    for i in 1 .. cardinality(v_pages) loop
+        if v_then is null or v_pages[i] > greatest(65536, 2 * v_then[i]) then
+            execute 'discard plans';
+            perform set_config('hookd_plans.sizes', v_pages::text, false);
+            return;
+        end if;
+    end loop;
 end $$;
 
 -- The one clock of the queue; tests replace it to move time.

@@ -64,7 +64,7 @@ begin
             id := s.passed_id;
         end if;
         skip := s.crowd;
-        reach := 2000;
+        reach := 5000;
     end if;
 end $$;
 
@@ -212,9 +212,12 @@ begin
         cross join lateral (
             select coalesce(array_agg(s.subscription_id), '{}') as subs, array_agg(s.filter) as filters,
                 count(s.filter) > 0 as filtered
-            from (select i.subscription_id, i.filter from hookd.interest i
-                where i.org_id = k.org_id and i.pattern = any (hookd.patterns(k.type))
-                    and i.subscription_id > coalesce(k.routed_to, '00000000-0000-0000-0000-000000000000')
+            from (select i.subscription_id, i.filter from unnest(hookd.patterns(k.type)) p(pattern)
+                cross join lateral ( -- pattern by pattern, since only so the index has them in order
+                    select j.subscription_id, j.filter from hookd.interest j
+                    where j.org_id = k.org_id and j.pattern = p.pattern
+                        and j.subscription_id > coalesce(k.routed_to, '00000000-0000-0000-0000-000000000000')
+                    order by j.subscription_id limit p_budget + 1) i
                 order by i.subscription_id limit p_budget + 1) s) w),
     taken as materialized ( -- as many events as fit, or a slice of the first
         select t.*, case when t.filtered and t.problem is null then ( -- read once, however many filters look at it

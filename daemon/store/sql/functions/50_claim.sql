@@ -49,7 +49,7 @@ begin
     -- so it goes host by host and lane by lane and stops where the room ends. A lane's turn is at least eight
     -- deliveries, so that few rows are written for many.
     with pick as (
-        select x.id, x.subscription_id, r.id as host_id
+        select x.place, r.id as host_id
         from unnest(v_hosts, v_rooms, v_open, v_ready, v_probe) r(id, space, open, ready, probe)
         cross join lateral (select least(r.space, v_share) as room offset 0) s
         cross join lateral (
@@ -59,7 +59,7 @@ begin
                     and l.due >= case when p_probe then r.probe else r.ready end
                 limit ceil(s.room / 8.0)) c offset 0) q
         cross join lateral (
-            select d.id, l.subscription_id
+            select d.place
             from unnest(case when r.open then '{true,false}' else array[not p_probe] end) k(proven)
             cross join lateral (
                 select l.subscription_id, l.floor, case when l.rate is null then l.window_size - l.in_flight
@@ -69,14 +69,14 @@ begin
                     and l.due >= case when k.proven then r.ready else r.probe end
                 order by l.due limit s.room) l
             cross join lateral (
-                select d.id from hookd.delivery d
+                select d.ctid as place from hookd.delivery d
                 where d.subscription_id = l.subscription_id and d.lease is null and d.due >= l.floor and d.due <= v_now
                 order by d.due limit least(l.space, q.turn)) d
             limit s.room) x
         limit p_batch),
     taken as (
         update hookd.delivery d set lease = p_token, host_id = p.host_id, attempt = d.attempt + 1
-        from pick p where d.id = p.id
+        from pick p where d.ctid = p.place -- nobody else moves them while we have their hosts' locks
         returning d.id, d.subscription_id, d.host_id)
     select array_agg(t.id), array_agg(t.subscription_id), array_agg(t.host_id) into v_ids, v_from, v_at from taken t;
 

@@ -64,27 +64,32 @@ begin
     with x as (
         select * from unnest(p_deliveries, p_tokens, p_outcomes, p_delays)
             with ordinality x(delivery, token, outcome, delay, n)),
+    -- Each by itself, and then by its place: a table that was emptied and vacuumed is taken for one row until it is analysed
+    -- again, however large it has become, and a join by id would read all of it. We have the locks, so nobody moves them.
+    held as materialized (
+        select x.n, x.outcome, x.delay, d.place, d.subscription_id,
+            d.replay_id is not null
+                and (select r.ended = 'cancelled' from hookd.replay r where r.id = d.replay_id) is true as cancelled
+        from x cross join lateral (
+            select e.ctid as place, e.subscription_id, e.replay_id from hookd.delivery e
+            where e.id = x.delivery and e.lease = x.token offset 0) d),
     gone as (
-        delete from hookd.delivery d using x
-        where d.id = x.delivery and d.lease = x.token and x.outcome in ('succeeded', 'given_up')
-        returning x.n),
+        delete from hookd.delivery d using held h
+        where d.ctid = h.place and h.outcome in ('succeeded', 'given_up')
+        returning h.n),
     over as (
-        delete from hookd.delivery d using x
-        where d.id = x.delivery and d.lease = x.token and x.outcome in ('retry', 'interrupted', 'unsent')
-            and d.replay_id is not null
-            and (select r.ended = 'cancelled' from hookd.replay r where r.id = d.replay_id)
-        returning x.n),
+        delete from hookd.delivery d using held h
+        where d.ctid = h.place and h.outcome in ('retry', 'interrupted', 'unsent') and h.cancelled
+        returning h.n),
     kept as (
         update hookd.delivery d set lease = null, host_id = null,
             -- in strict order it stays where it is, and the lane waits for it
-            due = case when (select l.ordered from hookd.lane l where l.subscription_id = d.subscription_id) then d.due
-                else v_now + make_interval(secs => case when x.outcome = 'retry' then x.delay else 0 end) end,
-            attempt = d.attempt - (x.outcome = 'unsent')::integer,
-            failures = d.failures + (x.outcome = 'retry')::integer
-        from x where d.id = x.delivery and d.lease = x.token and x.outcome in ('retry', 'interrupted', 'unsent')
-            and (d.replay_id is null
-                or (select r.ended = 'cancelled' from hookd.replay r where r.id = d.replay_id) is not true)
-        returning x.n, d.due)
+            due = case when (select l.ordered from hookd.lane l where l.subscription_id = h.subscription_id) then d.due
+                else v_now + make_interval(secs => case when h.outcome = 'retry' then h.delay else 0 end) end,
+            attempt = d.attempt - (h.outcome = 'unsent')::integer,
+            failures = d.failures + (h.outcome = 'retry')::integer
+        from held h where d.ctid = h.place and h.outcome in ('retry', 'interrupted', 'unsent') and not h.cancelled
+        returning h.n, d.due)
     select array_agg(o.n is not null order by x.n), array_agg(coalesce(o.over, false) order by x.n),
         array_agg(o.due order by x.n)
     into v_ok, v_over, v_dues

@@ -1,5 +1,7 @@
 -- The safety net: looks at hosts p_after < id anew without trusting any floor or counter, corrects what is off and
 -- returns the last host it looked at (null: none left), how many counters it corrected and how many were asleep with work.
+-- It looks without locks, at one moment at which every change of the queue is whole or has not been; only hosts at which
+-- something is off are locked, and looked at again.
 create or replace function hookd.repair(p_after integer, p_limit integer)
 returns table (last_host integer, drifted integer, asleep integer)
 language plpgsql volatile as $$
@@ -11,18 +13,28 @@ declare
     v_due   integer[];
 begin
     select array_agg(x.id order by x.id) into v_hosts from (
-        select h.id from hookd.host h where h.id > p_after order by h.id limit p_limit for no key update) x;
+        select h.id from hookd.host h where h.id > p_after order by h.id limit p_limit) x;
     if v_hosts is null then
         return;
     end if;
+    last_host := v_hosts[cardinality(v_hosts)];
+    drifted := 0;
+    asleep := 0;
+    v_hosts := hookd.suspects(v_hosts, v_now);
+    if v_hosts is null then
+        return next;
+        return;
+    end if;
+    perform hookd.lock_hosts(v_hosts);
     select array_agg(l.subscription_id) into v_subs from hookd.lane l where l.host_id = any (v_hosts);
     select coalesce(array_agg(h.id), '{}') into v_due from hookd.host h
     where h.id = any (v_hosts) and least(h.ready_at, h.probe_at) <= v_now;
 
     with held as (
         select d.subscription_id, d.host_id from hookd.lease e
-        cross join lateral (select d.subscription_id, d.host_id from unnest(e.deliveries) u(id)
-            join hookd.delivery d on d.id = u.id and d.lease = e.token offset 0) d),
+        cross join lateral (select f.* from unnest(e.deliveries) u(id) cross join lateral (
+            select g.subscription_id, g.host_id from hookd.delivery g
+            where g.id = u.id and g.lease = e.token offset 0) f offset 0) d),
     by_lane as (select subscription_id, count(*)::integer as n from held group by subscription_id),
     by_host as (select host_id, count(*)::integer as n from held group by host_id),
     lanes as (
@@ -40,6 +52,45 @@ begin
     perform hookd.settle_hosts(v_hosts, v_now, v_subs);
     select count(*) into asleep from hookd.host h
     where h.id = any (v_hosts) and h.id <> all (v_due) and least(h.ready_at, h.probe_at) <= v_now;
-    last_host := v_hosts[cardinality(v_hosts)];
     return next;
 end $$;
+
+-- Of these hosts, those whose counters or floors are not what is owed and leased says, or that sleep, or a lane of theirs,
+-- a second past the moment at which there is work.
+create or replace function hookd.suspects(p_hosts integer[], p_now timestamptz) returns integer[]
+language sql volatile as $$
+    with held as materialized (
+        select d.subscription_id, d.host_id from hookd.lease e
+        cross join lateral (select f.* from unnest(e.deliveries) u(id) cross join lateral (
+            select g.subscription_id, g.host_id from hookd.delivery g
+            where g.id = u.id and g.lease = e.token offset 0) f offset 0) d),
+    by_lane as (select subscription_id, count(*)::integer as n from held group by subscription_id),
+    by_host as (select host_id, count(*)::integer as n from held group by host_id)
+    select array_agg(x.host_id order by x.host_id) from (
+        select l.host_id
+        from hookd.lane l left join by_lane b on b.subscription_id = l.subscription_id
+        cross join lateral (select coalesce((
+            select d.due from hookd.delivery d where d.subscription_id = l.subscription_id and d.lease is null
+            order by d.due limit 1), 'infinity') as first_due offset 0) o
+        where l.host_id = any (p_hosts) and (l.in_flight <> coalesce(b.n, 0) or l.floor > o.first_due
+            or l.active and l.in_flight < l.window_size and l.due
+                > greatest(o.first_due, l.hold_until, hookd.pace(l.rate, l.paced_until), p_now) + interval '1 second')
+        union
+        select h.id
+        from hookd.host h left join by_host b on b.host_id = h.id
+        cross join lateral (
+            select coalesce((select l.due from hookd.lane l where l.host_id = h.id and l.proven and l.due < 'infinity'
+                    order by l.due limit 1), 'infinity') as ready,
+                coalesce((select l.due from hookd.lane l where l.host_id = h.id and not l.proven and l.due < 'infinity'
+                    order by l.due limit 1), 'infinity') as probe,
+                case when h.in_flight >= h.cap then 'infinity' when hookd.tokens_at(h, p_now) < 1
+                    then p_now + make_interval(secs => (1 - hookd.tokens_at(h, p_now)) / h.rate)
+                    else p_now end as wait,
+                hookd.circuit_open(h.circuit_failures) as open offset 0) o
+        where h.id = any (p_hosts) and (h.in_flight <> coalesce(b.n, 0)
+            or h.ready_floor > o.ready or h.probe_floor > o.probe
+            or not o.open and h.ready_at > greatest(o.ready, o.wait) + interval '1 second'
+            or not o.open and h.probe_at > greatest(o.probe, o.wait) + interval '1 second'
+            or o.open and h.in_flight = 0
+                and h.probe_at > greatest(least(o.ready, o.probe), o.wait, h.blocked_until) + interval '1 second')) x
+$$;

@@ -1,4 +1,5 @@
--- However a table looked when a plan was made, the hot functions look rows up. And without jit off, the cost of the
+-- However a table looked when a plan was made, the hot functions look rows up, one after another in the order of an
+-- index: a bitmap would collect all the lanes of each host for the few that a claim takes. And without jit off, the cost of the
 -- disabled paths wakes the JIT for 120 ms a call. Generic plans: with arrays of ever other lengths Postgres would go on
 -- planning each call anew, which is up to half of its work; fresh_plans() sees to it that none outlives the sizes it was made for.
 do $$
@@ -13,6 +14,7 @@ begin
             'attempts_of', 'event_of', 'redeliver', 'cancel_replay')
     loop
         execute format('alter function %s set enable_seqscan = off', v_function);
+        execute format('alter function %s set enable_bitmapscan = off', v_function);
         execute format('alter function %s set jit = off', v_function);
         execute format('alter function %s set plan_cache_mode = force_generic_plan', v_function);
     end loop;
