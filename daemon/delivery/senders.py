@@ -146,11 +146,13 @@ class Senders:
         """
         while True:
             await self._started.wait(math.inf)
-            while self._waiting:
+            going_on = True
+            while going_on:
                 await trio.sleep(TURN)
                 if self._held_until <= trio.current_time():
                     self._wake()
                     self._left = self._at_once()
+                going_on = bool(self._waiting and self._idle)
 
     async def _run(self) -> None:
         waiting, results = self._waiting, self._results
@@ -158,6 +160,8 @@ class Senders:
             while not waiting or not self._left:
                 if self._closed:
                     return
+                if waiting:
+                    self._started.ring()
                 await self._idle.park()
                 if waiting:
                     break

@@ -1,5 +1,6 @@
 """The senders: how much is claimed for them, and what becomes of it when they stop or hang."""
 
+import math
 from uuid import uuid4
 
 import trio
@@ -143,13 +144,29 @@ async def test_while_what_was_routed_is_claimed_nothing_is_begun(mock_clock: Moc
         nursery.cancel_scope.cancel()
 
 
-async def test_a_claim_that_takes_long_holds_nothing_up(mock_clock: MockClock) -> None:
+async def test_while_all_senders_are_busy_nothing_happens_until_one_is_free(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery, count=2)
+        stage.start(4)
+        for _ in range(3):
+            mock_clock.jump(TURN)
+            await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
+        stage.receiver.answer.set()
+        await wait_all_tasks_blocked()
+        assert len(stage.receiver.asked) == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_sender_that_found_the_turn_full_goes_on_in_the_next(mock_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         stage = Stage(nursery, count=4)
         stage.start(8)
         await wait_all_tasks_blocked()
-        stage.senders.make_way()
+        stage.senders.make_way()  # and the claim fails
         stage.receiver.answer.set()
+        await wait_all_tasks_blocked()
+        assert len(stage.receiver.asked) == 4
         for pause in (CLAIMING, TURN, TURN):
             mock_clock.jump(pause)
             await wait_all_tasks_blocked()
