@@ -21,7 +21,7 @@ logger = logging.getLogger("hookd.store")
 
 ROUTE_EVENTS = 100
 """Events looked at in one routing transaction."""
-ROUTE_DELIVERIES = 800
+ROUTE_DELIVERIES = 400
 """Deliveries made in one routing transaction: a wider fan-out goes in slices."""
 HOLD = timedelta(seconds=1)
 """How long no other router takes a shard while its events' bodies are written."""
