@@ -22,6 +22,7 @@ from bench.hookd import EVENT_TYPE
 from bench.postgres import Sql, connected, server
 from bench.queue_calls import BATCH, STATEMENTS, claim, lay_out, publish, results, route
 from bench.report import CannotRun, Report
+from daemon.store.queue import HOLD
 
 LANES, HOSTS = 10_000, 1000
 ALMOST_EMPTY = 2 * BATCH
@@ -115,7 +116,7 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
     run("pulse", lambda: sql.rows(STATEMENTS["pulse"]))
     run(
         "route_ready",
-        lambda: sql.rows(STATEMENTS["route_ready"], BATCH, 2 * BATCH),
+        lambda: sql.rows(STATEMENTS["route_ready"], BATCH, 2 * BATCH, HOLD),
         lambda found: found[0]["events"],
     )
     route(sql, [])
