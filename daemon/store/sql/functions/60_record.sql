@@ -64,8 +64,8 @@ begin
     with x as (
         select * from unnest(p_deliveries, p_tokens, p_outcomes, p_delays)
             with ordinality x(delivery, token, outcome, delay, n)),
-    -- Each by itself, and then by its place: a table that was emptied and vacuumed is taken for one row until it is analysed
-    -- again, however large it has become, and a join by id would read all of it. We have the locks, so nobody moves them.
+    -- Each by itself, and then by its place: a plan made when the table had about one row would join by id and read all of
+    -- it. We have the locks, so nobody moves them.
     held as materialized (
         select x.n, x.outcome, x.delay, d.place, d.subscription_id,
             d.replay_id is not null
