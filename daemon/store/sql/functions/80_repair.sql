@@ -1,3 +1,11 @@
+-- The lane and the host of each delivery that a lease holds.
+create or replace function hookd.held() returns table (subscription_id uuid, host_id integer) language sql stable as $$
+    select d.subscription_id, d.host_id from hookd.lease e
+    cross join lateral (select f.* from unnest(e.deliveries) u(id) cross join lateral (
+        select g.subscription_id, g.host_id from hookd.delivery g
+        where g.id = u.id and g.lease = e.token offset 0) f offset 0) d
+$$;
+
 -- The safety net: looks at hosts p_after < id anew without trusting any floor or counter, corrects what is off and
 -- returns the last host it looked at (null: none left), how many counters it corrected and how many were asleep with work.
 -- It looks without locks, at one moment at which every change of the queue is whole or has not been; only hosts at which
@@ -30,11 +38,7 @@ begin
     select coalesce(array_agg(h.id), '{}') into v_due from hookd.host h
     where h.id = any (v_hosts) and least(h.ready_at, h.probe_at) <= v_now;
 
-    with held as (
-        select d.subscription_id, d.host_id from hookd.lease e
-        cross join lateral (select f.* from unnest(e.deliveries) u(id) cross join lateral (
-            select g.subscription_id, g.host_id from hookd.delivery g
-            where g.id = u.id and g.lease = e.token offset 0) f offset 0) d),
+    with held as (select * from hookd.held()),
     by_lane as (select subscription_id, count(*)::integer as n from held group by subscription_id),
     by_host as (select host_id, count(*)::integer as n from held group by host_id),
     lanes as (
@@ -59,11 +63,7 @@ end $$;
 -- a second past the moment at which there is work.
 create or replace function hookd.suspects(p_hosts integer[], p_now timestamptz) returns integer[]
 language sql volatile as $$
-    with held as materialized (
-        select d.subscription_id, d.host_id from hookd.lease e
-        cross join lateral (select f.* from unnest(e.deliveries) u(id) cross join lateral (
-            select g.subscription_id, g.host_id from hookd.delivery g
-            where g.id = u.id and g.lease = e.token offset 0) f offset 0) d),
+    with held as materialized (select * from hookd.held()),
     by_lane as (select subscription_id, count(*)::integer as n from held group by subscription_id),
     by_host as (select host_id, count(*)::integer as n from held group by host_id)
     select array_agg(x.host_id order by x.host_id) from (
