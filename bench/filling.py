@@ -108,9 +108,9 @@ def publish_data(sql: Sql, orgs: Sequence[UUID], events: int, data: Data) -> Non
 def route(sql: Sql) -> None:
     """Route everything in the inbox; the bodies are ready."""
     statements = load("hookd")
-    while rows := sql.rows(statements["open_shard"], SHARD_EVENTS):
-        shard = rows[0]["shard"]
-        sql.value(statements["route"], shard, SHARD_EVENTS, SHARD_DELIVERIES, [], [], [], [])
+    while rows := sql.rows(statements["open_shards"], SHARD_EVENTS, 1):
+        shards = [row["shard"] for row in rows]
+        sql.value(statements["route"], shards, SHARD_EVENTS, SHARD_DELIVERIES, [], [], [], [])
 
 
 def pile(sql: Sql, deliveries: int, orgs: Sequence[UUID] = (), size: int = 450) -> None:

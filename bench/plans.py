@@ -22,7 +22,7 @@ from bench.hookd import EVENT_TYPE
 from bench.postgres import Sql, connected, server
 from bench.queue_calls import BATCH, STATEMENTS, claim, lay_out, publish, results, route
 from bench.report import CannotRun, Report
-from daemon.store.queue import HOLD
+from daemon.store.queue import HOLD, ROUTE_SHARDS
 
 LANES, HOSTS = 10_000, 1000
 ALMOST_EMPTY = 2 * BATCH
@@ -116,7 +116,7 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
     run("pulse", lambda: sql.rows(STATEMENTS["pulse"]))
     run(
         "route_ready",
-        lambda: sql.rows(STATEMENTS["route_ready"], BATCH, 2 * BATCH, HOLD),
+        lambda: sql.rows(STATEMENTS["route_ready"], BATCH, ROUTE_SHARDS, 2 * BATCH, HOLD),
         lambda found: found[0]["events"],
     )
     route(sql, [])
@@ -151,20 +151,20 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
 
 
 def route_raw(watch: Watch) -> None:
-    """Route what came through SQL, shard by shard."""
+    """Route what came through SQL."""
     sql = watch.sql
-    while rows := watch.run("open_shard", lambda: sql.rows(STATEMENTS["open_shard"], BATCH)):
+    while rows := watch.run("open_shards", lambda: sql.rows(STATEMENTS["open_shards"], BATCH, ROUTE_SHARDS)):
         route_opened(watch, rows)
 
 
 def route_opened(watch: Watch, rows: list[asyncpg.Record]) -> None:
-    """Route what a shard gave."""
+    """Route what some shards gave."""
     ids = [row["event_id"] for row in rows]
     ready = (ids, [row["org_id"] for row in rows], ['{"data":{}}'] * len(ids), [None] * len(ids))
-    shard = rows[0]["shard"]
+    shards = list({row["shard"] for row in rows})
     watch.run(
         "route",
-        lambda: watch.sql.value(STATEMENTS["route"], shard, BATCH, 2 * BATCH, *ready),
+        lambda: watch.sql.value(STATEMENTS["route"], shards, BATCH, 2 * BATCH, *ready),
         lambda _: len(ids),
     )
 

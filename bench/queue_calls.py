@@ -75,7 +75,7 @@ def route(sql: Sql, calls: list[Call]) -> None:
     """Route until the inbox is empty."""
     while True:
         began = time.perf_counter()
-        found = sql.rows(STATEMENTS["route_ready"], 500, 1000, HOLD)
+        found = sql.rows(STATEMENTS["route_ready"], 500, 1, 1000, HOLD)
         if not found:
             return
         if events := found[0]["events"]:

@@ -1,27 +1,23 @@
 """Claiming: leases as many due deliveries as the senders have room for and hands them over at once."""
 
 import logging
+import math
 import random
-from collections import Counter
-from collections.abc import Callable
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import trio
 from asyncpg import PostgresError
 
+from daemon.delivery.claims import Claims
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import Senders
-from daemon.delivery.targets import Targets
-from daemon.metrics import Metrics
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.queue import Claim, Result, claim, leased
+from daemon.store.queue import Result, leased
 
 logger = logging.getLogger("hookd.claimer")
 
-LEAST = 16
-"""Deliveries that a claim must have room for while others wait, so that more than one host has a share."""
 GATHER = 0.005
 """Seconds for which a busy claimer waits for more room, so that it claims in batches."""
 LONGEST_WAIT = 30.0
@@ -33,62 +29,35 @@ FAULT_PAUSE = 5.0
 async def serve_claimer(
     database: Database,
     *,
+    claims: Claims,
     senders: Senders,
-    targets: Targets,
     leases: Leases,
     results: trio.MemorySendChannel[Result],
     doorbell: Doorbell,
-    routed: Doorbell,
-    lease: Callable[[], float],
-    metrics: Metrics,
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Claim until `stopping`; `doorbell` rings when there may be work or room in the queue.
-
-    `lease` gives the seconds for which a claimed delivery is ours: longer than a request and its recording
-    take. A claim whose answer was lost may have been committed: what it leased goes back unsent.
-    """
+    """Claim until `stopping`; `doorbell` rings when there may be work or room in the queue."""
     task_status.started()
-    lost: list[UUID] = []
     async with results:
         while not stopping.is_set():
             if not senders.room():
                 await senders.freed.wait(LONGEST_WAIT)
-            fresh = routed.answer()
-            if not senders.hungry() and not fresh:
-                fresh = await routed.wait(GATHER)
-                if not fresh:
-                    continue
-            room = senders.room()
-            if not senders.hungry() and room < LEAST:
+            if not senders.hungry():
                 await trio.sleep(GATHER)
                 continue
+            room = senders.room()
             if not room:
                 continue
-            tokens = (uuid4(), uuid4())
             try:
-                while lost:
-                    await _give_back(database, lost[-1], leases, results)
-                    lost.pop()
-                began = trio.current_time()
-                if fresh:
-                    senders.make_way()
-                claimed = await claim(
-                    database,
-                    tokens,
-                    room=room,
-                    probe_room=senders.probe_room,
-                    lease=lease(),
-                    known=targets.known,
-                    hand_over=partial(_hand_over, tokens[1], senders, targets, leases),
-                )
-                metrics.claim_seconds.observe(trio.current_time() - began)
+                while claims.lost:
+                    await _give_back(database, claims.lost[-1], leases, results)
+                    claims.lost.pop()
+                claimed = await database.run(partial(claims.claim, room=room))
             except RetryTransaction:
                 await trio.sleep(GATHER * random.random())
                 continue
             except DatabaseUnavailable as error:
-                lost.extend(tokens)
                 logger.debug("claiming waits for Postgres: %s", error)
                 await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
                 continue
@@ -100,14 +69,9 @@ async def serve_claimer(
             if not claimed.deliveries:
                 wait = max(wait, GATHER)  # what is due may be in another daemon's hands just now
             if wait:
+                claims.next_look = trio.current_time() + wait
                 await doorbell.wait(wait)
-
-
-def _hand_over(probe_token: UUID, senders: Senders, targets: Targets, leases: Leases, claimed: Claim) -> None:
-    targets.learn(claimed.targets)
-    for token, count in Counter(one.token for one in claimed.deliveries).items():
-        leases.add(token, count)
-    senders.start((one, one.token == probe_token) for one in claimed.deliveries)
+                claims.next_look = math.inf
 
 
 async def _give_back(

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import trio
@@ -12,8 +12,8 @@ from daemon.delivery.doorbell import Doorbell
 from daemon.metrics import Metrics
 from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
-from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.queue import ROUTE_SHARDS, route
+from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.queue import ROUNDS, route
 
 logger = logging.getLogger("hookd.router")
 
@@ -30,6 +30,7 @@ async def serve_router(
     *,
     doorbell: Doorbell,
     routed: Callable[[int], None],
+    follow: Callable[[Connection], Awaitable[None]],
     awake: Callable[[], bool],
     stopping: trio.Event,
     max_depth: Callable[[], int],
@@ -38,7 +39,7 @@ async def serve_router(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Route until `stopping`; ring `doorbell` after publishing. `routed` hears how many events each
-    round had; `awake` tells whether nothing wakes it.
+    round had, and `follow` claims with the same connection; `awake` tells whether nothing wakes it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -59,18 +60,18 @@ async def serve_router(
         metrics.unrepresentable.add()
         return reason
 
-    shards = 0
+    rounds = 0
 
     def heard(events: int) -> None:
-        nonlocal shards
-        shards += 1
+        nonlocal rounds
+        rounds += 1
         routed(events)
 
     task_status.started()
     while not stopping.is_set():
-        shards = 0
+        rounds = 0
         try:
-            await route(database, canonicalise, heard)
+            await route(database, canonicalise, heard, follow)
         except RetryTransaction:
             await trio.sleep(GATHER * random.random())
             continue
@@ -82,7 +83,7 @@ async def serve_router(
             logger.exception("routing failed; the other shards of the inbox go on")
             await trio.sleep(FAULT_PAUSE)
             continue
-        if shards:
+        if rounds:
             await trio.sleep(GATHER)
-        if shards < ROUTE_SHARDS:  # it ended because it found none left
+        if rounds < ROUNDS:  # it ended because it found none left
             await doorbell.wait(QUICK if awake() else LONGEST_WAIT)

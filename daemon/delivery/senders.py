@@ -1,7 +1,8 @@
 """The senders: a fixed number of tasks, each at one request at a time, and the few deliveries next up."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import trio
@@ -19,8 +20,6 @@ MAKING_WAY, AT_ONCE_THEN, CLAIM_THEN = 0.5, 16, 64
 """Seconds after events were routed in which turns are kept short, since a new event needs several, one
 after another; then so many are begun in one, and so many claimed, or as many as end in half a `Pace.PERIOD`.
 A backlog alone goes faster in long turns."""
-CLAIMING = 0.05
-"""Seconds for which nothing is begun, at most, while what was routed is claimed."""
 STALE = 1.0
 """Seconds after which a delivery that no sender has come to goes back: they hang, and its lease burns."""
 
@@ -64,7 +63,8 @@ class Senders:
         self._idle = trio.lowlevel.ParkingLot()
         self._pace = Pace()
         self._left = AT_ONCE
-        self._making_way_until = self._held_until = -math.inf
+        self._promised = self._promised_probes = 0
+        self._making_way_until = -math.inf
         self._closed = False
         self._started = Doorbell()
         self.freed = Doorbell()
@@ -84,14 +84,26 @@ class Senders:
         return max(0, min(most, self._free()))
 
     def make_way(self) -> None:
-        """Let a claim of what was routed just now go first: nothing is begun until `start`."""
-        now = trio.current_time()
-        self._making_way_until, self._held_until, self._left = now + MAKING_WAY, now + CLAIMING, 0
+        """Events were routed just now."""
+        self._making_way_until = trio.current_time() + MAKING_WAY
+        self._left = min(self._left, AT_ONCE_THEN)
 
     @property
     def probe_room(self) -> int:
         """How many of them may go to lanes that have not answered in time of late."""
-        return max(0, self._probes - self._probing)
+        return max(0, self._probes - self._probing - self._promised_probes)
+
+    @contextmanager
+    def promised(self, room: int, probe_room: int) -> Iterator[None]:
+        """Keep the room of a claim under way from others."""
+        self._promised += room
+        self._promised_probes += probe_room
+        try:
+            yield
+        finally:
+            self._promised -= room
+            self._promised_probes -= probe_room
+            self.freed.ring()
 
     def start(self, deliveries: Iterable[tuple[Claimed, bool]]) -> None:
         """Take deliveries over, each with whether it is a probe: to such a lane."""
@@ -99,8 +111,6 @@ class Senders:
         for claimed, probe in deliveries:
             self._waiting.push(claimed.host_id, (claimed, probe, now))
             self._probing += probe
-        if self._held_until > now:
-            self._held_until, self._left = now, self._at_once()
         self._wake()
         self._started.ring()
 
@@ -123,16 +133,13 @@ class Senders:
             beside.cancel_scope.cancel()
 
     def _free(self) -> int:
-        return self._count + self._ahead() - self._busy - len(self._waiting)
+        return self._count + self._ahead() - self._busy - len(self._waiting) - self._promised
 
     def _ahead(self) -> int:
         return min(2 * self._count, self._pace.measure(trio.current_time()))
 
     def _makes_way(self) -> bool:
         return trio.current_time() < self._making_way_until
-
-    def _at_once(self) -> int:
-        return AT_ONCE_THEN if self._makes_way() else AT_ONCE
 
     def _wake(self) -> None:
         woken = min(len(self._waiting), len(self._idle), self._left)
@@ -149,9 +156,8 @@ class Senders:
             going_on = True
             while going_on:
                 await trio.sleep(TURN)
-                if self._held_until <= trio.current_time():
-                    self._wake()
-                    self._left = self._at_once()
+                self._wake()
+                self._left = AT_ONCE_THEN if self._makes_way() else AT_ONCE
                 going_on = bool(self._waiting and self._idle)
 
     async def _run(self) -> None:

@@ -22,6 +22,7 @@ from api.server import serve_api
 from daemon.config.bind import numbered_bind
 from daemon.config.model import Config
 from daemon.delivery.claimer import serve_claimer
+from daemon.delivery.claims import Claims
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.pulse import Demand, serve_pulse
 from daemon.delivery.recorder import Leases, serve_recorder
@@ -230,8 +231,9 @@ async def _run(
         sending = trio.CancelScope()
         work = trio.CancelScope()
         root.start_soon(_serve_exchange, parts, sending)
-        root.start_soon(_serve_queue, parts)
-        await root.start(_deliver, parts, work, sending)
+        demand = Demand(trio.current_time)
+        root.start_soon(_serve_queue, parts, demand)
+        await root.start(_deliver, parts, demand, work, sending)
         collect_seldom()
         notify(READY, f"STATUS=serving on {', '.join(addresses)}")
         ready(Running(addresses))
@@ -272,29 +274,10 @@ async def _serve_exchange(parts: Parts, scope: trio.CancelScope) -> None:
         await parts.exchange.serve()
 
 
-async def _serve_queue(parts: Parts) -> None:
-    """Pulse, router, replays, sweeper and partitions: each ends by itself when the daemon stops."""
-    demand = Demand(trio.current_time)
-
-    def routed(events: int) -> None:
-        demand.note(events)
-        parts.bells.routed.ring()
-        parts.bells.claimable.ring()
-
+async def _serve_queue(parts: Parts, demand: Demand) -> None:
+    """Pulse, replays, sweeper and partitions: each ends by itself when the daemon stops."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve_pulse, parts, demand)
-        nursery.start_soon(
-            lambda: serve_router(
-                parts.database,
-                doorbell=parts.bells.published,
-                routed=routed,
-                awake=demand.awake,
-                stopping=parts.stopping,
-                max_depth=lambda: parts.config.events.max_depth,
-                schemas=lambda: parts.schemas,
-                metrics=parts.metrics,
-            )
-        )
         nursery.start_soon(
             lambda: serve_replays(
                 parts.database,
@@ -338,12 +321,13 @@ async def _serve_pulse(parts: Parts, demand: Demand) -> None:
 
 async def _deliver(
     parts: Parts,
+    demand: Demand,
     work_scope: trio.CancelScope,
     sending_scope: trio.CancelScope,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Claimer, senders and recorder: each outlives the one before it, so that every result is written."""
+    """Router and claimer, senders, recorder: each outlives the one before, so that all is written."""
     concurrency = parts.config.delivery.concurrency
     give, take = trio.open_memory_channel[Result](RESULTS_AHEAD * concurrency)
     leases = Leases()
@@ -351,6 +335,15 @@ async def _deliver(
         parts.sender, give.clone(), count=concurrency, share=parts.config.delivery.unanswered_share
     )
 
+    claims = Claims(
+        parts.database,
+        senders=senders,
+        targets=parts.targets,
+        leases=leases,
+        lease=lambda: parts.lease,
+        claimable=parts.bells.claimable.ring,
+        metrics=parts.metrics,
+    )
     parts.metrics.in_flight = lambda: senders.busy
 
     async with trio.open_nursery() as recording:
@@ -368,18 +361,29 @@ async def _deliver(
             async with trio.open_nursery() as work:
                 await work.start(senders.serve)
                 task_status.started()
-                await serve_claimer(
-                    parts.database,
-                    senders=senders,
-                    targets=parts.targets,
-                    leases=leases,
-                    results=give,
-                    doorbell=parts.bells.claimable,
-                    routed=parts.bells.routed,
-                    lease=lambda: parts.lease,
-                    metrics=parts.metrics,
-                    stopping=parts.stopping,
-                )
+                async with trio.open_nursery() as claiming:
+                    claiming.start_soon(
+                        lambda: serve_router(
+                            parts.database,
+                            doorbell=parts.bells.published,
+                            routed=demand.note,
+                            follow=claims.follow,
+                            awake=demand.awake,
+                            stopping=parts.stopping,
+                            max_depth=lambda: parts.config.events.max_depth,
+                            schemas=lambda: parts.schemas,
+                            metrics=parts.metrics,
+                        )
+                    )
+                    await serve_claimer(
+                        parts.database,
+                        claims=claims,
+                        senders=senders,
+                        leases=leases,
+                        results=give,
+                        doorbell=parts.bells.claimable,
+                        stopping=parts.stopping,
+                    )
                 await senders.close()
         sending_scope.cancel()
 

@@ -62,7 +62,6 @@ class Bells:
     """Who wakes whom: publishing the router; routing, recording and sweeping the claimer; the API replays."""
 
     published: Doorbell
-    routed: Doorbell
     claimable: Doorbell
     replays: Doorbell
 
@@ -76,7 +75,7 @@ class Parts:
         self._rules = (prepared.config, _rules(prepared.config))
         self.database = database
         self.stopping = trio.Event()
-        self.bells = Bells(Doorbell(), Doorbell(), Doorbell(), Doorbell())
+        self.bells = Bells(Doorbell(), Doorbell(), Doorbell())
         self.metrics = Metrics(VERSION, prepared.child.number if prepared.child else 1)
         self.vault = Vault(*prepared.master_keys)
         config = prepared.config

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from asyncpg import PostgresError, Record, SerializationError
+from asyncpg import PostgresError, SerializationError
 
 from daemon.store.database import FAILURES, Connection, Database
 
@@ -28,7 +28,9 @@ HOLD = timedelta(seconds=1)
 DEFER = timedelta(seconds=5)
 """How long a shard waits that could not be routed."""
 ROUTE_SHARDS = 8
-"""Shards in one hop, so that few events in many shards are not one hop each."""
+"""Shards in one routing transaction, so that few events in many shards are not one each."""
+ROUNDS = 8
+"""Routing transactions in one hop."""
 REPAIR_HOSTS = 200
 
 
@@ -157,65 +159,108 @@ class Repair:
     asleep: int
 
 
+class _Body(NamedTuple):
+    """The canonical body of an event from SQL, or the reason why there is none."""
+
+    shard: int
+    event_id: UUID
+    org_id: UUID
+    body: str | None
+    problem: str | None
+
+
 Canonicalise = Callable[[UUID, str, str], tuple[str | None, str | None]]
 """From id, type and JSON text of an event to its canonical body, or None and the reason why there is none."""
 
 
-async def route(database: Database, canonicalise: Canonicalise, routed: Callable[[int], None]) -> int:
-    """Route the next events of up to `ROUTE_SHARDS` shards of the inbox; return how many there were.
+async def route(
+    database: Database,
+    canonicalise: Canonicalise,
+    routed: Callable[[int], None],
+    follow: Callable[[Connection], Awaitable[None]],
+) -> int:
+    """Route what is in the inbox, in up to `ROUNDS` rounds, and return how many events there were.
 
-    Each shard is a transaction of its own, and `routed` hears of it at once.
+    Each round is a transaction of its own, of up to `ROUTE_SHARDS` shards. `routed` hears of it at once, and
+    `follow` goes on with the connection.
 
     Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
     """
-    route_ready, open_shard = database.sql("route_ready"), database.sql("open_shard")
+    route_ready, open_shards = database.sql("route_ready"), database.sql("open_shards")
 
-    async def route_rows(connection: Connection, rows: Sequence[Record]) -> int:
-        raw = [row for row in rows if row["event_id"] is not None]
-        ready = [canonicalise(row["event_id"], row["type"], row["data"]) for row in raw]
-        shard: int = rows[0]["shard"]
+    async def write(connection: Connection, shards: Sequence[int], bodies: Sequence[_Body]) -> int:
         try:
             count: int = await connection.fetchval(
                 database.sql("route"),
-                shard,
+                shards,
                 ROUTE_EVENTS,
                 ROUTE_DELIVERIES,
-                [row["event_id"] for row in raw],
-                [row["org_id"] for row in raw],
-                [body for body, _ in ready],
-                [problem for _, problem in ready],
+                [one.event_id for one in bodies],
+                [one.org_id for one in bodies],
+                [one.body for one in bodies],
+                [one.problem for one in bodies],
             )
         except SerializationError:
-            await connection.execute(database.sql("defer_shard"), shard, timedelta())
+            await connection.execute(database.sql("defer_shards"), shards, timedelta())
             raise
         except (PostgresError, TimeoutError) as error:
+            if len(shards) > 1:
+                return await write_each(connection, shards, bodies)
             logger.error("a shard of the inbox cannot be routed and waits; report this: %r", error)
             with suppress(*FAILURES, TimeoutError):
-                await connection.execute(database.sql("defer_shard"), shard, DEFER)
+                await connection.execute(database.sql("defer_shards"), shards, DEFER)
             raise
         return count
 
-    async def route_next(connection: Connection) -> tuple[int | None, bool]:
-        """Route a shard, None if there is none; return also whether there may be more."""
+    async def write_each(connection: Connection, shards: Sequence[int], bodies: Sequence[_Body]) -> int:
+        """Route one by one, so that only the shard at fault waits."""
+        count = 0
+        failure: Exception | None = None
+        for shard in shards:
+            try:
+                count += await write(connection, [shard], [one for one in bodies if one.shard == shard])
+            except SerializationError:
+                raise
+            except (PostgresError, TimeoutError) as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        return count
+
+    async def next_round(connection: Connection) -> tuple[int | None, bool]:
+        """Route some shards, None if there are none; return also whether there may be more."""
         try:
-            rows = await connection.fetch(route_ready, ROUTE_EVENTS, ROUTE_DELIVERIES, HOLD)
+            rows = await connection.fetch(route_ready, ROUTE_EVENTS, ROUTE_SHARDS, ROUTE_DELIVERIES, HOLD)
             if rows and rows[0]["events"] is not None:
                 return rows[0]["events"], rows[0]["more"]
         except SerializationError:
             raise
         except (PostgresError, TimeoutError):
             # Step by step it fails again, and then it is known which shard waits.
-            rows = await connection.fetch(open_shard, ROUTE_EVENTS)
-        return (await route_rows(connection, rows), True) if rows else (None, False)
+            rows = await connection.fetch(open_shards, ROUTE_EVENTS, 1)
+        if not rows:
+            return None, False
+        bodies = [
+            _Body(
+                row["shard"],
+                row["event_id"],
+                row["org_id"],
+                *canonicalise(row["event_id"], row["type"], row["data"]),
+            )
+            for row in rows
+            if row["event_id"] is not None
+        ]
+        return await write(connection, list(dict.fromkeys(row["shard"] for row in rows)), bodies), True
 
     async def unit(connection: Connection) -> int:
         total = 0
-        for _ in range(ROUTE_SHARDS):
-            count, more = await route_next(connection)
+        for _ in range(ROUNDS):
+            count, more = await next_round(connection)
             if count is None:
                 break
             total += count
             routed(count)
+            await follow(connection)
             if not more:
                 break
         return total
@@ -254,37 +299,31 @@ async def stay_awake(database: Database, seconds: float) -> None:
 
 async def claim(
     database: Database,
+    connection: Connection,
     tokens: tuple[UUID, UUID],
     *,
     room: int,
     probe_room: int,
     lease: float,
     known: Callable[[UUID, int], bool],
-    hand_over: Callable[[Claim], None],
 ) -> Claim:
     """Lease up to `room` due deliveries for `lease` seconds, up to `probe_room` of them to unproven lanes.
 
-    `tokens` are random: one for the proven, one for the unproven; whoever loses the answer gives them to
-    `leased`. `known` tells whether a subscription's target is at hand in that revision. `hand_over` is called
-    with what came as soon as it is there, which saves a turn of Trio's loop.
+    Part of a unit of work. `tokens` are random: one for the proven, one for the unproven; whoever loses the
+    answer gives them to `leased`. `known` tells whether a subscription's target is at hand in that revision.
     """
-    statement = database.sql("claim_both")
-
-    async def unit(connection: Connection) -> Claim:
-        rows = await connection.fetch(statement, *tokens, room, probe_room, timedelta(seconds=lease))
-        wait: float | None = 0.0
-        if rows and rows[-1]["delivery_id"] is None:
-            wait = rows.pop()["wait"]
-        taken = [Claimed(tokens[row[0]], *row[2:]) for row in rows]
-        targets: list[TargetRow] = []
-        unknown = {one.subscription_id for one in taken if not known(one.subscription_id, one.revision)}
-        if unknown:
-            targets = await fetch_targets(database, connection, unknown)
-        claimed = Claim(taken, targets, None if wait is None else max(0.0, wait))
-        hand_over(claimed)
-        return claimed
-
-    return await database.run(unit)
+    rows = await connection.fetch(
+        database.sql("claim_both"), *tokens, room, probe_room, timedelta(seconds=lease)
+    )
+    wait: float | None = 0.0
+    if rows and rows[-1]["delivery_id"] is None:
+        wait = rows.pop()["wait"]
+    taken = [Claimed(tokens[row[0]], *row[2:]) for row in rows]
+    targets: list[TargetRow] = []
+    unknown = {one.subscription_id for one in taken if not known(one.subscription_id, one.revision)}
+    if unknown:
+        targets = await fetch_targets(database, connection, unknown)
+    return Claim(taken, targets, None if wait is None else max(0.0, wait))
 
 
 async def fetch_targets(

@@ -371,9 +371,9 @@ async def test_a_slice_locks_only_its_own_hosts(connect: Connect, session: Sessi
         await register(session, org, host=f"h{number}")
     await publish_ready(session, org)
     await session.begin()
-    await session.fetch(STATEMENTS["open_shard"], 500)
+    await session.fetch(STATEMENTS["open_shards"], 500, 1)
     shard = await session.fetchval("select shard from hookd.inbox")
-    await session.fetchval(STATEMENTS["route"], shard, 500, 2, [], [], [], [])
+    await session.fetchval(STATEMENTS["route"], [shard], 500, 2, [], [], [], [])
     free = await other.fetch("select id from hookd.host for no key update skip locked")
     assert len(free) == 2
     await session.commit()
@@ -386,9 +386,9 @@ async def test_naive_wide_fan_out_holds_all_hosts_at_once(connect: Connect, sess
     await load_naive(session, "route_without_slices")
     await publish_ready(session, org)
     await session.begin()
-    await session.fetch(STATEMENTS["open_shard"], 500)
+    await session.fetch(STATEMENTS["open_shards"], 500, 1)
     shard = await session.fetchval("select shard from hookd.inbox")
-    await session.fetchval(STATEMENTS["route"], shard, 500, 2, [], [], [], [])
+    await session.fetchval(STATEMENTS["route"], [shard], 500, 2, [], [], [], [])
     assert await other.fetch("select id from hookd.host for no key update skip locked") == []
     await session.rollback()
 

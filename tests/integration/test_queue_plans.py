@@ -22,7 +22,7 @@ from tests.support.postgres import (
 )
 from tests.support.queue_drain import (
     CLAIM,
-    OPEN_SHARD,
+    OPEN_SHARDS,
     RECORD,
     ROUTE,
     Cost,
@@ -101,8 +101,8 @@ async def costs_of_a_full_queue(
     found["give back"] = await cost(session, RECORD.format(token=lost, outcome="unsent", delay="null"))
     await fill_inbox(session, 20_000)
     await session.execute("begin")
-    found["open_shard"] = await cost(session, OPEN_SHARD)
-    shard = await session.fetchval("select shard from hookd.open_shard(1)")
+    found["open_shards"] = await cost(session, OPEN_SHARDS)
+    shard = await session.fetchval("select shard from hookd.open_shards(1, 1)")
     found["route"] = await cost(session, ROUTE.format(shard=shard))
     await session.execute("commit")
     found["set_active"] = await cost(
@@ -123,7 +123,7 @@ async def test_plans_made_on_an_empty_queue_are_good_for_a_full_one(
     found = await costs_of_a_full_queue(session, lanes=lanes, hosts=hosts, deliveries=50_000)
     allowed = dict.fromkeys(found, A_ROW * BATCH) | {
         "route": 500 * A_ROW,
-        "open_shard": 2000,
+        "open_shards": 2000,
         "set_active": 1000,
     }
     dear = {name: one.blocks for name, one in found.items() if one.blocks > allowed[name]}

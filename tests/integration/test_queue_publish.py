@@ -343,8 +343,8 @@ async def test_publish_keeps_the_callers_durability(session: Session) -> None:
         return within, await session.fetchval("show synchronous_commit")
 
     async def route_in_this_transaction() -> None:
-        rows = await session.fetch(STATEMENTS["open_shard"], 500)
-        await session.fetchval(STATEMENTS["route"], rows[0]["shard"], 500, 500, [], [], [], [])
+        rows = await session.fetch(STATEMENTS["open_shards"], 500, 1)
+        await session.fetchval(STATEMENTS["route"], [rows[0]["shard"]], 500, 500, [], [], [], [])
 
     held: list[Held] = []
 
@@ -386,7 +386,7 @@ async def test_every_statement_may_take_another_connection(connect: Connect, ses
     "call",
     [
         "select * from hookd.claim(gen_random_uuid(), 1, 1, '60s', false)",
-        "select * from hookd.open_shard(1)",
+        "select * from hookd.open_shards(1, 1)",
     ],
 )
 async def test_another_isolation_is_refused_with_a_remedy(session: Session, call: str) -> None:

@@ -24,7 +24,7 @@ from tests.support.queue_lab import (
     result,
     route,
     route_all,
-    route_shard,
+    route_shards,
     unserved,
 )
 
@@ -90,7 +90,7 @@ async def claim_while_a_router_is_open(connect: Connect, naive: str | None) -> i
         await router.execute("set test.waking = 'on'")
     await publish_ready(router, org)
     await router.begin()
-    assert await route_shard(router) == 1
+    assert await route_shards(router) == 1
     await claim(claimer)
     await router.commit()
     while await claim_any(claimer):

@@ -158,11 +158,15 @@ class Queue(RuleBasedStateMachine):
         for id_ in self.run(lab.publish_ready(self.connection, org, count, type_)):
             self.model.published(id_, org, type_, unrepresentable=False)
 
-    @rule(limit=st.sampled_from([1, 2, 500]), budget=st.sampled_from([1, 2, 1000]))
-    def route(self, limit: int, budget: int) -> None:
+    @rule(
+        limit=st.sampled_from([1, 2, 500]),
+        budget=st.sampled_from([1, 2, 1000]),
+        shards=st.sampled_from([1, 8]),
+    )
+    def route(self, limit: int, budget: int, shards: int) -> None:
         problems = {one.id: "no number" for one in self.model.inbox.values() if one.unrepresentable}
         before = len(self.model.owed)
-        count = self.run(lab.route(self.connection, limit, budget, problems=problems))
+        count = self.run(lab.route(self.connection, limit, budget, problems=problems, shards=shards))
         assert (count is None) == (not self.model.inbox), "only an empty inbox has nothing to route"
         self.check_routed()
         assert len(self.model.owed) - before <= budget
@@ -313,7 +317,7 @@ class Queue(RuleBasedStateMachine):
             self.run(self.connection.fetchval("select hookd.set_active($1, true, null)", one.id))
             self.model.activated(one)
         while self.model.inbox:
-            self.route(500, 1000)
+            self.route(500, 1000, 8)
         for lease in list(self.model.leases.values()):
             self.finish(list(lease.left.values()))
         self.model.leases.clear()

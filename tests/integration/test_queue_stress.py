@@ -65,7 +65,7 @@ async def everything_at_once(connect: Connect, session: Session) -> list[UUID]:
 
     async def router(own: Session) -> None:
         for _ in range(ROUNDS):
-            await again(lambda: route(own, 500, dice.choice([3, 50, 1000])))
+            await again(lambda: route(own, 500, dice.choice([3, 50, 1000]), shards=dice.choice([1, 8])))
 
     async def worker(own: Session, probe: bool) -> None:
         for _ in range(ROUNDS):

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from daemon.store import queue
-from daemon.store.database import Database
+from daemon.store.database import Connection, Database
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     STATEMENTS,
@@ -252,7 +252,10 @@ class TestFilter:
 
 
 async def route_once(database: Database) -> int:
-    return await queue.route(database, lambda *_: (None, "no"), lambda count: None)
+    async def follow(_: Connection) -> None:
+        pass
+
+    return await queue.route(database, lambda *_: (None, "no"), lambda count: None, follow)
 
 
 async def change(session: Session, org: UUID, subscription: UUID, **given: Any) -> str:

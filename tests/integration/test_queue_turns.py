@@ -10,6 +10,7 @@ from tests.support.postgres import Session
 from tests.support.queue_lab import (
     advance,
     burst,
+    of_many_shards,
     of_one_shard,
     prepare,
     publish,
@@ -89,6 +90,53 @@ async def test_a_wide_fan_out_lets_others_pass_between_its_slices(connect: Conne
     assert await session.fetchval("select count(*) from hookd.delivery") == 42
 
 
+@pytest.mark.parametrize("ready", [True, False], ids=["rest", "sql"])
+async def test_few_events_of_many_shards_are_one_transaction(connect: Connect, ready: bool) -> None:
+    session = await connect()
+    await prepare(session)
+    orgs = await of_many_shards(session, 8)
+    for org in orgs:
+        await (publish_ready(session, org, 2) if ready else burst(session, org, 2))
+    assert await route(session, shards=8) == 16
+    assert await route(session, shards=8) is None
+    for org in orgs:
+        assert len(await routed(session, org)) == 2
+
+
+async def test_shards_share_a_transaction_and_who_had_no_room_is_first_in_the_next(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    orgs = await of_many_shards(session, 8)
+    for org in orgs:
+        await publish_ready(session, org, 3)
+    assert await route(session, limit=5, shards=8) == 5
+    assert sorted([await waiting(session, org) for org in orgs]) == [2] * 5 + [3] * 3
+    late = [org for org in orgs if await waiting(session, org) == 3]
+    await advance(session, 0.01)
+    assert await route(session, limit=3, shards=3) == 3
+    assert [await waiting(session, org) for org in late] == [2] * 3
+    await route_all(session, limit=5, shards=8)
+    for org in orgs:
+        assert len(await routed(session, org)) == 3
+
+
+async def test_a_burst_has_its_rounds_for_itself(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    busy, *others = await of_many_shards(session, 4)
+    await burst(session, busy, 500)
+    await route(session, limit=50, shards=8)
+    for org in others:
+        await publish_ready(session, org)
+    rounds = []
+    for _ in range(4):
+        await advance(session, 0.01)
+        before = await waiting(session, busy)
+        count = await route(session, limit=50, shards=8)
+        rounds.append((before - await waiting(session, busy), count))
+    assert sorted(rounds) == [(0, 3), (50, 50), (50, 50), (50, 50)]
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_each_organisation_keeps_its_order_whoever_passes(connect: Connect, seed: int) -> None:
     """Bursts, single events of both kinds, and transactions that commit late, with small turns between."""
@@ -115,7 +163,8 @@ async def test_each_organisation_keeps_its_order_whoever_passes(connect: Connect
                 await publish(late, late_org)  # its transaction id stays low while others go on
                 committed_late += 1
             case _:
-                await route(session, limit=draw.randint(1, 12), budget=draw.randint(1, 20))
+                limit, budget, shards = draw.randint(1, 12), draw.randint(1, 20), draw.choice([1, 8])
+                await route(session, limit=limit, budget=budget, shards=shards)
         await advance(session, 0.01)
     await late.commit()
     while await route(session, limit=7) is not None:

@@ -39,7 +39,7 @@ from tests.support.queue_lab import (
     result,
     route,
     route_all,
-    route_shard,
+    route_shards,
 )
 
 Connect = Callable[[], Awaitable[Session]]
@@ -186,11 +186,11 @@ async def test_the_count_is_exactly_what_is_sent_and_writes_nothing(lab: Lab) ->
 
 async def _route_with_bodies(session: Session, pays: dict[UUID, int], broken: UUID) -> None:
     """Route events from SQL with the bodies that the router would write."""
-    while rows := await session.fetch(STATEMENTS["open_shard"], 500):
+    while rows := await session.fetch(STATEMENTS["open_shards"], 500, 1):
         raw = [row for row in rows if row["event_id"] is not None]
         await session.fetchval(
             STATEMENTS["route"],
-            rows[0]["shard"],
+            [row["shard"] for row in rows],
             500,
             1000,
             [row["event_id"] for row in raw],
@@ -239,7 +239,7 @@ async def test_an_event_whose_router_does_not_know_of_the_subscription_is_replay
     router = await connect()
     [event] = await publish_ready(lab.session, lab.org, 1)
     await router.begin()
-    assert await route_shard(router) == 1
+    assert await route_shards(router) == 1
     subscription = await register(lab.session, lab.org)
     counts: list[int] = []
     asked: list[Replay] = []

@@ -10,8 +10,8 @@ from uuid import uuid4
 from tests.support.queue_lab import STATEMENTS, Runs, advance, register_many
 
 CLAIM = "select * from hookd.claim('{token}', {batch}, 1000, '1h', {probe})"
-OPEN_SHARD = "select * from hookd.open_shard(500)"
-ROUTE = "select hookd.route({shard}::smallint, 500, 1000, '{{}}', '{{}}', '{{}}', '{{}}')"
+OPEN_SHARDS = "select * from hookd.open_shards(500, 1)"
+ROUTE = "select hookd.route(array[{shard}]::smallint[], 500, 1000, '{{}}', '{{}}', '{{}}', '{{}}')"
 RECORD = """
 select hookd.record(array_agg(h.delivery_id), array_agg(h.token), array_agg(h.subscription_id),
     array_agg(h.host_id),
@@ -81,11 +81,11 @@ async def route_costs(session: Runs, costs: list[Cost]) -> None:
     """Route until the inbox is empty."""
     while True:
         await session.execute("begin")
-        rows = await session.fetch(STATEMENTS["open_shard"], 500)
+        rows = await session.fetch(STATEMENTS["open_shards"], 500, 1)
         if not rows:
             await session.execute("commit")
             return
-        opening = await cost(session, OPEN_SHARD)
+        opening = await cost(session, OPEN_SHARDS)
         routing = await cost(session, ROUTE.format(shard=rows[0]["shard"]))
         await session.execute("commit")
         costs.append(Cost(opening.blocks + routing.blocks, opening.milliseconds + routing.milliseconds))

@@ -167,6 +167,18 @@ async def of_one_shard(session: Runs, count: int) -> list[UUID]:
     return orgs
 
 
+async def of_many_shards(session: Runs, count: int) -> list[UUID]:
+    """Register as many organisations, each of another shard, with a lane in strict order."""
+    found: dict[int, UUID] = {}
+    while len(found) < count:
+        org = uuid4()
+        found.setdefault(await session.fetchval("select uuid_hash($1) & 31", org), org)
+    for org in found.values():
+        await register(session, org)
+    await session.execute("update hookd.lane set ordered = true")
+    return list(found.values())
+
+
 async def waiting(session: Runs, org: UUID) -> int:
     """Return how many of its events have not been routed."""
     count: int = await session.fetchval("select count(*) from hookd.inbox where org_id = $1", org)
@@ -183,14 +195,15 @@ async def burst(session: Runs, org: UUID, count: int) -> None:
     )
 
 
-async def route_shard(
+async def route_shards(
     session: Runs,
     limit: int = 500,
     budget: int = 1000,
     problems: Mapping[UUID, str] | None = None,
+    shards: int = 1,
 ) -> int | None:
-    """Route one shard in a transaction that the caller began; None if no shard had anything."""
-    rows = await session.fetch(STATEMENTS["open_shard"], limit)
+    """Route so many shards in a transaction that the caller began; None if none had anything."""
+    rows = await session.fetch(STATEMENTS["open_shards"], limit, shards)
     if not rows:
         return None
     raw = [row["event_id"] for row in rows if row["event_id"] is not None]
@@ -198,7 +211,7 @@ async def route_shard(
     wrong = [(problems or {}).get(one) for one in raw]
     count: int = await session.fetchval(
         STATEMENTS["route"],
-        rows[0]["shard"],
+        list(dict.fromkeys(row["shard"] for row in rows)),
         limit,
         budget,
         raw,
@@ -210,10 +223,10 @@ async def route_shard(
 
 
 async def route(session: Runs, limit: int = 500, budget: int = 1000, **more: Any) -> int | None:
-    """Route one shard in a transaction of its own."""
+    """Route one shard, or as `more` says, in a transaction of its own."""
     await session.execute("begin")
     try:
-        count = await route_shard(session, limit, budget, **more)
+        count = await route_shards(session, limit, budget, **more)
     except BaseException:
         await session.execute("rollback")
         raise

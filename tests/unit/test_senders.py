@@ -10,7 +10,6 @@ from daemon.delivery.senders import (
     AT_ONCE,
     AT_ONCE_THEN,
     CLAIM_THEN,
-    CLAIMING,
     MAKING_WAY,
     STALE,
     TURN,
@@ -128,19 +127,18 @@ async def test_a_sender_goes_on_while_the_turn_has_room(mock_clock: MockClock) -
         nursery.cancel_scope.cancel()
 
 
-async def test_while_what_was_routed_is_claimed_nothing_is_begun(mock_clock: MockClock) -> None:
+async def test_the_room_of_a_claim_under_way_is_kept_from_others(mock_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        stage = Stage(nursery, count=4)
-        stage.start(8)
+        stage = Stage(nursery, count=4, share=0.5)
         await wait_all_tasks_blocked()
-        stage.senders.make_way()
-        stage.receiver.answer.set()
-        mock_clock.jump(CLAIMING / 2)
-        await wait_all_tasks_blocked()
-        assert len(stage.receiver.asked) == 4
-        stage.start(1)
-        await wait_all_tasks_blocked()
-        assert len(stage.receiver.asked) == 9
+        with stage.senders.promised(3, 1):
+            assert stage.senders.room() == 1
+            assert stage.senders.probe_room == 1
+            with stage.senders.promised(1, 1):
+                assert stage.senders.room() == 0
+                assert stage.senders.probe_room == 0
+        assert stage.senders.room() == 4
+        assert await stage.senders.freed.wait(0), "whoever waits for room hears of it"
         nursery.cancel_scope.cancel()
 
 
@@ -160,17 +158,16 @@ async def test_while_all_senders_are_busy_nothing_happens_until_one_is_free(mock
 
 async def test_a_sender_that_found_the_turn_full_goes_on_in_the_next(mock_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        stage = Stage(nursery, count=4)
-        stage.start(8)
+        stage = Stage(nursery, count=AT_ONCE)
         await wait_all_tasks_blocked()
-        stage.senders.make_way()  # and the claim fails
+        stage.start(2 * AT_ONCE)
         stage.receiver.answer.set()
         await wait_all_tasks_blocked()
-        assert len(stage.receiver.asked) == 4
-        for pause in (CLAIMING, TURN, TURN):
-            mock_clock.jump(pause)
+        assert len(stage.receiver.asked) == AT_ONCE
+        for _ in range(2):
+            mock_clock.jump(TURN)
             await wait_all_tasks_blocked()
-        assert len(stage.receiver.asked) == 8
+        assert len(stage.receiver.asked) == 2 * AT_ONCE
         nursery.cancel_scope.cancel()
 
 

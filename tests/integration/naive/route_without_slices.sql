@@ -1,8 +1,8 @@
 -- Broken: routes whatever there is in one transaction, under the locks of all its hosts.
 alter function hookd.route rename to route_slice;
 create function hookd.route(
-    p_shard smallint, p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
+    p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
     p_problems text[]
 ) returns integer language sql volatile as $$
-    select hookd.route_slice(p_shard, p_limit, 1000000, p_ids, p_orgs, p_bodies, p_problems)
+    select hookd.route_slice(p_shards, p_limit, 1000000, p_ids, p_orgs, p_bodies, p_problems)
 $$;

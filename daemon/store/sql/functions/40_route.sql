@@ -107,59 +107,71 @@ create or replace function hookd.all_had(p_shard smallint, p_orgs uuid[], p_more
     where s.shard = p_shard and (p_more or s.crowd <> '{}')
 $$;
 
--- Takes the inbox shard that has waited longest, under a lock that only routers use. Returns the shard's first events
--- from SQL, whose bodies the router must write first; or one row without an event if none needs that; or nothing.
-create or replace function hookd.open_shard(p_limit integer)
+-- Takes the inbox shards that have waited longest, at most p_shards, under locks that only routers use; one with a burst
+-- comes alone, so that nobody else waits for its round. Returns for each its first events from SQL, whose bodies the router
+-- must write first; or one row without an event if none needs that.
+create or replace function hookd.open_shards(p_limit integer, p_shards integer)
 returns table (shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
-    v_shard smallint;
-    v_bytes integer := 0;
-    t       record;
+    v_waiting smallint[];
+    v_bursts  smallint[];
+    v_shards  smallint[];
+    v_events  integer := 0;
+    v_bytes   integer := 0;
+    v_before  integer;
+    t         record;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'the queue needs read committed transactions'
             using hint = 'Reset default_transaction_isolation for hookd''s role.';
     end if;
     perform hookd.fresh_plans();
-    select s.shard into v_shard from hookd.inbox_shard s
+    select array_agg(s.shard order by s.served_at), array_agg(s.shard) filter (where s.crowd <> '{}') into v_waiting, v_bursts
+    from hookd.inbox_shard s
     where exists (
         select from hookd.inbox i
         where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
         offset 0) -- looked up shard by shard: as a join it would read the whole inbox
         -- deferred; a clock that was set back must not make that last
-        and (s.served_at <= hookd.clock() or s.served_at > hookd.clock() + interval '1 minute')
-    order by s.served_at limit 1 for no key update skip locked;
-    if not found then
-        return;
-    end if;
-    -- the lock is had: what the router before us left is visible to the next statements
-    t := hookd.whose_turn(v_shard, p_limit);
-    if t.skip <> '{}' and not hookd.others_wait(v_shard, t.xid, t.id, t.skip, t.reach) then
-        t := hookd.whose_turn(v_shard, p_limit);
-    end if;
-    shard := v_shard;
-    for event_id, org_id, type, data in
-        select i.event_id, i.org_id, i.type, i.data::text
-        from hookd.next_events(v_shard, t.xid, t.id, t.skip, t.reach, p_limit) i where i.data is not null
-    loop
-        return next;
-        v_bytes := v_bytes + length(data);
-        exit when v_bytes > 4000000; -- large events go few at a time, for the router's memory
+        and (s.served_at <= hookd.clock() or s.served_at > hookd.clock() + interval '1 minute');
+    select array_agg(x.shard) into v_shards from (
+        select s.shard from unnest(v_waiting) with ordinality w(shard, n) join hookd.inbox_shard s on s.shard = w.shard
+        where v_waiting[1] = any (v_bursts) or (w.shard = any (v_bursts)) is not true
+        order by w.n limit case when v_waiting[1] = any (v_bursts) then 1 else p_shards end
+        for no key update of s skip locked) x;
+    -- the locks are had: what the routers before us left is visible to the next statements
+    foreach shard in array coalesce(v_shards, '{}') loop
+        t := hookd.whose_turn(shard, p_limit);
+        if t.skip <> '{}' and not hookd.others_wait(shard, t.xid, t.id, t.skip, t.reach) then
+            t := hookd.whose_turn(shard, p_limit);
+        end if;
+        v_before := v_events;
+        for event_id, org_id, type, data in
+            select i.event_id, i.org_id, i.type, i.data::text
+            from hookd.next_events(shard, t.xid, t.id, t.skip, t.reach, p_limit) i where i.data is not null
+        loop
+            return next;
+            v_events := v_events + 1;
+            v_bytes := v_bytes + length(data);
+            exit when v_bytes > 4000000; -- large events go few at a time, for the router's memory
+        end loop;
+        if v_events = v_before then
+            event_id := null;
+            return next;
+        end if;
+        exit when v_events >= p_limit or v_bytes > 4000000; -- the others keep their place
     end loop;
-    if v_bytes = 0 then
-        return next;
-    end if;
 end $$;
 
--- Routes the next p_limit events of a shard that open_shard() gave: one delivery for each active subscription that wants
--- the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
+-- Routes the next p_limit events of shards that open_shards() gave, in turn: one delivery for each active subscription that
+-- wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
--- events it looked at; with none left the shard is empty.
+-- events it looked at; with none left the shards are empty.
 create or replace function hookd.route(
-    p_shard smallint, p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
+    p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
     p_problems text[]
 ) returns integer
 language plpgsql volatile as $$
@@ -167,13 +179,13 @@ language plpgsql volatile as $$
 declare
     v_now    timestamptz := hookd.clock();
     v_xmin   xid8; -- whatever commits after the events were looked up is not below it
-    v_floor  xid8;
     v_turn   record;
-    v_more   boolean; -- there may be events behind those that are routed now
+    v_more   smallint[]; -- in these there may be events behind those that are routed now
+    v_events uuid[]; -- those routed now, in the inbox's order of each shard
+    v_from   smallint[];
     v_orgs   uuid[];
-    v_end    xid8;
-    v_events uuid[]; -- those routed now, in the inbox's order
-    v_places tid[];  -- their rows: only a router that has the shard's lock moves or deletes them
+    v_xids   xid8[];
+    v_places tid[];  -- their rows: only a router that has their shard's lock moves or deletes them
     v_later  tid[];  -- those that have a body now but must wait for the next round
     v_subs   uuid[];
     v_early  timestamptz[];
@@ -183,29 +195,34 @@ declare
     v_never  uuid[]; -- who is owed what cannot be represented
     v_lost   uuid[];
     v_types  text[];
+    v_shard  smallint;
+    v_end    integer; -- its last event of those routed now
+    v_served uuid[];
+    v_full   boolean;
 begin
     perform set_config('synchronous_commit', 'off', true); -- a lost transaction only routes again
-    perform from hookd.inbox_shard s where s.shard = p_shard for no key update;
+    perform from hookd.inbox_shard s where s.shard = any (p_shards) order by s.shard for no key update;
     if p_ids <> '{}' then
-        -- whoever opened the shard too, and was first, has written the body with which it was sent
+        -- whoever opened the shards too, and was first, has written the body with which it was sent
         update hookd.event e set body = x.body, problem = x.problem
         from unnest(p_ids, p_orgs, p_bodies, p_problems) x(id, org_id, body, problem)
         where e.org_id = x.org_id and e.id = x.id and e.body is null;
     end if;
-    select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = p_shard;
-    v_turn := hookd.whose_turn(p_shard, p_limit);
     v_xmin := pg_snapshot_xmin(pg_current_snapshot());
 
-    with e as materialized (
-        select i.n, i.place, i.xid, i.event_id, i.org_id, i.type, i.routed_to,
+    with found as materialized (
+        select i.*, p.turn, p.shard, x.id is not null as written, x.problem, row_number() over inbox_order as k,
+            bool_and(i.data is null or x.id is not null) over inbox_order as ready
+        from unnest(p_shards) with ordinality p(shard, turn) cross join lateral hookd.whose_turn(p.shard, p_limit) t
+        cross join lateral hookd.next_events(p.shard, t.xid, t.id, t.skip, t.reach, p_limit) i
+        left join unnest(p_ids, p_problems) x(id, problem) on x.id = i.event_id
+        window inbox_order as (partition by p.turn order by i.xid, i.event_id)),
+    e as materialized ( -- one from SQL that committed since open_shards() has no body yet, and none overtakes it
+        select f.n, f.place, f.xid, f.event_id, f.org_id, f.type, f.routed_to, f.shard, f.problem,
             -- a microsecond apart, so that a lane in strict order keeps to the inbox's
-            greatest(v_now - interval '1 microsecond' * (p_limit - i.n), i.deliver_after) as due, i.problem
-        from (select j.*, x.problem, row_number() over inbox_order as n,
-                  bool_and(j.data is null or x.id is not null) over inbox_order as ready
-              from hookd.next_events(p_shard, v_turn.xid, v_turn.id, v_turn.skip, v_turn.reach, p_limit) j
-              left join unnest(p_ids, p_problems) x(id, problem) on x.id = j.event_id
-              window inbox_order as (order by j.xid, j.event_id)) i
-        where i.ready), -- one from SQL that committed since open_shard() has no body yet, and none overtakes it
+            greatest(v_now - interval '1 microsecond' * (p_limit - f.n), f.deliver_after) as due
+        from (select found.*, row_number() over (order by found.k, found.turn) as n from found where found.ready) f
+        where f.n <= p_limit),
     kind as materialized ( -- who wants it, looked up once a kind and no further than the budget
         select k.org_id, k.type, k.routed_to, w.subs, w.filters, w.filtered
         from (select distinct org_id, type, routed_to from e) k
@@ -241,15 +258,19 @@ begin
         insert into hookd.delivery (id, subscription_id, event_id, due)
         select hookd.uuid7(v_now), w.id, w.event_id, w.due from wanted w where w.problem is null),
     lanes as (select id, min(due) filter (where problem is null) as due from wanted group by id)
-    select o.subs, o.dues, x.events, x.places, x.last, x.orgs, x.xids[cardinality(x.xids)], w.more, y.places, z.subs, z.events, z.types
-    into v_subs, v_early, v_events, v_places, v_last, v_orgs, v_end, v_more, v_later, v_never, v_lost, v_types
+    select o.subs, o.dues, x.events, x.places, x.last, x.shards, x.orgs, x.xids, w.more, y.places, z.subs, z.events, z.types
+    into v_subs, v_early, v_events, v_places, v_last, v_from, v_orgs, v_xids, v_more, v_later, v_never, v_lost, v_types
     from (select array_agg(id) as subs, array_agg(due) as dues from lanes) o,
         (select array_agg(event_id order by n) as events, array_agg(place order by n) as places,
              (array_agg(subs[width] order by n) filter (where cardinality(subs) > width))[1] as last,
-             array_agg(distinct org_id) as orgs, array_agg(xid order by n) as xids from taken) x,
-        (select count(*) = p_limit or count(*) > (select count(*) from taken) as more from e) w,
-        (select array_agg(e.place) as places from e
-         where e.event_id = any (p_ids) and e.problem is null and e.n > (select max(taken.n) from taken)) y,
+             array_agg(shard order by n) as shards, array_agg(org_id order by n) as orgs, array_agg(xid order by n) as xids
+         from taken) x,
+        (select array_agg(f.shard) as more from (
+             select shard, count(*) as events from found group by shard) f
+         where f.events = p_limit or f.events > (
+             select count(*) from taken t where t.shard = f.shard and cardinality(t.subs) <= t.width)) w,
+        (select array_agg(f.place) as places from found f
+         where f.written and f.problem is null and f.ready and not exists (select from taken t where t.place = f.place)) y,
         (select array_agg(id) as subs, array_agg(event_id) as events, array_agg(type) as types
          from wanted where problem is not null) z;
 
@@ -289,50 +310,63 @@ begin
         delete from hookd.inbox i where i.ctid = any (v_places);
     end if;
     update hookd.inbox i set data = null where i.ctid = any (v_later);
-    if v_turn.skip = '{}' then
-        perform hookd.all_had(p_shard, v_orgs, v_more or v_last is not null);
-    elsif v_last is null and v_end is not null then
-        perform hookd.others_had(p_shard, v_end, v_events[cardinality(v_events)], v_xmin);
-    else -- a slice of one event, or none that is ready
-        perform hookd.others_had(p_shard, v_turn.xid, v_turn.id, v_xmin);
-    end if;
-    -- rows that commit later have a transaction id not below the oldest one that is running now
-    update hookd.inbox_shard s set served_at = v_now, floor = least(
-        coalesce((select i.xid from hookd.inbox i where i.shard = p_shard and i.xid >= v_floor order by i.xid limit 1),
-            pg_snapshot_xmin(pg_current_snapshot())),
-        pg_snapshot_xmin(pg_current_snapshot()))
-    where s.shard = p_shard;
+    for v_shard in
+        select s.shard from hookd.inbox_shard s where s.shard = any (p_shards) and (s.crowd <> '{}' or s.shard = any (v_more))
+    loop
+        v_turn := hookd.whose_turn(v_shard, p_limit);
+        v_full := coalesce(v_shard = any (v_more), false);
+        select max(x.n), array_agg(distinct x.org_id) into v_end, v_served
+        from unnest(v_from, v_orgs) with ordinality x(shard, org_id, n) where x.shard = v_shard;
+        if v_turn.skip = '{}' then
+            perform hookd.all_had(v_shard, v_served, v_full) where v_end is not null or not v_full;
+        elsif v_last is null and v_end is not null then
+            perform hookd.others_had(v_shard, v_xids[v_end], v_events[v_end], v_xmin);
+        else -- a slice of one event, or none that is ready
+            perform hookd.others_had(v_shard, v_turn.xid, v_turn.id, v_xmin);
+        end if;
+    end loop;
+    update hookd.inbox_shard s set
+        -- one that had no room is the first next time
+        served_at = v_now - case when s.shard = any (v_from) then interval '0' else interval '1 second' end,
+        -- rows that commit later have a transaction id not below the oldest one that is running now
+        floor = least(
+            coalesce((select i.xid from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
+                      order by i.xid limit 1), pg_snapshot_xmin(pg_current_snapshot())),
+            pg_snapshot_xmin(pg_current_snapshot()))
+    where s.shard = any (p_shards);
     return coalesce(cardinality(v_events), 0);
 end $$;
 
--- Routes a shard at once where its first events need no router to write bodies: one row, with how many events it looked at
--- and whether a shard still has some. Else the rows of open_shard(), for route(); so that no other router takes the shard
--- meanwhile, it has its next turn after p_hold. Nothing if no shard has events.
-create or replace function hookd.route_ready(p_limit integer, p_budget integer, p_hold interval)
+-- Routes up to p_shards shards at once where their first events need no router to write bodies: one row, with how many events
+-- it looked at and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes
+-- the shards meanwhile, they have their next turn after p_hold. Nothing if no shard has events.
+create or replace function hookd.route_ready(p_limit integer, p_shards integer, p_budget integer, p_hold interval)
 returns table (events integer, more boolean, shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
-    v_shard smallint;
+    v_shards smallint[];
+    v_ids    uuid[];
+    v_orgs   uuid[];
+    v_types  text[];
+    v_data   text[];
 begin
     perform set_config('synchronous_commit', 'off', true);
-    for v_shard, event_id, org_id, type, data in select * from hookd.open_shard(p_limit) loop
-        shard := v_shard;
-        more := true;
-        if event_id is null then
-            events := hookd.route(v_shard, p_limit, p_budget, '{}', '{}', '{}', '{}');
-            more := exists (
-                select from hookd.inbox_shard s where exists (
-                    select from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor) offset 0));
-        end if;
+    select array_agg(o.shard), array_agg(o.event_id), array_agg(o.org_id), array_agg(o.type), array_agg(o.data)
+    into v_shards, v_ids, v_orgs, v_types, v_data from hookd.open_shards(p_limit, p_shards) o;
+    if array_remove(v_ids, null) <> '{}' then
+        update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = any (v_shards);
+        return query select null::integer, true, x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
+    elsif v_shards is not null then
+        events := hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}');
+        more := exists (
+            select from hookd.inbox_shard s where exists (
+                select from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor) offset 0));
         return next;
-    end loop;
-    if event_id is not null then
-        update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = v_shard;
     end if;
 end $$;
 
 -- A shard that could not be routed waits a while, so that it does not keep the others from their turn.
-create or replace function hookd.defer_shard(p_shard smallint, p_time interval) returns void language sql volatile as $$
-    update hookd.inbox_shard s set served_at = hookd.clock() + p_time where s.shard = p_shard
+create or replace function hookd.defer_shards(p_shards smallint[], p_time interval) returns void language sql volatile as $$
+    update hookd.inbox_shard s set served_at = hookd.clock() + p_time where s.shard = any (p_shards)
 $$;

@@ -1,14 +1,14 @@
--- name: open_shard
-select * from hookd.open_shard($1)
+-- name: open_shards
+select * from hookd.open_shards($1, $2)
 
 -- name: route_ready
-select events, more, shard, event_id, org_id, type, data from hookd.route_ready($1, $2, $3)
+select events, more, shard, event_id, org_id, type, data from hookd.route_ready($1, $2, $3, $4)
 
 -- name: route
 select hookd.route($1, $2, $3, $4, $5, $6, $7)
 
--- name: defer_shard
-select hookd.defer_shard($1, $2)
+-- name: defer_shards
+select hookd.defer_shards($1, $2)
 
 -- name: pulse
 select inbox, due from hookd.pulse()

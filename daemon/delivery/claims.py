@@ -1,0 +1,88 @@
+"""Claims: what is leased is handed to the senders at once, and what was leased unheard is remembered."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import trio
+from asyncpg import PostgresError
+
+from daemon.delivery.recorder import Leases
+from daemon.delivery.senders import Senders
+from daemon.delivery.targets import Targets
+from daemon.metrics import Metrics
+from daemon.store.database import Connection, Database
+from daemon.store.queue import Claim, claim
+
+
+class Claims:
+    """The claims of one daemon: the claimer's, and the router's for what it routed just now.
+
+    `lease` gives the seconds for which a claimed delivery is ours: longer than a request and its recording
+    take. `claimable` wakes the claimer; `next_look` is when it wakes by itself. `lost`: tokens of claims
+    whose answer did not come. Such a claim may have been committed: the claimer gives back what it leased.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        senders: Senders,
+        targets: Targets,
+        leases: Leases,
+        lease: Callable[[], float],
+        claimable: Callable[[], None],
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._senders = senders
+        self._targets = targets
+        self._leases = leases
+        self._lease = lease
+        self._claimable = claimable
+        self._metrics = metrics
+        self.lost: list[UUID] = []
+        self.next_look = math.inf
+
+    async def claim(self, connection: Connection, room: int) -> Claim:
+        """Lease up to `room` deliveries, in a unit of work, and hand them to the senders in the same turn."""
+        tokens = (uuid4(), uuid4())
+        began = trio.current_time()
+        probe_room = min(room, self._senders.probe_room)
+        with self._senders.promised(room, probe_room):
+            try:
+                claimed = await claim(
+                    self._database,
+                    connection,
+                    tokens,
+                    room=room,
+                    probe_room=probe_room,
+                    lease=self._lease(),
+                    known=self._targets.known,
+                )
+            except BaseException:
+                self.lost.extend(tokens)
+                raise
+        self._targets.learn(claimed.targets)
+        for token, count in Counter(one.token for one in claimed.deliveries).items():
+            self._leases.add(token, count)
+        self._senders.start((one, one.token == tokens[1]) for one in claimed.deliveries)
+        self._metrics.claim_seconds.observe(trio.current_time() - began)
+        return claimed
+
+    async def follow(self, connection: Connection) -> None:
+        """Claim what was routed just now, on the same connection; wake the claimer if something is left."""
+        self._senders.make_way()
+        room = self._senders.room()
+        if not room:
+            self._claimable()
+            return
+        try:
+            claimed = await self.claim(connection, room)
+        except PostgresError:
+            self._claimable()  # the claimer meets the same error, and has the words and the pause for it
+            return
+        due = claimed.next_due
+        if due is not None and trio.current_time() + due < self.next_look:
+            self._claimable()
