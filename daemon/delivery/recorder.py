@@ -17,7 +17,7 @@ from daemon.store.queue import Recorded, Result, recording
 
 logger = logging.getLogger("hookd.recorder")
 
-GATHER = 0.005
+GATHER = 0.010
 """Seconds of rest after a batch, so that few results are not a transaction each; a first one never waits."""
 MOST = 1000
 """Results in one transaction."""

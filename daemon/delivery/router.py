@@ -17,7 +17,7 @@ from daemon.store.queue import ROUNDS, route
 
 logger = logging.getLogger("hookd.router")
 
-GATHER = 0.002
+GATHER = 0.005
 """Seconds for which a router at work lets events gather."""
 QUICK, LONGEST_WAIT = 0.005, 60.0
 """Seconds after which it looks by itself: awake; and else, when the pulse and hints wake it before."""

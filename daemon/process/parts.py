@@ -113,6 +113,7 @@ class Parts:
             rules=self.rules,
             stopping=self.stopping.is_set,
         )
+        self._of_config = (self.config, self._api_settings())
         self.publisher = Publisher(Events(self.database))
         self.app = self._api(prepared, keys)
 
@@ -210,6 +211,13 @@ class Parts:
         return [*checks, Check("database", True)]
 
     def _settings(self) -> ApiSettings:
+        of, settings = self._of_config
+        if of is not self.config:  # a reload makes another one
+            settings = self._api_settings()
+            self._of_config = (self.config, settings)
+        return settings
+
+    def _api_settings(self) -> ApiSettings:
         config = self.config
         return ApiSettings(
             event_types=config.events.types,

@@ -120,12 +120,14 @@ language sql immutable parallel safe as $$
 $$;
 
 -- Seconds until a claim may find work again: of proven lanes, of the others; null while nothing is owed.
-create or replace function hookd.next_due(out ready float8, out probe float8) language sql volatile as $$
-    select extract(epoch from (select h.ready_at from hookd.host h where h.ready_at < 'infinity' order by h.ready_at limit 1)
-            - hookd.clock())::float8,
-        extract(epoch from (select h.probe_at from hookd.host h where h.probe_at < 'infinity' order by h.probe_at limit 1)
-            - hookd.clock())::float8
-$$;
+-- In plpgsql, which keeps its plans; before Postgres 18 a function in SQL is planned at each call.
+create or replace function hookd.next_due(out ready float8, out probe float8) language plpgsql volatile as $$
+begin
+    ready := extract(epoch from (
+        select h.ready_at from hookd.host h where h.ready_at < 'infinity' order by h.ready_at limit 1) - hookd.clock());
+    probe := extract(epoch from (
+        select h.probe_at from hookd.host h where h.probe_at < 'infinity' order by h.probe_at limit 1) - hookd.clock());
+end $$;
 
 -- Both kinds of claim in one round trip: up to p_batch of the proven under p_token, up to p_probes of them of the others under
 -- p_probe_token. Where that leaves room, a last row without a delivery tells for how many seconds nothing can be claimed.
