@@ -71,9 +71,15 @@ class Claims:
         self._metrics.claim_seconds.observe(trio.current_time() - began)
         return claimed
 
-    async def follow(self, connection: Connection) -> None:
-        """Claim what was routed just now, on the same connection; wake the claimer if something is left."""
+    async def follow(self, connection: Connection, *, urgent: bool) -> None:
+        """Claim what was routed just now, on the same connection; wake the claimer if something is left.
+
+        What is not `urgent` waits while others do: it is a part of much.
+        """
         self._senders.make_way()
+        if not (urgent or self._senders.hungry()):
+            self._claimable()
+            return
         room = self._senders.room()
         if not room:
             self._claimable()

@@ -2,13 +2,15 @@
 
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from uuid import UUID
 
 import trio
 from asyncpg import PostgresError
 
+from daemon.delivery.claims import Claims
 from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.round_size import RoundSize
 from daemon.metrics import Metrics
 from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
@@ -30,7 +32,7 @@ async def serve_router(
     *,
     doorbell: Doorbell,
     routed: Callable[[int], None],
-    follow: Callable[[Connection], Awaitable[None]],
+    claims: Claims,
     awake: Callable[[], bool],
     stopping: trio.Event,
     max_depth: Callable[[], int],
@@ -39,7 +41,7 @@ async def serve_router(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Route until `stopping`; ring `doorbell` after publishing. `routed` hears how many events each
-    round had, and `follow` claims with the same connection; `awake` tells whether nothing wakes it.
+    round had, and `claims` follow on the same connection; `awake` tells whether nothing wakes it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -60,18 +62,21 @@ async def serve_router(
         metrics.unrepresentable.add()
         return reason
 
-    rounds = 0
+    size = RoundSize()
+    rounds, full = 0, False
 
-    def heard(events: int) -> None:
-        nonlocal rounds
+    async def heard(connection: Connection, events: int, seconds: float) -> None:
+        nonlocal rounds, full
         rounds += 1
         routed(events)
+        full = size.note(events, seconds)
+        await claims.follow(connection, urgent=not full)
 
     task_status.started()
     while not stopping.is_set():
         rounds = 0
         try:
-            await route(database, canonicalise, heard, follow)
+            await route(database, canonicalise, lambda: size.events, heard)
         except RetryTransaction:
             await trio.sleep(GATHER * random.random())
             continue
@@ -83,7 +88,7 @@ async def serve_router(
             logger.exception("routing failed; the other shards of the inbox go on")
             await trio.sleep(FAULT_PAUSE)
             continue
-        if rounds:
+        if rounds and not full:
             await trio.sleep(GATHER)
         if rounds < ROUNDS:  # it ended because it found none left
             await doorbell.wait(QUICK if awake() else LONGEST_WAIT)

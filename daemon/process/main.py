@@ -367,7 +367,7 @@ async def _deliver(
                             parts.database,
                             doorbell=parts.bells.published,
                             routed=demand.note,
-                            follow=claims.follow,
+                            claims=claims,
                             awake=demand.awake,
                             stopping=parts.stopping,
                             max_depth=lambda: parts.config.events.max_depth,

@@ -4,6 +4,7 @@ The rules live in `sql/functions/`; here each is one unit of work, so that each 
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,8 +20,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("hookd.store")
 
-ROUTE_EVENTS = 100
-"""Events looked at in one routing transaction."""
 ROUTE_DELIVERIES = 400
 """Deliveries made in one routing transaction: a wider fan-out goes in slices."""
 HOLD = timedelta(seconds=1)
@@ -176,13 +175,14 @@ Canonicalise = Callable[[UUID, str, str], tuple[str | None, str | None]]
 async def route(
     database: Database,
     canonicalise: Canonicalise,
-    routed: Callable[[int], None],
-    follow: Callable[[Connection], Awaitable[None]],
+    events: Callable[[], int],
+    routed: Callable[[Connection, int, float], Awaitable[None]],
 ) -> int:
     """Route what is in the inbox, in up to `ROUNDS` rounds, and return how many events there were.
 
-    Each round is a transaction of its own, of up to `ROUTE_SHARDS` shards. `routed` hears of it at once, and
-    `follow` goes on with the connection.
+    Each round is a transaction of its own, of up to `ROUTE_SHARDS` shards, that looks at as many events as
+    `events` says. `routed` hears at once how many there were and how many seconds that took, and goes on
+    with the connection.
 
     Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
     """
@@ -193,7 +193,7 @@ async def route(
             count: int = await connection.fetchval(
                 database.sql("route"),
                 shards,
-                ROUTE_EVENTS,
+                events(),
                 ROUTE_DELIVERIES,
                 [one.event_id for one in bodies],
                 [one.org_id for one in bodies],
@@ -230,14 +230,14 @@ async def route(
     async def next_round(connection: Connection) -> tuple[int | None, bool]:
         """Route some shards, None if there are none; return also whether there may be more."""
         try:
-            rows = await connection.fetch(route_ready, ROUTE_EVENTS, ROUTE_SHARDS, ROUTE_DELIVERIES, HOLD)
+            rows = await connection.fetch(route_ready, events(), ROUTE_SHARDS, ROUTE_DELIVERIES, HOLD)
             if rows and rows[0]["events"] is not None:
                 return rows[0]["events"], rows[0]["more"]
         except SerializationError:
             raise
         except (PostgresError, TimeoutError):
             # Step by step it fails again, and then it is known which shard waits.
-            rows = await connection.fetch(open_shards, ROUTE_EVENTS, 1)
+            rows = await connection.fetch(open_shards, events(), 1)
         if not rows:
             return None, False
         bodies = [
@@ -255,12 +255,12 @@ async def route(
     async def unit(connection: Connection) -> int:
         total = 0
         for _ in range(ROUNDS):
+            began = time.monotonic()
             count, more = await next_round(connection)
             if count is None:
                 break
             total += count
-            routed(count)
-            await follow(connection)
+            await routed(connection, count, time.monotonic() - began)
             if not more:
                 break
         return total

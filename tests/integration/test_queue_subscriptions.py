@@ -252,10 +252,10 @@ class TestFilter:
 
 
 async def route_once(database: Database) -> int:
-    async def follow(_: Connection) -> None:
+    async def routed(connection: Connection, events: int, seconds: float) -> None:
         pass
 
-    return await queue.route(database, lambda *_: (None, "no"), lambda count: None, follow)
+    return await queue.route(database, lambda *_: (None, "no"), lambda: 100, routed)
 
 
 async def change(session: Session, org: UUID, subscription: UUID, **given: Any) -> str:
