@@ -1,8 +1,8 @@
 """How many events a round of routing looks at. Pure."""
 
-TARGET = 0.008
+TARGET = 0.010
 """Seconds that a round is to take: whoever publishes meanwhile waits for its end."""
-LEAST, MOST = 20, 200
+LEAST, MOST = 40, 200
 FIRST = 100
 
 
