@@ -153,7 +153,7 @@ with warnings.catch_warnings():
         schema: Annotated[str, Text(checks.schema_name)] = "hookd"  # type: ignore[assignment]
         """Schema that holds everything; one server can hold several."""
         pool_size: Annotated[int, Whole(1, 1000)] = 10
-        """Connections to the server."""
+        """Connections to the server, beside the `OWN_CONNECTIONS` of the queue."""
         command_timeout: Annotated[float, Duration("100ms", "1h")] = 30.0
         """Seconds after which a statement is given up."""
 

@@ -346,10 +346,15 @@ async def _deliver(
     )
     parts.metrics.in_flight = lambda: senders.busy
 
-    async with trio.open_nursery() as recording:
+    async with (
+        parts.database.own_connection() as for_results,
+        parts.database.own_connection() as for_claims,
+        parts.database.own_connection() as for_routing,
+        trio.open_nursery() as recording,
+    ):
         recording.start_soon(
             lambda: serve_recorder(
-                parts.database,
+                for_results,
                 take,
                 leases=leases,
                 disable_after=lambda: parts.config.delivery.disable_after,
@@ -364,7 +369,7 @@ async def _deliver(
                 async with trio.open_nursery() as claiming:
                     claiming.start_soon(
                         lambda: serve_router(
-                            parts.database,
+                            for_routing,
                             doorbell=parts.bells.published,
                             routed=demand.note,
                             claims=claims,
@@ -376,7 +381,7 @@ async def _deliver(
                         )
                     )
                     await serve_claimer(
-                        parts.database,
+                        for_claims,
                         claims=claims,
                         senders=senders,
                         leases=leases,

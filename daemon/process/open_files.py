@@ -4,6 +4,7 @@ import logging
 import resource
 
 from daemon.config.model import Config
+from daemon.store.database import OWN_CONNECTIONS
 
 logger = logging.getLogger("hookd")
 
@@ -37,7 +38,7 @@ def open_files_needed(config: Config) -> int:
     those kept for reuse, and the database's may come to.
     """
     receivers = config.delivery.concurrency + _FEWEST_IDLE
-    return 3 * config.api.max_connections + receivers + config.database.pool_size + _BESIDES
+    return 3 * config.api.max_connections + receivers + config.database.pool_size + OWN_CONNECTIONS + _BESIDES
 
 
 def idle_connections(config: Config) -> int:

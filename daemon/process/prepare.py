@@ -14,6 +14,7 @@ from daemon.config.secret_file import SecretFileError, read_or_make, read_secret
 from daemon.config.state import StateError, make_state_directory, state_directory
 from daemon.process.child import Child
 from daemon.signing.vault import VaultError, generate_master_key, parse_master_keys
+from daemon.store.database import OWN_CONNECTIONS
 from daemon.store.embedded import Embedded, EmbeddedError
 
 logger = logging.getLogger("hookd")
@@ -100,7 +101,7 @@ def postgres(config: Config, state: Path) -> Iterator[tuple[str, Embedded | None
 
 def _server_settings(config: Config) -> dict[str, str]:
     """Return what the embedded server must have beside its usual settings: room for all connections."""
-    each = config.database.pool_size + 1  # and the one that listens for hints
+    each = config.database.pool_size + OWN_CONNECTIONS
     needed = config.daemon.processes * each + _OTHER_CONNECTIONS
     return {"max_connections": str(needed)} if needed > _USUAL_CONNECTIONS else {}
 

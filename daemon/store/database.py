@@ -54,8 +54,11 @@ Unit = Callable[[Connection], Awaitable[T]]
 
 ACQUIRE_TIMEOUT = 10.0
 CONNECT_TIMEOUT = 5.0
+OWN_CONNECTIONS = 4
+"""Connections of a daemon beside its pool: for routing, claims and results, and the one that hears hints."""
 RELEASE_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 5.0
+CUT_TIMEOUT = 1.0
 STATEMENTS_PER_CONNECTION = 500_000
 BACKOFF = (0.1, 5.0)
 LOG_EVERY = 60.0
@@ -70,12 +73,14 @@ class Database:
     def __init__(
         self,
         pool: Pool,
+        open_pool: Callable[[int], Awaitable[Pool]],
         connect: Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]],
         statements: Statements,
         *,
         address: str,
     ) -> None:
         self._pool = pool
+        self._open_pool = open_pool
         self.connect = connect
         """Opens a connection outside the pool, for the caller to terminate; to be called from asyncio."""
         self._loop = trio_asyncio.current_loop.get()
@@ -90,6 +95,29 @@ class Database:
     def sql(self, name: str) -> str:
         """Return the named statement for this schema. Error: `UnknownStatement`."""
         return self.statements[name]
+
+    @asynccontextmanager
+    async def own_connection(self) -> AsyncIterator["Database"]:
+        """Give the same database with one connection of its own, for a task that does the same all the time.
+
+        Postgres makes and keeps plans by connection: so each is made once, and not by all of the pool. At
+        the end it is cut: no unit of work may be under way by then.
+        """
+        pool = await trio_asyncio.aio_as_trio(self._open_pool)(1)
+
+        async def cut() -> None:
+            pool.terminate()
+
+        try:
+            yield Database(pool, self._open_pool, self.connect, self.statements, address=self.address)
+        finally:
+            with trio.move_on_after(CUT_TIMEOUT, shield=True):
+                await trio_asyncio.aio_as_trio(cut)()
+
+    async def close(self) -> None:
+        """Close the connections, within `CLOSE_TIMEOUT`."""
+        with trio.move_on_after(CLOSE_TIMEOUT + 1, shield=True):
+            await trio_asyncio.aio_as_trio(self._close)()
 
     async def run(self, unit: Unit[T], timeout: float | None = None) -> T:
         """Run the asyncio function `unit` with a connection, from Trio, and return its result.
@@ -197,11 +225,11 @@ async def open_database(
         server_settings={"application_name": application_name},
     )
 
-    async def create() -> Database:
-        pool = await asyncpg.create_pool(
+    async def open_pool(size: int) -> Pool:
+        return await asyncpg.create_pool(
             url,
             min_size=0,
-            max_size=pool_size,
+            max_size=size,
             # A unit leaves no state of the session behind, so nothing needs resetting; a round trip saved.
             reset=_nothing,
             max_queries=STATEMENTS_PER_CONNECTION,
@@ -209,17 +237,16 @@ async def open_database(
             max_inactive_connection_lifetime=0,
             **connect.keywords,
         )
-        return Database(pool, connect, statements, address=address)
 
-    database: Database = await trio_asyncio.aio_as_trio(create)()
+    pool = await trio_asyncio.aio_as_trio(open_pool)(pool_size)
+    database = Database(pool, open_pool, connect, statements, address=address)
     loop = trio_asyncio.current_loop.get()
     loop.set_exception_handler(_log_background_error)
     try:
         await _reach(database, connect_timeout)
         yield database
     finally:
-        with trio.move_on_after(CLOSE_TIMEOUT + 1, shield=True):
-            await trio_asyncio.aio_as_trio(database._close)()
+        await database.close()
         loop.set_exception_handler(None)
 
 

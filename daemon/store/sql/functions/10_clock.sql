@@ -8,7 +8,7 @@ declare
     v_then  bigint[] := nullif(current_setting('hookd_plans.sizes', true), '')::bigint[];
 begin
     for i in 1 .. cardinality(v_pages) loop
-        if v_then is null or v_pages[i] > greatest(65536, 2 * v_then[i]) then
+        if v_then is null or v_pages[i] > greatest(262144, 8 * v_then[i]) then
             execute 'discard plans';
             perform set_config('hookd_plans.sizes', v_pages::text, false);
             return;
