@@ -64,7 +64,7 @@ begin
             id := s.passed_id;
         end if;
         skip := s.crowd;
-        reach := 5000;
+        reach := 20000;
     end if;
 end $$;
 
