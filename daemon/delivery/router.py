@@ -15,7 +15,7 @@ from daemon.metrics import Metrics
 from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.queue import ROUNDS, route
+from daemon.store.queue import ROUNDS, Round, route
 
 logger = logging.getLogger("hookd.router")
 
@@ -65,11 +65,11 @@ async def serve_router(
     size = RoundSize()
     rounds, full = 0, False
 
-    async def heard(connection: Connection, events: int, seconds: float) -> None:
+    async def heard(connection: Connection, done: Round) -> None:
         nonlocal rounds, full
         rounds += 1
-        routed(events)
-        full = size.note(events, seconds)
+        routed(done.events)
+        full = size.note(done.events, done.seconds) or done.slice
         await claims.follow(connection, urgent=not full)
 
     task_status.started()

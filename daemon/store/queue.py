@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 from uuid import UUID
@@ -168,6 +168,15 @@ class _Body(NamedTuple):
     problem: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round of routing: how many events it looked at, or a slice of the first; in how many seconds."""
+
+    events: int
+    slice: bool
+    seconds: float = 0.0
+
+
 Canonicalise = Callable[[UUID, str, str], tuple[str | None, str | None]]
 """From id, type and JSON text of an event to its canonical body, or None and the reason why there is none."""
 
@@ -176,21 +185,20 @@ async def route(
     database: Database,
     canonicalise: Canonicalise,
     events: Callable[[], int],
-    routed: Callable[[Connection, int, float], Awaitable[None]],
+    routed: Callable[[Connection, Round], Awaitable[None]],
 ) -> int:
     """Route what is in the inbox, in up to `ROUNDS` rounds, and return how many events there were.
 
     Each round is a transaction of its own, of up to `ROUTE_SHARDS` shards, that looks at as many events as
-    `events` says. `routed` hears at once how many there were and how many seconds that took, and goes on
-    with the connection.
+    `events` says. `routed` hears of it at once, and goes on with the connection.
 
     Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
     """
     route_ready, open_shards = database.sql("route_ready"), database.sql("open_shards")
 
-    async def write(connection: Connection, shards: Sequence[int], bodies: Sequence[_Body]) -> int:
+    async def write(connection: Connection, shards: Sequence[int], bodies: Sequence[_Body]) -> Round:
         try:
-            count: int = await connection.fetchval(
+            rows = await connection.fetch(
                 database.sql("route"),
                 shards,
                 events(),
@@ -210,29 +218,30 @@ async def route(
             with suppress(*FAILURES, TimeoutError):
                 await connection.execute(database.sql("defer_shards"), shards, DEFER)
             raise
-        return count
+        return Round(*rows[0])
 
-    async def write_each(connection: Connection, shards: Sequence[int], bodies: Sequence[_Body]) -> int:
+    async def write_each(connection: Connection, shards: Sequence[int], bodies: Sequence[_Body]) -> Round:
         """Route one by one, so that only the shard at fault waits."""
-        count = 0
+        done = Round(0, False)
         failure: Exception | None = None
         for shard in shards:
             try:
-                count += await write(connection, [shard], [one for one in bodies if one.shard == shard])
+                one = await write(connection, [shard], [body for body in bodies if body.shard == shard])
+                done = Round(done.events + one.events, done.slice or one.slice)
             except SerializationError:
                 raise
             except (PostgresError, TimeoutError) as error:
                 failure = error
         if failure is not None:
             raise failure
-        return count
+        return done
 
-    async def next_round(connection: Connection) -> tuple[int | None, bool]:
+    async def next_round(connection: Connection) -> tuple[Round | None, bool]:
         """Route some shards, None if there are none; return also whether there may be more."""
         try:
             rows = await connection.fetch(route_ready, events(), ROUTE_SHARDS, ROUTE_DELIVERIES, HOLD)
             if rows and rows[0]["events"] is not None:
-                return rows[0]["events"], rows[0]["more"]
+                return Round(rows[0]["events"], rows[0]["slice"]), rows[0]["more"]
         except SerializationError:
             raise
         except (PostgresError, TimeoutError):
@@ -256,11 +265,11 @@ async def route(
         total = 0
         for _ in range(ROUNDS):
             began = time.monotonic()
-            count, more = await next_round(connection)
-            if count is None:
+            done, more = await next_round(connection)
+            if done is None:
                 break
-            total += count
-            await routed(connection, count, time.monotonic() - began)
+            total += done.events
+            await routed(connection, replace(done, seconds=time.monotonic() - began))
             if not more:
                 break
         return total

@@ -252,7 +252,7 @@ class TestFilter:
 
 
 async def route_once(database: Database) -> int:
-    async def routed(connection: Connection, events: int, seconds: float) -> None:
+    async def routed(connection: Connection, done: queue.Round) -> None:
         pass
 
     return await queue.route(database, lambda *_: (None, "no"), lambda: 100, routed)

@@ -2,15 +2,14 @@
 alter function hookd.route rename to route_to_the_oldest_running;
 create function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
-    p_problems text[]
-) returns integer language plpgsql volatile as $$
+    p_problems text[], out events integer, out slice boolean
+) language plpgsql volatile as $$
 declare
     v_last  xid8 := (select max(i.xid) from hookd.inbox i where i.shard = any (p_shards));
-    v_count integer;
 begin
-    v_count := hookd.route_to_the_oldest_running(p_shards, p_limit, p_budget, p_ids, p_orgs, p_bodies, p_problems);
+    select r.* into events, slice
+    from hookd.route_to_the_oldest_running(p_shards, p_limit, p_budget, p_ids, p_orgs, p_bodies, p_problems) r;
     update hookd.inbox_shard s set floor = v_last where s.shard = any (p_shards);
-    return v_count;
 end $$;
 -- without it, a floor above the oldest running transaction would not be believed
 create or replace function hookd.open_shards(p_limit integer, p_shards integer)

@@ -169,11 +169,11 @@ end $$;
 -- wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
--- events it looked at; with none left the shards are empty.
+-- events it looked at, with none left the shards are empty; and whether that was a slice, with more to come.
 create or replace function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
-    p_problems text[]
-) returns integer
+    p_problems text[], out events integer, out slice boolean
+)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -334,14 +334,15 @@ begin
                       order by i.xid limit 1), pg_snapshot_xmin(pg_current_snapshot())),
             pg_snapshot_xmin(pg_current_snapshot()))
     where s.shard = any (p_shards);
-    return coalesce(cardinality(v_events), 0);
+    events := coalesce(cardinality(v_events), 0);
+    slice := v_last is not null;
 end $$;
 
 -- Routes up to p_shards shards at once where their first events need no router to write bodies: one row, with how many events
--- it looked at and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes
+-- it looked at, whether that was a slice, and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes
 -- the shards meanwhile, they have their next turn after p_hold. Nothing if no shard has events.
 create or replace function hookd.route_ready(p_limit integer, p_shards integer, p_budget integer, p_hold interval)
-returns table (events integer, more boolean, shard smallint, event_id uuid, org_id uuid, type text, data text)
+returns table (events integer, slice boolean, more boolean, shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -356,9 +357,10 @@ begin
     into v_shards, v_ids, v_orgs, v_types, v_data from hookd.open_shards(p_limit, p_shards) o;
     if array_remove(v_ids, null) <> '{}' then
         update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = any (v_shards);
-        return query select null::integer, true, x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
+        return query select null::integer, false, true, x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
     elsif v_shards is not null then
-        events := hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}');
+        select r.events, r.slice into events, slice
+        from hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}') r;
         more := exists (
             select from hookd.inbox_shard s where exists (
                 select from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor) offset 0));
