@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("hookd.store")
 
-ROUTE_DELIVERIES = 400
+ROUTE_DELIVERIES = 600
 """Deliveries made in one routing transaction: a wider fan-out goes in slices."""
 HOLD = timedelta(seconds=1)
 """How long no other router takes a shard while its events' bodies are written."""
