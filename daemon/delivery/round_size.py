@@ -1,21 +1,27 @@
 """How many events a round of routing looks at. Pure."""
 
-TARGET = 0.010
-"""Seconds that a round is to take: whoever publishes meanwhile waits for its end."""
+import math
+
+ALONE, BESIDE = 0.03, 0.01
+"""Seconds that a full round is to take; and while others publish, too, who wait for its end."""
+LATELY = 0.5
+"""Seconds for which others are thought to go on."""
 LEAST, MOST = 40, 200
 FIRST = 100
 
 
 class RoundSize:
-    """Follows what full rounds take, at most halving or by a quarter more at a time."""
+    """Follows what full rounds take; one that is not full shows that others publish."""
 
     def __init__(self) -> None:
         self.events = FIRST
+        self._others_until = -math.inf
 
-    def note(self, events: int, seconds: float) -> bool:
-        """Learn from a round; tell whether it was full."""
+    def note(self, events: int, seconds: float, now: float) -> bool:
+        """Learn from a round that ended `now`; tell whether it was full."""
         if events < self.events:
+            self._others_until = now + LATELY
             return False
-        fitting = self.events * TARGET / max(seconds, TARGET / 100)
+        fitting = self.events * (BESIDE if now < self._others_until else ALONE) / max(seconds, 1e-6)
         self.events = int(max(LEAST, self.events / 2, min(MOST, self.events * 1.25, fitting)))
         return True

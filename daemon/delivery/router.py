@@ -69,7 +69,7 @@ async def serve_router(
         nonlocal rounds, full
         rounds += 1
         routed(done.events)
-        full = size.note(done.events, done.seconds) or done.slice
+        full = size.note(done.events, done.seconds, trio.current_time()) or done.slice
         await claims.follow(connection, urgent=not full)
 
     task_status.started()

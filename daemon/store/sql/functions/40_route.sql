@@ -107,7 +107,8 @@ create or replace function hookd.all_had(p_shard smallint, p_orgs uuid[], p_more
     where s.shard = p_shard and (p_more or s.crowd <> '{}')
 $$;
 
--- Takes the inbox shards that have waited longest, at most p_shards, under locks that only routers use; one with a burst
+-- Takes the inbox shards that have waited longest, as many as have p_limit events together and at most p_shards: few events
+-- of many lanes cost as much as many of few. They are under locks that only routers use; one with a burst
 -- comes alone, so that nobody else waits for its round. Returns for each its first events from SQL, whose bodies the router
 -- must write first; or one row without an event if none needs that.
 create or replace function hookd.open_shards(p_limit integer, p_shards integer)
@@ -120,7 +121,7 @@ declare
     v_shards  smallint[];
     v_events  integer := 0;
     v_bytes   integer := 0;
-    v_before  integer;
+    v_raw     boolean;
     t         record;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -147,17 +148,20 @@ begin
         if t.skip <> '{}' and not hookd.others_wait(shard, t.xid, t.id, t.skip, t.reach) then
             t := hookd.whose_turn(shard, p_limit);
         end if;
-        v_before := v_events;
+        v_raw := false;
         for event_id, org_id, type, data in
             select i.event_id, i.org_id, i.type, i.data::text
-            from hookd.next_events(shard, t.xid, t.id, t.skip, t.reach, p_limit) i where i.data is not null
+            from hookd.next_events(shard, t.xid, t.id, t.skip, t.reach, p_limit - v_events) i
         loop
-            return next;
             v_events := v_events + 1;
-            v_bytes := v_bytes + length(data);
-            exit when v_bytes > 4000000; -- large events go few at a time, for the router's memory
+            if data is not null then
+                v_raw := true;
+                return next;
+                v_bytes := v_bytes + length(data);
+                exit when v_bytes > 4000000; -- large events go few at a time, for the router's memory
+            end if;
         end loop;
-        if v_events = v_before then
+        if not v_raw then
             event_id := null;
             return next;
         end if;
@@ -165,7 +169,7 @@ begin
     end loop;
 end $$;
 
--- Routes the next p_limit events of shards that open_shards() gave, in turn: one delivery for each active subscription that
+-- Routes the next p_limit events of shards that open_shards() gave, one shard after the other: one delivery for each active subscription that
 -- wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
@@ -221,7 +225,7 @@ begin
         select f.n, f.place, f.xid, f.event_id, f.org_id, f.type, f.routed_to, f.shard, f.problem,
             -- a microsecond apart, so that a lane in strict order keeps to the inbox's
             greatest(v_now - interval '1 microsecond' * (p_limit - f.n), f.deliver_after) as due
-        from (select found.*, row_number() over (order by found.k, found.turn) as n from found where found.ready) f
+        from (select found.*, row_number() over (order by found.turn, found.k) as n from found where found.ready) f
         where f.n <= p_limit),
     kind as materialized ( -- who wants it, looked up once a kind and no further than the budget
         select k.org_id, k.type, k.routed_to, w.subs, w.filters, w.filtered
