@@ -51,8 +51,8 @@ async def serve_claimer(
                 continue
             try:
                 while claims.lost:
-                    await _give_back(database, claims.lost[-1], leases, results)
-                    claims.lost.pop()
+                    await _give_back(database, claims.lost[0], leases, results)
+                    del claims.lost[0]  # the router may have lost more meanwhile
                 claimed = await database.run(partial(claims.claim, room=room))
             except RetryTransaction:
                 await trio.sleep(GATHER * random.random())

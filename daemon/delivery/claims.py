@@ -86,9 +86,11 @@ class Claims:
             return
         try:
             claimed = await self.claim(connection, room)
-        except PostgresError:
-            self._claimable()  # the claimer meets the same error, and has the words and the pause for it
-            return
+        except BaseException as error:
+            self._claimable()  # it gives back what was lost, or meets the same error and has the words for it
+            if isinstance(error, PostgresError):
+                return
+            raise
         due = claimed.next_due
         if due is not None and trio.current_time() + due < self.next_look:
             self._claimable()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
+    STATEMENTS,
     advance,
     burst,
     of_many_shards,
@@ -120,6 +121,32 @@ async def test_shards_share_a_transaction_and_who_had_no_room_is_first_in_the_ne
     await route_all(session, limit=5, shards=8)
     for org in orgs:
         assert len(await routed(session, org)) == 3
+
+
+async def test_a_shard_that_had_no_room_for_its_last_events_is_no_burst(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    orgs = await of_many_shards(session, 4)
+    for org in orgs:
+        await publish_ready(session, org, 3)
+    assert await route(session, limit=5, shards=8) == 5
+    assert await session.fetchval("select count(*) from hookd.inbox_shard where crowd <> '{}'") == 0
+    await advance(session, 0.01)
+    assert await route(session, limit=50, shards=8) == 7
+
+
+async def test_what_is_published_while_bodies_are_written_makes_no_burst(connect: Connect) -> None:
+    session, late = await connect(), await connect()
+    await prepare(session)
+    org, *_ = await of_many_shards(session, 1)
+    await publish(session, org)
+    rows = await session.fetch(STATEMENTS["open_shards"], 50, 8)
+    await publish(late, org)
+    ids, bodies = [row["event_id"] for row in rows], ['{"ready": true}' for _ in rows]
+    shards = [row["shard"] for row in rows]
+    assert await session.fetchval(STATEMENTS["route"], shards, 50, 50, ids, [org], bodies, [None]) == 1
+    assert await session.fetchval("select count(*) from hookd.inbox_shard where crowd <> '{}'") == 0
+    assert await waiting(session, org) == 1
 
 
 async def test_a_burst_has_its_rounds_for_itself(connect: Connect) -> None:

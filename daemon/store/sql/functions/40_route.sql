@@ -184,7 +184,7 @@ declare
     v_now    timestamptz := hookd.clock();
     v_xmin   xid8; -- whatever commits after the events were looked up is not below it
     v_turn   record;
-    v_more   smallint[]; -- in these there may be events behind those that are routed now
+    v_more   smallint[]; -- these have more than one round takes
     v_events uuid[]; -- those routed now, in the inbox's order of each shard
     v_from   smallint[];
     v_orgs   uuid[];
@@ -270,8 +270,8 @@ begin
              array_agg(shard order by n) as shards, array_agg(org_id order by n) as orgs, array_agg(xid order by n) as xids
          from taken) x,
         (select array_agg(f.shard) as more from (
-             select shard, count(*) as events from found group by shard) f
-         where f.events = p_limit or f.events > (
+             select shard, turn, count(*) as events from found where ready group by shard, turn) f
+         where f.events = p_limit or f.turn = 1 and f.events > (
              select count(*) from taken t where t.shard = f.shard and cardinality(t.subs) <= t.width)) w,
         (select array_agg(f.place) as places from found f
          where f.written and f.problem is null and f.ready and not exists (select from taken t where t.place = f.place)) y,
