@@ -1,5 +1,5 @@
 -- Plans are cached while the queue is nearly empty and used when it holds a million rows: then what joins a few rows with
--- a table reads all of it. So a session forgets its plans when a table has doubled since it made them. What it remembers
+-- a table reads all of it. So a session forgets its plans when a table has grown eightfold since it made them. What it remembers
 -- belongs to the server's process, as the plans do, and so fits behind a transaction pooler.
 create or replace function hookd.fresh_plans() returns void language plpgsql volatile as $$
 declare

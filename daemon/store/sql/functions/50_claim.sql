@@ -143,10 +143,13 @@ begin
     return query select false, null::float8, c.* from hookd.claim(p_token, p_batch, greatest(8, p_batch / 8), p_lease, false) c;
     get diagnostics v_taken = row_count;
     if least(p_probes, p_batch - v_taken) > 0 then
-        -- as many hosts as probes: a lane that has to prove itself gets one
-        return query select true, null::float8, c.* from hookd.claim(p_probe_token, least(p_probes, p_batch - v_taken),
-            least(p_probes, p_batch - v_taken), p_lease, true) c;
-        get diagnostics v_probes = row_count;
+        v_probes := 0;
+        if exists (select from hookd.host h where h.probe_at <= hookd.clock() and h.probe_at < 'infinity') then
+            -- as many hosts as probes: a lane that has to prove itself gets one
+            return query select true, null::float8, c.* from hookd.claim(p_probe_token, least(p_probes, p_batch - v_taken),
+                least(p_probes, p_batch - v_taken), p_lease, true) c;
+            get diagnostics v_probes = row_count;
+        end if;
     end if;
     if v_taken + coalesce(v_probes, 0) < p_batch then
         -- without room for a probe, only a result can help the unproven

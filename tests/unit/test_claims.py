@@ -1,0 +1,135 @@
+"""Claims that follow a round of routing: when the claimer is woken, and what becomes of a lost answer."""
+
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import trio
+
+from daemon.delivery.claims import Claims
+from daemon.delivery.recorder import Leases
+from daemon.delivery.senders import Senders
+from daemon.metrics import Metrics
+from daemon.store.queue import Claimed, Result
+
+
+class Statements:
+    def sql(self, name: str) -> str:
+        return name
+
+
+class Targets:
+    """Knows every target."""
+
+    def known(self, *_: object) -> bool:
+        return True
+
+    def learn(self, rows: object) -> None:
+        pass
+
+
+class Connection:
+    """Answers a claim with `rows`, or fails with `error`."""
+
+    def __init__(self, rows: list[Any] | None = None, error: BaseException | None = None) -> None:
+        self.rows = rows or []
+        self.error = error
+        self.claims = 0
+
+    async def fetch(self, statement: str, *arguments: object) -> list[Any]:
+        self.claims += 1
+        if self.error is not None:
+            raise self.error
+        return list(self.rows)
+
+
+class Desk:
+    """Claims for `count` senders that never answer."""
+
+    def __init__(self, count: int = 4) -> None:
+        give, _ = trio.open_memory_channel[Result](10)
+        self.senders = Senders(None, give, count=count, share=0.5)  # type: ignore[arg-type]
+        self.rung = 0
+        self.claims = Claims(
+            Statements(),  # type: ignore[arg-type]
+            senders=self.senders,
+            targets=Targets(),  # type: ignore[arg-type]
+            leases=Leases(),
+            lease=lambda: 30.0,
+            claimable=self.ring,
+            metrics=Metrics(),
+        )
+
+    def ring(self) -> None:
+        self.rung += 1
+
+    def wait(self, count: int) -> None:
+        """Let so many deliveries wait for a sender."""
+        one = Claimed(uuid4(), uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}")
+        self.senders.start((one, False) for _ in range(count))
+
+    async def follow(self, connection: Connection, *, urgent: bool = True) -> None:
+        await self.claims.follow(connection, urgent=urgent)  # type: ignore[arg-type]
+
+
+def left(wait: float | None) -> Connection:
+    """Answer that nothing is due, and when something will be."""
+    return Connection([{"delivery_id": None, "wait": wait}])
+
+
+async def test_a_claim_that_took_all_wakes_nobody() -> None:
+    desk = Desk()
+    await desk.follow(left(None))
+    assert desk.rung == 0
+
+
+@pytest.mark.parametrize("wait, rung", [(5.0, 1), (50.0, 0)])
+async def test_the_claimer_is_woken_only_for_what_comes_before_its_next_look(wait: float, rung: int) -> None:
+    desk = Desk()
+    desk.claims.next_look = trio.current_time() + 20
+    await desk.follow(left(wait))
+    assert desk.rung == rung
+
+
+async def test_a_claimer_at_work_hears_of_whatever_is_due() -> None:
+    desk = Desk()
+    await desk.follow(left(1000.0))
+    assert desk.rung == 1
+
+
+async def test_a_full_claim_leaves_the_rest_to_the_claimer() -> None:
+    desk = Desk()
+    await desk.follow(Connection())
+    assert desk.rung == 1
+
+
+async def test_a_part_of_much_is_not_claimed_while_others_wait() -> None:
+    desk, connection = Desk(), left(None)
+    desk.wait(2)
+    await desk.follow(connection, urgent=False)
+    assert (connection.claims, desk.rung) == (0, 1)
+    await desk.follow(connection, urgent=True)
+    assert (connection.claims, desk.rung) == (1, 1)
+
+
+async def test_without_room_nothing_is_claimed() -> None:
+    desk, connection = Desk(), left(None)
+    desk.wait(4)
+    await desk.follow(connection)
+    assert (connection.claims, desk.rung) == (0, 1)
+
+
+async def test_what_a_lost_answer_may_have_leased_is_remembered_for_the_claimer() -> None:
+    desk = Desk()
+    with pytest.raises(ConnectionResetError):
+        await desk.follow(Connection(error=ConnectionResetError()))
+    assert len(desk.claims.lost) == 2
+    assert desk.rung == 1
+    assert desk.senders.room() == 4, "the room of the claim is free again"
+
+
+async def test_what_postgres_refuses_is_left_to_the_claimer() -> None:
+    desk = Desk()
+    await desk.follow(Connection(error=asyncpg.PostgresError()))
+    assert desk.rung == 1
