@@ -78,6 +78,7 @@ async def _give_back(
     database: Database, token: UUID, leases: Leases, results: trio.MemorySendChannel[Result]
 ) -> None:
     held = await leased(database, token)
-    leases.add(token, len(held))
+    if held:
+        leases.add(token, len(held))
     for one in held:
         await results.send(one.result("unsent"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import trio
-from asyncpg import PostgresError
+from asyncpg import PostgresConnectionError, PostgresError
 
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import Senders
@@ -40,7 +40,7 @@ class Claims:
         self._targets = targets
         self._leases = leases
         self._lease = lease
-        self._claimable = claimable
+        self.claimable = claimable
         self._metrics = metrics
         self.lost: list[UUID] = []
         self.next_look = math.inf
@@ -49,6 +49,9 @@ class Claims:
         """Lease up to `room` deliveries, in a unit of work, and hand them to the senders in the same turn."""
         tokens = (uuid4(), uuid4())
         began = trio.current_time()
+        room = min(room, self._senders.room())
+        if not room:
+            return Claim([], [], 0.0)  # another claim was quicker
         probe_room = min(room, self._senders.probe_room)
         with self._senders.promised(room, probe_room):
             try:
@@ -61,8 +64,9 @@ class Claims:
                     lease=self._lease(),
                     known=self._targets.known,
                 )
-            except BaseException:
-                self.lost.extend(tokens)
+            except BaseException as error:
+                if not refused(error):
+                    self.lost.extend(tokens)
                 raise
         self._targets.learn(claimed.targets)
         for token, count in Counter(one.token for one in claimed.deliveries).items():
@@ -78,19 +82,25 @@ class Claims:
         """
         self._senders.make_way()
         if not (urgent or self._senders.hungry()):
-            self._claimable()
+            self.claimable()
             return
         room = self._senders.room()
         if not room:
-            self._claimable()
+            self.claimable()
             return
+        beside = self._senders.claiming  # it may have all room for probes, and not know of what was routed
         try:
             claimed = await self.claim(connection, room)
-        except BaseException as error:
-            self._claimable()  # it gives back what was lost, or meets the same error and has the words for it
-            if isinstance(error, PostgresError):
-                return
-            raise
+        except PostgresError as error:
+            if not refused(error):
+                raise
+            self.claimable()  # the claimer meets the same error, and has the words and the pause for it
+            return
         due = claimed.next_due
-        if due is not None and trio.current_time() + due < self.next_look:
-            self._claimable()
+        if beside or (due is not None and trio.current_time() + due < self.next_look):
+            self.claimable()
+
+
+def refused(error: BaseException) -> bool:
+    """Tell whether Postgres says itself that nothing was done."""
+    return isinstance(error, PostgresError) and not isinstance(error, PostgresConnectionError)

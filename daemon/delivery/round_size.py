@@ -11,17 +11,18 @@ FIRST = 100
 
 
 class RoundSize:
-    """Follows what full rounds take; one that is not full shows that others publish."""
+    """Follows what full rounds take; one that took all there was shows that others publish."""
 
     def __init__(self) -> None:
         self.events = FIRST
         self._others_until = -math.inf
 
-    def note(self, events: int, seconds: float, now: float) -> bool:
-        """Learn from a round that ended `now`; tell whether it was full."""
-        if events < self.events:
+    def note(self, events: int, seconds: float, now: float, *, cut: bool) -> None:
+        """Learn from a round that ended `now`; `cut`: there was more than it could take."""
+        if not cut:
             self._others_until = now + LATELY
-            return False
+            return
+        if events < self.events:
+            return  # a slice of a wide fan-out, or a few
         fitting = self.events * (BESIDE if now < self._others_until else ALONE) / max(seconds, 1e-6)
         self.events = int(max(LEAST, self.events / 2, min(MOST, self.events * 1.25, fitting)))
-        return True

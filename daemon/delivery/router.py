@@ -63,14 +63,15 @@ async def serve_router(
         return reason
 
     size = RoundSize()
-    rounds, full = 0, False
+    rounds, cut = 0, False
 
     async def heard(connection: Connection, done: Round) -> None:
-        nonlocal rounds, full
+        nonlocal rounds, cut
         rounds += 1
+        cut = done.cut
         routed(done.events)
-        full = size.note(done.events, done.seconds, trio.current_time()) or done.slice
-        await claims.follow(connection, urgent=not full)
+        size.note(done.events, done.seconds, trio.current_time(), cut=cut)
+        await claims.follow(connection, urgent=not cut)
 
     task_status.started()
     while not stopping.is_set():
@@ -83,12 +84,13 @@ async def serve_router(
         except DatabaseUnavailable as error:
             logger.debug("routing waits for Postgres: %s", error)
             await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
+            claims.claimable()  # it gives back what a claim may have leased, and not before that has ended
             continue
         except PostgresError:
             logger.exception("routing failed; the other shards of the inbox go on")
             await trio.sleep(FAULT_PAUSE)
             continue
-        if rounds and not full:
+        if rounds and not cut:
             await trio.sleep(GATHER)
         if rounds < ROUNDS:  # it ended because it found none left
             await doorbell.wait(QUICK if awake() else LONGEST_WAIT)

@@ -83,6 +83,11 @@ class Senders:
         most = max(CLAIM_THEN, self._ahead() // 2) if self._makes_way() else 3 * self._count
         return max(0, min(most, self._free()))
 
+    @property
+    def claiming(self) -> bool:
+        """Tell whether a claim is under way."""
+        return self._promised > 0
+
     def make_way(self) -> None:
         """Events were routed just now."""
         self._making_way_until = trio.current_time() + MAKING_WAY

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from asyncpg import PostgresError, SerializationError
+from asyncpg import DeadlockDetectedError, PostgresError, SerializationError
 
 from daemon.store.database import FAILURES, Connection, Database
 
@@ -31,6 +31,7 @@ ROUTE_SHARDS = 8
 ROUNDS = 8
 """Routing transactions in one hop."""
 REPAIR_HOSTS = 200
+RETRIED = (SerializationError, DeadlockDetectedError)
 
 
 @dataclass(slots=True)
@@ -170,10 +171,10 @@ class _Body(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round of routing: how many events it looked at, or a slice of the first; in how many seconds."""
+    """A round of routing: how many events it looked at, in how many seconds; `cut`: there was more."""
 
     events: int
-    slice: bool
+    cut: bool
     seconds: float = 0.0
 
 
@@ -208,7 +209,7 @@ async def route(
                 [one.body for one in bodies],
                 [one.problem for one in bodies],
             )
-        except SerializationError:
+        except RETRIED:
             await connection.execute(database.sql("defer_shards"), shards, timedelta())
             raise
         except (PostgresError, TimeoutError) as error:
@@ -227,12 +228,12 @@ async def route(
         for shard in shards:
             try:
                 one = await write(connection, [shard], [body for body in bodies if body.shard == shard])
-                done = Round(done.events + one.events, done.slice or one.slice)
-            except SerializationError:
+                done = Round(done.events + one.events, done.cut or one.cut)
+            except RETRIED:
                 raise
             except (PostgresError, TimeoutError) as error:
                 failure = error
-        if failure is not None:
+        if failure is not None and not done.events:
             raise failure
         return done
 
@@ -241,12 +242,12 @@ async def route(
         try:
             rows = await connection.fetch(route_ready, events(), ROUTE_SHARDS, ROUTE_DELIVERIES, HOLD)
             if rows and rows[0]["events"] is not None:
-                return Round(rows[0]["events"], rows[0]["slice"]), rows[0]["more"]
-        except SerializationError:
+                return Round(rows[0]["events"], rows[0]["cut"]), rows[0]["more"]
+        except RETRIED:
             raise
         except (PostgresError, TimeoutError):
-            # Step by step it fails again, and then it is known which shard waits.
-            rows = await connection.fetch(open_shards, events(), 1)
+            # Step by step it fails again, and then it is found out which shard waits.
+            rows = await connection.fetch(open_shards, events(), ROUTE_SHARDS)
         if not rows:
             return None, False
         bodies = [

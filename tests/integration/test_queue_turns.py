@@ -91,6 +91,23 @@ async def test_a_wide_fan_out_lets_others_pass_between_its_slices(connect: Conne
     assert await session.fetchval("select count(*) from hookd.delivery") == 42
 
 
+async def test_who_had_no_room_is_not_put_off_for_ever_by_those_who_have_more(connect: Connect) -> None:
+    """Each round has room for one event of the eight organisations, which all go on publishing."""
+    session = await connect()
+    await prepare(session)
+    orgs = await of_many_shards(session, 8)
+    for org in orgs:
+        await register(session, org)
+    for _ in range(40):
+        for org in orgs:
+            if not await waiting(session, org):
+                await publish_ready(session, org)
+        await advance(session, 0.3)
+        await route(session, budget=3, shards=8)
+    counts = [len(await routed(session, org)) for org in orgs]
+    assert max(counts) - min(counts) <= 4, counts
+
+
 @pytest.mark.parametrize("ready", [True, False], ids=["rest", "sql"])
 async def test_few_events_of_many_shards_are_one_transaction(connect: Connect, ready: bool) -> None:
     session = await connect()

@@ -120,16 +120,33 @@ async def test_without_room_nothing_is_claimed() -> None:
     assert (connection.claims, desk.rung) == (0, 1)
 
 
-async def test_what_a_lost_answer_may_have_leased_is_remembered_for_the_claimer() -> None:
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(), TimeoutError(), asyncpg.ConnectionDoesNotExistError()]
+)
+async def test_what_a_lost_answer_may_have_leased_is_remembered_for_the_claimer(error: Exception) -> None:
     desk = Desk()
-    with pytest.raises(ConnectionResetError):
-        await desk.follow(Connection(error=ConnectionResetError()))
+    with pytest.raises(type(error)):
+        await desk.follow(Connection(error=error))
     assert len(desk.claims.lost) == 2
-    assert desk.rung == 1
     assert desk.senders.room() == 4, "the room of the claim is free again"
 
 
 async def test_what_postgres_refuses_is_left_to_the_claimer() -> None:
     desk = Desk()
     await desk.follow(Connection(error=asyncpg.PostgresError()))
+    assert (desk.rung, desk.claims.lost) == (1, [])
+
+
+async def test_beside_another_claim_the_claimer_looks_again() -> None:
+    """That one may hold all the room for probes, and have looked before the event was routed."""
+    desk = Desk()
+    with desk.senders.promised(1, 2):
+        await desk.follow(left(None))
     assert desk.rung == 1
+
+
+async def test_a_claim_takes_no_more_than_there_is_room_for_by_then() -> None:
+    desk, connection = Desk(), Connection()
+    desk.wait(4)
+    claim = await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
+    assert (claim.deliveries, connection.claims) == ([], 0)

@@ -15,8 +15,8 @@ def test_full_rounds_come_to_take_the_time_they_may(
     size = RoundSize()
     for number in range(60):
         if others:
-            assert not size.note(1, 0.001, number)
-        assert size.note(size.events, base + each * size.events, number + LATELY / 2)
+            size.note(1, 0.001, number, cut=False)
+        size.note(size.events, base + each * size.events, number + LATELY / 2, cut=True)
     seconds = base + each * size.events
     assert LEAST <= size.events <= MOST
     assert seconds <= 1.3 * target or size.events == LEAST
@@ -25,11 +25,12 @@ def test_full_rounds_come_to_take_the_time_they_may(
 
 def test_one_slow_round_does_not_make_the_next_tiny() -> None:
     size = RoundSize()
-    size.note(FIRST, 10.0, 0.0)
+    size.note(FIRST, 10.0, 0.0, cut=True)
     assert size.events == FIRST // 2
 
 
-def test_a_round_that_was_not_full_says_nothing_of_the_time() -> None:
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_round_of_fewer_events_says_nothing_of_the_time(cut: bool) -> None:
     size = RoundSize()
-    assert not size.note(FIRST - 1, 10.0, 0.0)
+    size.note(1, 10.0, 0.0, cut=cut)
     assert size.events == FIRST

@@ -139,9 +139,17 @@ begin
         and (s.served_at <= hookd.clock() or s.served_at > hookd.clock() + interval '1 minute');
     select array_agg(x.shard) into v_shards from (
         select s.shard from unnest(v_waiting) with ordinality w(shard, n) join hookd.inbox_shard s on s.shard = w.shard
-        where v_waiting[1] = any (v_bursts) or (w.shard = any (v_bursts)) is not true
+        where (v_waiting[1] = any (v_bursts) or s.crowd = '{}')
+            -- again, for whoever had the lock may have deferred it
+            and (s.served_at <= hookd.clock() or s.served_at > hookd.clock() + interval '1 minute')
         order by w.n limit case when v_waiting[1] = any (v_bursts) then 1 else p_shards end
         for no key update of s skip locked) x;
+    if v_shards is null then -- another router has them
+        select array_agg(x.shard) into v_shards from (
+            select s.shard from unnest(v_bursts) w(shard) join hookd.inbox_shard s on s.shard = w.shard
+            where s.served_at <= hookd.clock() or s.served_at > hookd.clock() + interval '1 minute'
+            limit 1 for no key update of s skip locked) x;
+    end if;
     -- the locks are had: what the routers before us left is visible to the next statements
     foreach shard in array coalesce(v_shards, '{}') loop
         t := hookd.whose_turn(shard, p_limit);
@@ -173,15 +181,15 @@ end $$;
 -- wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
--- events it looked at, with none left the shards are empty; and whether that was a slice, with more to come.
+-- events it looked at, with none left the shards are empty; and whether there was more than it could take.
 create or replace function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
-    p_problems text[], out events integer, out slice boolean
+    p_problems text[], out events integer, out cut boolean
 )
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
-    v_now    timestamptz := hookd.clock();
+    v_now    timestamptz;
     v_xmin   xid8; -- whatever commits after the events were looked up is not below it
     v_turn   record;
     v_more   smallint[]; -- these have more than one round takes
@@ -206,6 +214,7 @@ declare
 begin
     perform set_config('synchronous_commit', 'off', true); -- a lost transaction only routes again
     perform from hookd.inbox_shard s where s.shard = any (p_shards) order by s.shard for no key update;
+    v_now := hookd.clock(); -- after the lock, so that what is routed later is due later
     if p_ids <> '{}' then
         -- whoever opened the shards too, and was first, has written the body with which it was sent
         update hookd.event e set body = x.body, problem = x.problem
@@ -331,7 +340,7 @@ begin
     end loop;
     update hookd.inbox_shard s set
         -- one that had no room is the first next time
-        served_at = v_now - case when s.shard = any (v_from) then interval '0' else interval '1 second' end,
+        served_at = case when s.shard = any (v_from) then v_now else least(s.served_at, v_now - interval '1 second') end,
         -- rows that commit later have a transaction id not below the oldest one that is running now
         floor = least(
             coalesce((select i.xid from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
@@ -339,14 +348,14 @@ begin
             pg_snapshot_xmin(pg_current_snapshot()))
     where s.shard = any (p_shards);
     events := coalesce(cardinality(v_events), 0);
-    slice := v_last is not null;
+    cut := v_more is not null or events = p_limit;
 end $$;
 
 -- Routes up to p_shards shards at once where their first events need no router to write bodies: one row, with how many events
--- it looked at, whether that was a slice, and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes
+-- it looked at, whether there was more than it could take, and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes
 -- the shards meanwhile, they have their next turn after p_hold. Nothing if no shard has events.
 create or replace function hookd.route_ready(p_limit integer, p_shards integer, p_budget integer, p_hold interval)
-returns table (events integer, slice boolean, more boolean, shard smallint, event_id uuid, org_id uuid, type text, data text)
+returns table (events integer, cut boolean, more boolean, shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -363,7 +372,7 @@ begin
         update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = any (v_shards);
         return query select null::integer, false, true, x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
     elsif v_shards is not null then
-        select r.events, r.slice into events, slice
+        select r.events, r.cut into events, cut
         from hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}') r;
         more := exists (
             select from hookd.inbox_shard s where exists (
@@ -373,6 +382,8 @@ begin
 end $$;
 
 -- A shard that could not be routed waits a while, so that it does not keep the others from their turn.
-create or replace function hookd.defer_shards(p_shards smallint[], p_time interval) returns void language sql volatile as $$
-    update hookd.inbox_shard s set served_at = hookd.clock() + p_time where s.shard = any (p_shards)
-$$;
+create or replace function hookd.defer_shards(p_shards smallint[], p_time interval) returns void language plpgsql volatile as $$
+begin
+    perform from hookd.inbox_shard s where s.shard = any (p_shards) order by s.shard for no key update;
+    update hookd.inbox_shard s set served_at = hookd.clock() + p_time where s.shard = any (p_shards);
+end $$;
