@@ -62,7 +62,7 @@ def measure(options: Options, place: Path, report: Report) -> None:
                 HTTPX_ONE: lambda: load("httpx", receiver.urls[:1], requests=slowest, body_bytes=BYTES),
                 THROUGH: through,
                 "hookd, 64 at once": ours(64),
-                "hookd, 512 at once": ours(512),
+                "hookd, 256 at once": ours(256),
                 INBOX: lambda: drain(lab, inbox, size),
             }
             report.interleave(options.runs, subjects, say)

@@ -181,7 +181,7 @@ class EventsConfig(Section):
 class DeliveryConfig(Section):
     """`[delivery]`: sending, retrying and giving up."""
 
-    concurrency: Annotated[int, Whole(1, 100_000)] = 256
+    concurrency: Annotated[int, Whole(1, 100_000)] = 512
     """Requests under way at once in one daemon."""
     timeout: Annotated[float, Duration("10ms", "10m")] = 15.0
     """Seconds for one attempt, from looking up the name to the end of the response."""
