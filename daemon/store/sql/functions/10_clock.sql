@@ -30,6 +30,20 @@ as $$
         | ((date_part('epoch', at) * 1e6)::bigint % 1000) * 4096 / 1000)
         || substring(uuid_send(gen_random_uuid()) from 9), 'hex')::uuid
 $$;
+
+-- So many UUIDv7 in a row, a microsecond apart. What is random is drawn once and counted up (section 6.2, method 2): drawing
+-- it is two thirds of the cost of one.
+create or replace function hookd.uuid7_row(p_at timestamptz, p_count integer) returns uuid[] language plpgsql volatile as $$
+declare
+    v_micros bigint := (date_part('epoch', p_at) * 1e6)::bigint;
+    v_random bigint := ('x' || right(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint & 2305843009213693951;
+begin
+    return array(
+        select encode(int8send((v_micros + k) / 1000 << 16 | 28672 | (v_micros + k) % 1000 * 4096 / 1000)
+            || int8send((-9223372036854775808)::bigint + v_random + k), 'hex')::uuid
+        from generate_series(1, p_count) k order by k);
+end $$;
+
 -- The least UUIDv7 of a moment: the bound of a partition or a time filter.
 create or replace function hookd.uuid7_floor(at timestamptz) returns uuid language sql immutable parallel safe
 as $$

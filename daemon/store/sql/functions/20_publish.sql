@@ -78,8 +78,7 @@ begin
     if found then
         perform hookd.check_event(publish_batch.org_id, types[n], data[n], keys[n], deliver_after[n]);
     end if;
-    v_ids := array(
-        select hookd.uuid7(v_now + k * interval '1 microsecond') from generate_series(1, cardinality(types)) k order by k);
+    v_ids := hookd.uuid7_row(v_now, cardinality(types));
     v_kept := v_ids;
     for n in select k.n from unnest(keys) with ordinality k(key, n)
              where k.key is not null order by k.key, k.n loop -- one order for all, so that two batches cannot deadlock
