@@ -177,8 +177,8 @@ begin
     end loop;
 end $$;
 
--- Routes the next p_limit events of shards that open_shards() gave, one shard after the other: one delivery for each active subscription that
--- wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
+-- Routes the next p_limit events of shards that open_shards() gave, one shard after the other: one delivery for each active
+-- subscription that wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
 -- events it looked at, with none left the shards are empty; and whether there was more than it could take.
@@ -352,8 +352,9 @@ begin
 end $$;
 
 -- Routes up to p_shards shards at once where their first events need no router to write bodies: one row, with how many events
--- it looked at, whether there was more than it could take, and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes
--- the shards meanwhile, they have their next turn after p_hold. Nothing if no shard has events.
+-- it looked at, whether there was more than it could take, and whether a shard still has some. Else the rows of
+-- open_shards(), for route(); so that no other router takes the shards meanwhile, they have their next turn after p_hold.
+-- Nothing if no shard has events.
 create or replace function hookd.route_ready(p_limit integer, p_shards integer, p_budget integer, p_hold interval)
 returns table (events integer, cut boolean, more boolean, shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
