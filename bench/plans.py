@@ -22,7 +22,7 @@ from bench.hookd import EVENT_TYPE
 from bench.postgres import Sql, connected, server
 from bench.queue_calls import BATCH, STATEMENTS, claim, lay_out, publish, results, route
 from bench.report import CannotRun, Report
-from daemon.store.queue import HOLD, ROUTE_SHARDS
+from daemon.store.routing import HOLD, ROUTE_SHARDS
 
 LANES, HOSTS = 10_000, 1000
 ALMOST_EMPTY = 2 * BATCH

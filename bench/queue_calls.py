@@ -17,7 +17,7 @@ from bench.report import CannotRun
 from daemon.model import uuid7
 from daemon.signing.canonical import event_body
 from daemon.store.migrate import migrate
-from daemon.store.queue import HOLD
+from daemon.store.routing import HOLD
 from daemon.store.statements import load
 
 BATCH = 250

@@ -15,7 +15,7 @@ from daemon.metrics import Metrics
 from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.queue import ROUNDS, Round, route
+from daemon.store.routing import ROUNDS, Round, route
 
 logger = logging.getLogger("hookd.router")
 

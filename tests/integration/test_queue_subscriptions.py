@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import trio
 
-from daemon.store import queue
+from daemon.store import routing
 from daemon.store.database import Connection, Database
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
@@ -254,10 +254,10 @@ class TestFilter:
 
 
 async def route_once(database: Database) -> int:
-    async def routed(connection: Connection, done: queue.Round) -> None:
+    async def routed(connection: Connection, done: routing.Round) -> None:
         pass
 
-    return await queue.route(database, lambda *_: (None, "no"), lambda: 100, routed)
+    return await routing.route(database, lambda *_: (None, "no"), lambda: 100, routed)
 
 
 async def change(session: Session, org: UUID, subscription: UUID, **given: Any) -> str:
