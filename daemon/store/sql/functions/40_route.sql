@@ -207,6 +207,8 @@ declare
     v_never  uuid[]; -- who is owed what cannot be represented
     v_lost   uuid[];
     v_types  text[];
+    v_micros bigint;
+    v_random bigint := hookd.uuid7_random();
     v_shard  smallint;
     v_end    integer; -- its last event of those routed now
     v_served uuid[];
@@ -215,6 +217,7 @@ begin
     perform set_config('synchronous_commit', 'off', true); -- a lost transaction only routes again
     perform from hookd.inbox_shard s where s.shard = any (p_shards) order by s.shard for no key update;
     v_now := hookd.clock(); -- after the lock, so that what is routed later is due later
+    v_micros := hookd.uuid7_micros(v_now);
     if p_ids <> '{}' then
         -- whoever opened the shards too, and was first, has written the body with which it was sent
         update hookd.event e set body = x.body, problem = x.problem
@@ -269,7 +272,8 @@ begin
         where w.filter is null or t.problem is not null or hookd.matches(t.data, w.filter)),
     owed as (
         insert into hookd.delivery (id, subscription_id, event_id, due)
-        select hookd.uuid7(v_now), w.id, w.event_id, w.due from wanted w where w.problem is null),
+        select hookd.uuid7_of(v_micros + w.k, v_random + w.k), w.id, w.event_id, w.due
+        from (select wanted.*, row_number() over () as k from wanted where problem is null) w),
     lanes as (select id, min(due) filter (where problem is null) as due from wanted group by id)
     select o.subs, o.dues, x.events, x.places, x.last, x.shards, x.orgs, x.xids, w.more, y.places, z.subs, z.events, z.types
     into v_subs, v_early, v_events, v_places, v_last, v_from, v_orgs, v_xids, v_more, v_later, v_never, v_lost, v_types

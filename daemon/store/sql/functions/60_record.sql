@@ -26,6 +26,8 @@ language plpgsql volatile as $$
 declare
     v_count integer := coalesce(cardinality(p_deliveries), 0);
     v_now   timestamptz;
+    v_micros bigint;
+    v_random bigint := hookd.uuid7_random();
     v_locks integer[];
     v_ok    boolean[];
     v_over  boolean[]; -- of a cancelled replay
@@ -58,8 +60,9 @@ begin
     perform hookd.lock_hosts(v_locks);
     perform hookd.check_lanes_locked(p_subscriptions, v_locks);
     -- only now, so that a subscription's attempts have ids in the order in which they are committed: whoever reads them by
-    -- id and has seen one has seen all before it
+    -- id and has seen one has seen all before it. Those of a batch run ahead of it by a microsecond each, less than it takes.
     v_now := hookd.clock();
+    v_micros := hookd.uuid7_micros(v_now);
 
     with x as (
         select * from unnest(p_deliveries, p_tokens, p_outcomes, p_delays)
@@ -99,7 +102,7 @@ begin
 
     insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, response_status,
         error, ended, duration_ms, phases_ms, excerpt, attempted_at, next_attempt_at)
-    select hookd.uuid7(v_now), x.subscription, x.delivery, x.event, x.type, x.attempt - (x.outcome = 'unsent')::integer,
+    select hookd.uuid7_of(v_micros + x.n, v_random + x.n), x.subscription, x.delivery, x.event, x.type, x.attempt - (x.outcome = 'unsent')::integer,
         x.outcome = 'succeeded', x.status,
         case when x.outcome = 'unsent' then 'cancelled' else x.error end,
         case when x.over then 'cancelled' when x.outcome = 'succeeded' then 'succeeded'
@@ -109,8 +112,8 @@ begin
             when x.outcome = 'interrupted' then v_now end
     from unnest(v_ok, v_over, p_subscriptions, p_deliveries, p_events, p_types, p_attempts, p_outcomes, p_reasons, p_statuses,
         p_errors, p_durations, p_phases, p_excerpts, p_started, p_delays)
-        x(ok, over, subscription, delivery, event, type, attempt, outcome, reason, status, error, duration, phases, excerpt,
-            started, delay)
+        with ordinality x(ok, over, subscription, delivery, event, type, attempt, outcome, reason, status, error, duration,
+            phases, excerpt, started, delay, n)
     where x.ok and (x.over or x.outcome <> 'unsent');
 
     with x as (
