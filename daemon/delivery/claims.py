@@ -78,13 +78,10 @@ class Claims:
     async def follow(self, connection: Connection, *, urgent: bool) -> None:
         """Claim what was routed just now, on the same connection; wake the claimer if something is left.
 
-        What is not `urgent` waits while others do: it is a part of much.
+        What is not `urgent` is a part of much: it is left to the claimer, and the router goes on.
         """
         self._senders.make_way()
-        if not (urgent or self._senders.hungry()):
-            self.claimable()
-            return
-        room = self._senders.room()
+        room = self._senders.room() if urgent else 0
         if not room:
             self.claimable()
             return

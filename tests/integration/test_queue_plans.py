@@ -178,6 +178,20 @@ async def test_events_far_behind_a_burst_are_found_step_by_step(session: Session
     assert turns <= 2 * (1 + 9000 // 5000) + 1
 
 
+async def test_what_a_transaction_holds_of_one_organisation_is_stepped_over(session: Session) -> None:
+    """A look for others' events behind a burst does not read the burst."""
+    busy, other = await of_one_shard(session, 2)
+    await burst(session, busy, 3000)
+    await route(session, limit=20)
+    for _ in range(5):
+        await burst(session, busy, 3000)
+    await publish(session, other)
+    found = await cost(session, "select * from hookd.open_shards(20, 1)")
+    await route(session, limit=20)
+    assert await waiting(session, other) == 0
+    assert found.blocks < 3000, "of 15,000 events"
+
+
 async def drained_under_a_snapshot(
     connect: Connect, session: Session, *, lanes: int, hosts: int, wrote: bool = False
 ) -> Costs:
@@ -202,7 +216,7 @@ async def test_dead_rows_under_a_held_snapshot_cost_nothing(
 ) -> None:
     costs = await drained_under_a_snapshot(connect, session, lanes=lanes, hosts=hosts)
     growth = {name: round(costs.growth(name), 2) for name in ("route", "claim", "record")}
-    assert max(growth.values()) < 2.5, growth
+    assert max(growth.values()) < 1.9, growth
 
 
 @pytest.mark.parametrize("lanes, hosts", SHAPES)
@@ -212,7 +226,7 @@ async def test_naive_scans_without_floors_pay_for_every_dead_row(
     await load_naive(session, "no_floors")
     costs = await drained_under_a_snapshot(connect, session, lanes=lanes, hosts=hosts)
     growth = {name: round(costs.growth(name), 2) for name in ("route", "claim", "record")}
-    assert max(growth.values()) > 2.5, growth
+    assert max(growth.values()) > 1.9, growth
 
 
 async def test_deliveries_due_at_one_moment_cost_nothing_more(connect: Connect, session: Session) -> None:
@@ -238,4 +252,4 @@ async def test_deliveries_due_at_one_moment_cost_nothing_more(connect: Connect, 
     assert await drain(session, costs, batch=250) == 10_000
     await holder.rollback()
     growth = {name: round(costs.growth(name), 2) for name in ("claim", "record")}
-    assert max(growth.values()) < 2.5, growth
+    assert max(growth.values()) < 1.9, growth

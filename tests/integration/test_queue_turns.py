@@ -220,3 +220,26 @@ async def test_each_organisation_keeps_its_order_whoever_passes(connect: Connect
         assert await routed(session, org) == published[org]
     total = sum(len(events) for events in published.values()) + committed_late
     assert await session.fetchval("select count(*) from hookd.delivery") == total
+
+
+async def test_those_who_pass_are_found_wherever_they_are(connect: Connect) -> None:
+    """Of runs of any lengths, whatever place it begins at, a look finds the first of the others, in order."""
+    session, chance = await connect(), random.Random(7)
+    await prepare(session)
+    orgs = await of_one_shard(session, 4)
+    for _ in range(30):
+        org = chance.choice(orgs)
+        await burst(session, org, chance.choice([1, 3, 199, 200, 201, 450]))
+    rows = await session.fetch(
+        "select xid::text, org_id, event_id, shard from hookd.inbox order by xid, org_id, event_id"
+    )
+    for _ in range(60):
+        start, skip = chance.choice(rows), chance.sample(orgs, chance.randint(1, 4))
+        limit = chance.choice([1, 2, 250])
+        found = await session.fetch(
+            "select n.event_id from hookd.next_events($1, $2::text::xid8, $3, $4, $5, $6) n",
+            *(start["shard"], start["xid"], start["org_id"], start["event_id"], skip, limit),
+        )
+        behind = rows[rows.index(start) + 1 :]
+        expected = [row["event_id"] for row in behind if row["org_id"] not in skip][:limit]
+        assert [row["event_id"] for row in found] == expected

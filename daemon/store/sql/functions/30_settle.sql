@@ -34,7 +34,7 @@ begin
             when l.due <= p_now then l.due -- it keeps its turn
             else p_now end
     from (
-        select k.subscription_id, coalesce(y.taken, 0) as taken,
+        select k.ctid as place, coalesce(y.taken, 0) as taken,
             coalesce(y.active, k.active) as active,
             case y.verdict when 'unanswered' then false when 'badly' then true when 'answered' then true
                 else k.proven end as proven,
@@ -56,14 +56,16 @@ begin
         from unnest(p_ids, p_early, p_taken, p_active, p_flown, p_well, p_verdicts, p_holds, p_success, p_failed)
             y(id, early, taken, active, flown, well, verdict, hold, success, failed)
         join hookd.lane k on k.subscription_id = y.id
+        offset 0 -- else each use of a column is its look-up once more
     ) x
-    where l.subscription_id = x.subscription_id;
+    where l.ctid = x.place; -- nobody else moves them, and no plan looks anything up twice
 end $$;
 
 -- A lane's own rate, by the generic cell rate algorithm: what was sent has used the rate up until p_until, and one second's
 -- worth may be ahead of that. pace: from when one more may go; paced_room: how many may go now.
+-- Stable, as the subtraction is: called immutable it would not be inlined, and be planned anew in each statement.
 create or replace function hookd.pace(p_rate float8, p_until timestamptz) returns timestamptz
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
     select case when p_rate is null then '-infinity'
         else p_until - make_interval(secs => (greatest(1, ceil(p_rate)) - 1) / p_rate) end
 $$;
@@ -109,7 +111,7 @@ begin
                 where l.host_id = g.id and not l.proven and l.due >= g.probe_floor and l.due < 'infinity'
                 order by l.due limit 1), 'infinity')) as probe
         from (
-            select k.id, k.cap, k.rate, k.ready_floor, k.probe_floor,
+            select k.ctid as place, k.id, k.cap, k.rate, k.ready_floor, k.probe_floor,
                 hookd.tokens_at(k, p_now) - coalesce(y.taken, 0) as tokens,
                 k.in_flight + coalesce(y.taken, 0) - coalesce(y.flown, 0) as in_flight,
                 case when y.answered then 0 when c.counts then k.circuit_failures + y.failed
@@ -129,8 +131,9 @@ begin
             select l.host_id, min(l.due) filter (where l.proven) as ready, min(l.due) filter (where not l.proven) as probe
             from hookd.lane l where l.subscription_id = any (p_lanes) group by l.host_id
         ) e on e.host_id = g.id
+        offset 0
     ) x
-    where h.id = x.id;
+    where h.ctid = x.place;
 end $$;
 
 -- The token bucket: what is in it at p_now.

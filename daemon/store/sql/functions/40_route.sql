@@ -30,66 +30,100 @@ create or replace function hookd.inbox_floor(p_floor xid8) returns xid8 language
     select case when p_floor <= pg_snapshot_xmin(pg_current_snapshot()) then p_floor else '0'::xid8 end
 $$;
 
--- The first p_limit events behind a place in a shard that are not of p_skip's organisations, of p_reach that are looked at.
+-- Looks behind a place in a shard for events that are not of p_skip's organisations, until it has p_limit or has gone a
+-- bounded way. places: what it found. xid, org_id, id: how far it looked; null at the end of the shard.
+create or replace function hookd.look_past(
+    p_shard smallint, p_skip uuid[], p_limit integer, inout xid xid8, inout org_id uuid, inout id uuid, out places tid[]
+) language plpgsql stable as $$
+#variable_conflict use_column
+declare
+    v_step record;
+begin
+    places := '{}';
+    for i in 1 .. 100 loop
+        select count(*) as events, array_agg(s.place) filter (where s.org_id <> all (p_skip)) as found,
+            (array_agg(s.xid))[1] as first_xid, (array_agg(s.org_id))[1] as first_org,
+            (array_agg(s.xid))[count(*)] as xid, (array_agg(s.org_id))[count(*)] as org_id,
+            (array_agg(s.event_id))[count(*)] as id
+        into v_step from (
+            select j.ctid as place, j.xid, j.org_id, j.event_id from hookd.inbox j
+            where j.shard = p_shard and (j.xid, j.org_id, j.event_id) > (look_past.xid, look_past.org_id, look_past.id)
+            order by j.xid, j.org_id, j.event_id limit 200) s;
+        places := places || v_step.found;
+        exit when cardinality(places) >= p_limit;
+        xid := v_step.xid;
+        org_id := v_step.org_id;
+        id := v_step.id;
+        exit when v_step.events < 200;
+        if v_step.found is null and (v_step.first_xid, v_step.first_org) = (xid, org_id) then
+            id := 'ffffffff-ffff-ffff-ffff-ffffffffffff'; -- a run of one organisation's: on to its end
+        end if;
+    end loop;
+    places := places[1:p_limit];
+end $$;
+
+-- The first p_limit events behind a place in a shard that are not of p_skip's organisations.
 -- In plpgsql, since inlined they would be taken for one row, and joined in loops.
 create or replace function hookd.next_events(
-    p_shard smallint, p_xid xid8, p_id uuid, p_skip uuid[], p_reach integer, p_limit integer
+    p_shard smallint, p_xid xid8, p_org uuid, p_id uuid, p_skip uuid[], p_limit integer
 ) returns table (place tid, xid xid8, event_id uuid, org_id uuid, type text, data jsonb, deliver_after timestamptz, routed_to uuid)
 language plpgsql stable rows 200 as $$
 #variable_conflict use_column
 begin
-    return query
-        select i.place, i.xid, i.event_id, i.org_id, i.type, i.data, i.deliver_after, i.routed_to
-        from (select j.ctid as place, j.* from hookd.inbox j where j.shard = p_shard and (j.xid, j.event_id) > (p_xid, p_id)
-              order by j.xid, j.event_id limit p_reach) i
-        where i.org_id <> all (p_skip) order by i.xid, i.event_id limit p_limit;
+    if p_skip = '{}' then
+        return query
+            select i.ctid, i.xid, i.event_id, i.org_id, i.type, i.data, i.deliver_after, i.routed_to from hookd.inbox i
+            where i.shard = p_shard and (i.xid, i.org_id, i.event_id) > (p_xid, p_org, p_id)
+            order by i.xid, i.org_id, i.event_id limit p_limit;
+    else
+        return query
+            select i.ctid, i.xid, i.event_id, i.org_id, i.type, i.data, i.deliver_after, i.routed_to from hookd.inbox i
+            where i.ctid = any ((select l.places from hookd.look_past(p_shard, p_skip, p_limit, p_xid, p_org, p_id) l)::tid[])
+            order by i.xid, i.org_id, i.event_id;
+    end if;
 end $$;
 
 -- Whose turn it is in a shard, as arguments for next_events(): that of all, from the floor, or that of those who pass.
-create or replace function hookd.whose_turn(
-    p_shard smallint, p_limit integer, out xid xid8, out id uuid, out skip uuid[], out reach integer
-) language plpgsql volatile as $$
+create or replace function hookd.whose_turn(p_shard smallint, out xid xid8, out org_id uuid, out id uuid, out skip uuid[])
+language plpgsql volatile as $$
 #variable_conflict use_column
 declare
     s hookd.inbox_shard;
 begin
     select * into s from hookd.inbox_shard i where i.shard = p_shard;
     xid := hookd.inbox_floor(s.floor);
-    id := '00000000-0000-0000-0000-000000000000';
+    org_id := '00000000-0000-0000-0000-000000000000';
+    id := org_id;
     skip := '{}';
-    reach := p_limit;
     if s.others_next then
-        if (hookd.inbox_floor(s.passed_xid), s.passed_id) > (xid, id) then
-            xid := s.passed_xid;
+        if hookd.inbox_floor(s.passed_xid) >= xid then
+            xid := hookd.inbox_floor(s.passed_xid);
+            org_id := s.passed_org;
             id := s.passed_id;
         end if;
         skip := s.crowd;
-        reach := 20000;
     end if;
 end $$;
 
 -- Whether those who pass have an event. If not, notes how far there is none, and gives the turn to all.
-create or replace function hookd.others_wait(p_shard smallint, p_xid xid8, p_id uuid, p_skip uuid[], p_reach integer)
+create or replace function hookd.others_wait(p_shard smallint, p_xid xid8, p_org uuid, p_id uuid, p_skip uuid[])
 returns boolean language plpgsql volatile as $$
 declare
     v_xmin xid8 := pg_snapshot_xmin(pg_current_snapshot()); -- whatever commits after the search is not below it
-    v_xid  xid8;
-    v_id   uuid;
+    v_past record := hookd.look_past(p_shard, p_skip, 1, p_xid, p_org, p_id);
 begin
-    if exists (select from hookd.next_events(p_shard, p_xid, p_id, p_skip, p_reach, 1)) then
+    if v_past.places <> '{}' then
         return true;
     end if;
-    select i.xid, i.event_id into v_xid, v_id from hookd.inbox i
-    where i.shard = p_shard and (i.xid, i.event_id) > (p_xid, p_id)
-    order by i.xid, i.event_id offset p_reach - 1 limit 1;
-    perform hookd.others_had(p_shard, coalesce(v_xid, v_xmin), v_id, v_xmin);
+    perform hookd.others_had(p_shard, coalesce(v_past.xid, v_xmin), v_past.org_id, v_past.id, v_xmin);
     return false;
 end $$;
 
 -- Those who pass have been served up to an event; it is everybody's turn. Events below p_xmin are all known.
-create or replace function hookd.others_had(p_shard smallint, p_xid xid8, p_id uuid, p_xmin xid8) returns void
+create or replace function hookd.others_had(p_shard smallint, p_xid xid8, p_org uuid, p_id uuid, p_xmin xid8) returns void
 language sql volatile as $$
     update hookd.inbox_shard s set others_next = false, passed_xid = least(p_xid, p_xmin),
+        passed_org = case when p_xid < p_xmin then p_org else '00000000-0000-0000-0000-000000000000' end,
         passed_id = case when p_xid < p_xmin then p_id else '00000000-0000-0000-0000-000000000000' end
     where s.shard = p_shard
 $$;
@@ -152,14 +186,14 @@ begin
     end if;
     -- the locks are had: what the routers before us left is visible to the next statements
     foreach shard in array coalesce(v_shards, '{}') loop
-        t := hookd.whose_turn(shard, p_limit);
-        if t.skip <> '{}' and not hookd.others_wait(shard, t.xid, t.id, t.skip, t.reach) then
-            t := hookd.whose_turn(shard, p_limit);
+        t := hookd.whose_turn(shard);
+        if t.skip <> '{}' and not hookd.others_wait(shard, t.xid, t.org_id, t.id, t.skip) then
+            t := hookd.whose_turn(shard);
         end if;
         v_raw := false;
         for event_id, org_id, type, data in
             select i.event_id, i.org_id, i.type, i.data::text
-            from hookd.next_events(shard, t.xid, t.id, t.skip, t.reach, p_limit - v_events) i
+            from hookd.next_events(shard, t.xid, t.org_id, t.id, t.skip, p_limit - v_events) i
         loop
             v_events := v_events + 1;
             if data is not null then
@@ -229,10 +263,10 @@ begin
     with found as materialized (
         select i.*, p.turn, p.shard, x.id is not null as written, x.problem, row_number() over inbox_order as k,
             bool_and(i.data is null or x.id is not null) over inbox_order as ready
-        from unnest(p_shards) with ordinality p(shard, turn) cross join lateral hookd.whose_turn(p.shard, p_limit) t
-        cross join lateral hookd.next_events(p.shard, t.xid, t.id, t.skip, t.reach, p_limit) i
+        from unnest(p_shards) with ordinality p(shard, turn) cross join lateral hookd.whose_turn(p.shard) t
+        cross join lateral hookd.next_events(p.shard, t.xid, t.org_id, t.id, t.skip, p_limit) i
         left join unnest(p_ids, p_problems) x(id, problem) on x.id = i.event_id
-        window inbox_order as (partition by p.turn order by i.xid, i.event_id)),
+        window inbox_order as (partition by p.turn order by i.xid, i.org_id, i.event_id)),
     e as materialized ( -- one from SQL that committed since open_shards() has no body yet, and none overtakes it
         select f.n, f.place, f.xid, f.event_id, f.org_id, f.type, f.routed_to, f.shard, f.problem,
             -- a microsecond apart, so that a lane in strict order keeps to the inbox's
@@ -301,13 +335,15 @@ begin
             delete from hookd.delivery d
             where d.subscription_id = any (v_subs) and d.event_id = any (v_events) and d.subscription_id <> all (v_alive);
         end if;
-        -- after the lock, as record() does, so that attempts have ids in the order in which they are committed
-        insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, error, ended,
-            attempted_at)
-        select hookd.uuid7(c.now), x.subscription, hookd.uuid7(c.now), x.event, x.type, 0, false, 'unrepresentable',
-            'unrepresentable', c.now
-        from unnest(v_never, v_lost, v_types) x(subscription, event, type), (select hookd.clock() as now offset 0) c
-        where x.subscription = any (v_alive);
+        if v_never is not null then
+            -- after the lock, as record() does, so that attempts have ids in the order in which they are committed
+            insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, error,
+                ended, attempted_at)
+            select hookd.uuid7(c.now), x.subscription, hookd.uuid7(c.now), x.event, x.type, 0, false, 'unrepresentable',
+                'unrepresentable', c.now
+            from unnest(v_never, v_lost, v_types) x(subscription, event, type), (select hookd.clock() as now offset 0) c
+            where x.subscription = any (v_alive);
+        end if;
         update hookd.lane l set
             floor = least(l.floor, x.early),
             due = case when not l.active or l.in_flight >= l.window_size then l.due
@@ -326,20 +362,22 @@ begin
     else
         delete from hookd.inbox i where i.ctid = any (v_places);
     end if;
-    update hookd.inbox i set data = null where i.ctid = any (v_later);
+    if v_later is not null then
+        update hookd.inbox i set data = null where i.ctid = any (v_later);
+    end if;
     for v_shard in
         select s.shard from hookd.inbox_shard s where s.shard = any (p_shards) and (s.crowd <> '{}' or s.shard = any (v_more))
     loop
-        v_turn := hookd.whose_turn(v_shard, p_limit);
+        v_turn := hookd.whose_turn(v_shard);
         v_full := coalesce(v_shard = any (v_more), false);
         select max(x.n), array_agg(distinct x.org_id) into v_end, v_served
         from unnest(v_from, v_orgs) with ordinality x(shard, org_id, n) where x.shard = v_shard;
         if v_turn.skip = '{}' then
             perform hookd.all_had(v_shard, v_served, v_full) where v_end is not null or not v_full;
         elsif v_last is null and v_end is not null then
-            perform hookd.others_had(v_shard, v_xids[v_end], v_events[v_end], v_xmin);
+            perform hookd.others_had(v_shard, v_xids[v_end], v_orgs[v_end], v_events[v_end], v_xmin);
         else -- a slice of one event, or none that is ready
-            perform hookd.others_had(v_shard, v_turn.xid, v_turn.id, v_xmin);
+            perform hookd.others_had(v_shard, v_turn.xid, v_turn.org_id, v_turn.id, v_xmin);
         end if;
     end loop;
     update hookd.inbox_shard s set

@@ -145,11 +145,13 @@ begin
     into v_subs, v_early, v_flown, v_well, v_verdicts, v_holds, v_success, v_failed, v_active, v_off from z;
 
     if v_subs is not null then
-        perform hookd.switch_off(x.ids, x.reasons) from (
-            select array_agg(id) as ids, array_agg(reason) as reasons
-            from unnest(v_subs, v_off) x(id, reason) join hookd.lane l on l.subscription_id = x.id and l.active
-            where x.reason is not null) x
-        where x.ids is not null;
+        if array_remove(v_off, null) <> '{}' then
+            perform hookd.switch_off(x.ids, x.reasons) from (
+                select array_agg(id) as ids, array_agg(reason) as reasons
+                from unnest(v_subs, v_off) x(id, reason) join hookd.lane l on l.subscription_id = x.id and l.active
+                where x.reason is not null) x
+            where x.ids is not null;
+        end if;
         perform hookd.settle_lanes(v_subs, v_now, p_early => v_early, p_active => v_active, p_flown => v_flown,
             p_well => v_well, p_verdicts => v_verdicts, p_holds => v_holds, p_success => v_success, p_failed => v_failed);
     end if;
