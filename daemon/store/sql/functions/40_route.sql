@@ -31,7 +31,7 @@ create or replace function hookd.inbox_floor(p_floor xid8) returns xid8 language
 $$;
 
 -- Looks behind a place in a shard for events that are not of p_skip's organisations, until it has p_limit or has gone a
--- bounded way. places: what it found. xid, org_id, id: how far it looked; null at the end of the shard.
+-- bounded way. places: what it found. If that is nothing, xid, org_id, id are how far it looked; null: to the end.
 create or replace function hookd.look_past(
     p_shard smallint, p_skip uuid[], p_limit integer, inout xid xid8, inout org_id uuid, inout id uuid, out places tid[]
 ) language plpgsql stable as $$
