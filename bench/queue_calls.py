@@ -86,7 +86,7 @@ def claim(sql: Sql, calls: list[Call], batch: int = BATCH) -> tuple[UUID, list[a
     """Claim as the daemon does; return the lease's token and what it holds."""
     token = uuid4()
     began = time.perf_counter()
-    rows = sql.rows(STATEMENTS["claim_both"], token, uuid4(), batch, batch // 4, LEASE)
+    rows = sql.rows(STATEMENTS["claim_both"], token, uuid4(), batch, batch // 4, LEASE, None)
     spent = time.perf_counter() - began
     if rows and rows[-1]["delivery_id"] is None:
         rows.pop()

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
 
 import trio
@@ -14,6 +14,7 @@ from daemon.delivery.targets import Targets
 from daemon.metrics import Metrics
 from daemon.store.database import Connection, Database
 from daemon.store.queue import Claim, claim
+from daemon.store.routing import Round
 
 
 class Claims:
@@ -45,8 +46,11 @@ class Claims:
         self.lost: list[UUID] = []
         self.next_look = math.inf
 
-    async def claim(self, connection: Connection, room: int) -> Claim:
-        """Lease up to `room` deliveries, in a unit of work, and hand them to the senders in the same turn."""
+    async def claim(self, connection: Connection, room: int, among: Sequence[int] | None = None) -> Claim:
+        """Lease up to `room` deliveries, in a unit of work, and hand them to the senders in the same turn.
+
+        `among`: only of these hosts.
+        """
         tokens = (uuid4(), uuid4())
         began = trio.current_time()
         room = min(room, self._senders.room())
@@ -63,6 +67,7 @@ class Claims:
                     probe_room=probe_room,
                     lease=self._lease(),
                     known=self._targets.known,
+                    among=among,
                 )
             except BaseException as error:
                 if not refused(error):
@@ -75,19 +80,22 @@ class Claims:
         self._metrics.claim_seconds.observe(trio.current_time() - began)
         return claimed
 
-    async def follow(self, connection: Connection, *, urgent: bool) -> None:
+    async def follow(self, connection: Connection, routed: Round) -> None:
         """Claim what was routed just now, on the same connection; wake the claimer if something is left.
 
-        What is not `urgent` is a part of much: it is left to the claimer, and the router goes on.
+        So an event does not wait for its host's turn among those with a backlog. What is a part of much
+        (`cut`) does: it is left to the claimer, and the router goes on.
         """
         self._senders.make_way()
-        room = self._senders.room() if urgent else 0
+        if not (routed.hosts or routed.cut):
+            return
+        room = 0 if routed.cut else self._senders.room()
         if not room:
             self.claimable()
             return
         beside = self._senders.claiming  # it may have all room for probes, and not know of what was routed
         try:
-            claimed = await self.claim(connection, room)
+            claimed = await self.claim(connection, room, routed.hosts)
         except PostgresError as error:
             if not refused(error):
                 raise

@@ -71,7 +71,7 @@ async def serve_router(
         cut = done.cut
         routed(done.events)
         size.note(done.events, done.seconds, trio.current_time(), cut=cut)
-        await claims.follow(connection, urgent=not cut)
+        await claims.follow(connection, done)
 
     task_status.started()
     while not stopping.is_set():

@@ -1,17 +1,28 @@
-"""A queue in which hosts take turns, whatever their backlogs and whenever they came."""
+"""A queue in which hosts take turns, whatever their backlogs and whenever they came. Pure."""
 
 from collections import deque
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+REMEMBERED = 1024
+"""Hosts with nothing waiting whose last turns are remembered, beside as many as wait."""
+
 
 class Turns(Generic[T]):
-    """Round robin: of each host in the order in which they came, one of each before a second of any."""
+    """Round robin: of each host in the order in which they came, one of each before a second of any.
+
+    A host that comes and has had no turn for a whole round is owed one, and goes first: it need not wait for
+    all those with a backlog. These wait for twice a round at most.
+    """
 
     def __init__(self) -> None:
         self._of_host: dict[int, deque[T]] = {}
-        self._hosts: deque[int] = deque()  # each that has something waiting, once
+        # Each host that has something waiting is in one of them, once; with the turn by which it goes first.
+        self._round: deque[tuple[int, int]] = deque()
+        self._owed: deque[int] = deque()
+        self._last: dict[int, int] = {}  # of a host, the number of its last turn
+        self._turn = 0
         self._count = 0
 
     def __len__(self) -> int:
@@ -23,19 +34,38 @@ class Turns(Generic[T]):
         waiting = self._of_host.get(host)
         if waiting is None:
             self._of_host[host] = deque((item,))
-            self._hosts.append(host)
+            last = self._last.get(host)
+            if last is None or self._turn - last >= len(self._round):
+                self._owed.append(host)
+            else:
+                self._go_round(host)
         else:
             waiting.append(item)
         self._count += 1
 
     def pop(self) -> T:
         """Take what is next. Error: `IndexError` if nothing waits."""
-        host = self._hosts.popleft()
+        if self._owed and not (self._round and self._round[0][1] <= self._turn):
+            host = self._owed.popleft()
+        else:
+            host, _ = self._round.popleft()
+        self._turn += 1
+        self._last[host] = self._turn
         waiting = self._of_host[host]
         item = waiting.popleft()
         if waiting:
-            self._hosts.append(host)
+            self._go_round(host)
         else:
             del self._of_host[host]
+            if len(self._last) > REMEMBERED + 2 * len(self._of_host):
+                self._forget()
         self._count -= 1
         return item
+
+    def _go_round(self, host: int) -> None:
+        self._round.append((host, self._turn + 2 * len(self._of_host)))
+
+    def _forget(self) -> None:
+        """Keep no turns that are longer ago than a round, for those hosts are owed one anyway."""
+        since = self._turn - min(len(self._round), REMEMBERED // 2)
+        self._last = {host: turn for host, turn in self._last.items() if turn > since}

@@ -182,14 +182,16 @@ async def claim(
     probe_room: int,
     lease: float,
     known: Callable[[UUID, int], bool],
+    among: Sequence[int] | None = None,
 ) -> Claim:
     """Lease up to `room` due deliveries for `lease` seconds, up to `probe_room` of them to unproven lanes.
 
     Part of a unit of work. `tokens` are random: one for the proven, one for the unproven; whoever loses the
     answer gives them to `leased`. `known` tells whether a subscription's target is at hand in that revision.
+    `among`: only of these hosts.
     """
     rows = await connection.fetch(
-        database.sql("claim_both"), *tokens, room, probe_room, timedelta(seconds=lease)
+        database.sql("claim_both"), *tokens, room, probe_room, timedelta(seconds=lease), among
     )
     wait: float | None = 0.0
     if rows and rows[-1]["delivery_id"] is None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from asyncpg import DeadlockDetectedError, PostgresError, SerializationError
+from asyncpg import DeadlockDetectedError, PostgresError, Record, SerializationError
 
 from daemon.store.database import FAILURES, Connection, Database
 
@@ -40,10 +40,14 @@ class _Body(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round of routing: how many events it looked at, in how many seconds; `cut`: there was more."""
+    """A round of routing: how many events it looked at, in how many seconds; `cut`: there was more.
+
+    `hosts`: those at which deliveries are owed for them.
+    """
 
     events: int
     cut: bool
+    hosts: tuple[int, ...] = ()
     seconds: float = 0.0
 
 
@@ -88,7 +92,7 @@ async def route(
             with suppress(*FAILURES, TimeoutError):
                 await connection.execute(database.sql("defer_shards"), shards, DEFER)
             raise
-        return Round(*rows[0])
+        return _round(rows[0])
 
     async def write_each(connection: Connection, shards: Sequence[int], bodies: Sequence[_Body]) -> Round:
         """Route one by one, so that only the shard at fault waits."""
@@ -97,7 +101,7 @@ async def route(
         for shard in shards:
             try:
                 one = await write(connection, [shard], [body for body in bodies if body.shard == shard])
-                done = Round(done.events + one.events, done.cut or one.cut)
+                done = Round(done.events + one.events, done.cut or one.cut, done.hosts + one.hosts)
             except RETRIED:
                 raise
             except (PostgresError, TimeoutError) as error:
@@ -111,7 +115,7 @@ async def route(
         try:
             rows = await connection.fetch(route_ready, events(), ROUTE_SHARDS, ROUTE_DELIVERIES, HOLD)
             if rows and rows[0]["events"] is not None:
-                return Round(rows[0]["events"], rows[0]["cut"]), rows[0]["more"]
+                return _round(rows[0]), rows[0]["more"]
         except RETRIED:
             raise
         except (PostgresError, TimeoutError):
@@ -145,3 +149,7 @@ async def route(
         return total
 
     return await database.run(unit)
+
+
+def _round(row: Record) -> Round:
+    return Round(row["events"], row["cut"], tuple(row["hosts"] or ()))

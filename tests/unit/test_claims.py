@@ -12,6 +12,7 @@ from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import Senders
 from daemon.metrics import Metrics
 from daemon.store.queue import Claimed, Result
+from daemon.store.routing import Round
 
 
 class Statements:
@@ -69,8 +70,10 @@ class Desk:
         one = Claimed(uuid4(), uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}")
         self.senders.start((one, False) for _ in range(count))
 
-    async def follow(self, connection: Connection, *, urgent: bool = True) -> None:
-        await self.claims.follow(connection, urgent=urgent)  # type: ignore[arg-type]
+    async def follow(
+        self, connection: Connection, *, cut: bool = False, hosts: tuple[int, ...] = (1,)
+    ) -> None:
+        await self.claims.follow(connection, Round(1, cut, hosts))  # type: ignore[arg-type]
 
 
 def left(wait: float | None) -> Connection:
@@ -106,10 +109,16 @@ async def test_a_full_claim_leaves_the_rest_to_the_claimer() -> None:
 
 async def test_a_part_of_much_is_left_to_the_claimer() -> None:
     desk, connection = Desk(), left(None)
-    await desk.follow(connection, urgent=False)
+    await desk.follow(connection, cut=True)
     assert (connection.claims, desk.rung) == (0, 1)
-    await desk.follow(connection, urgent=True)
+    await desk.follow(connection)
     assert (connection.claims, desk.rung) == (1, 1)
+
+
+async def test_where_nobody_is_owed_anything_nothing_is_claimed() -> None:
+    desk, connection = Desk(), left(None)
+    await desk.follow(connection, hosts=())
+    assert (connection.claims, desk.rung) == (0, 0)
 
 
 async def test_without_room_nothing_is_claimed() -> None:

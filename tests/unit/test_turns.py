@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.delivery.turns import Turns
+from daemon.delivery.turns import REMEMBERED, Turns
 
 
 def turns_of(*hosts: int) -> Turns[tuple[int, int]]:
@@ -49,12 +49,44 @@ def test_who_has_one_after_the_other_keeps_nobody_waiting() -> None:
     assert order[:5].count(2) == 2
 
 
+def test_who_comes_does_not_wait_for_all_that_have_a_backlog() -> None:
+    turns = turns_of(*range(100), *range(100))
+    for _ in range(150):
+        turns.pop()
+    turns.push(100, (100, 0))
+    assert turns.pop()[0] == 100
+
+
+def test_those_who_come_keep_a_backlog_waiting_for_two_rounds_at_most() -> None:
+    turns = turns_of(*[0] * 100)
+    allowed = since = 0
+    for host in range(1, 1001):
+        turns.push(host, (host, 0))
+        if turns.pop()[0] == 0:
+            allowed, since = 2 * len(turns._of_host) + 1, 0
+        else:
+            since += 1
+            assert since <= allowed
+
+
+def test_who_comes_again_at_once_waits_for_the_round() -> None:
+    turns = turns_of(*list(range(20)) * 4, 20)
+    while turns.pop()[0] != 20:
+        pass
+    turns.push(20, (20, 1))
+    waited = 0
+    while turns.pop()[0] != 20:
+        waited += 1
+    assert waited >= 10
+
+
 def test_hosts_that_have_nothing_left_are_forgotten() -> None:
     turns = turns_of(0)
-    for host in range(1, 100):
+    for host in range(1, 5 * REMEMBERED):
         turns.push(host, (host, 0))
         turns.pop()
-    assert (len(turns._of_host), len(turns._hosts)) == (1, 1)
+    assert len(turns._of_host) == len(turns._round) + len(turns._owed) == len(turns) <= 2
+    assert len(turns._last) <= REMEMBERED + 2 * len(turns._of_host) + 1
 
 
 @given(st.lists(st.integers(0, 4) | st.none(), max_size=60))

@@ -2,12 +2,12 @@
 alter function hookd.route rename to route_to_the_oldest_running;
 create function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
-    p_problems text[], out events integer, out cut boolean
+    p_problems text[], out events integer, out cut boolean, out hosts integer[]
 ) language plpgsql volatile as $$
 declare
     v_last  xid8 := (select max(i.xid) from hookd.inbox i where i.shard = any (p_shards));
 begin
-    select r.* into events, cut
+    select r.* into events, cut, hosts
     from hookd.route_to_the_oldest_running(p_shards, p_limit, p_budget, p_ids, p_orgs, p_bodies, p_problems) r;
     update hookd.inbox_shard s set floor = v_last where s.shard = any (p_shards);
 end $$;

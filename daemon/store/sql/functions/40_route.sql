@@ -215,10 +215,11 @@ end $$;
 -- subscription that wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
--- events it looked at, with none left the shards are empty; and whether there was more than it could take.
+-- events it looked at, with none left the shards are empty; whether there was more than it could take; and the hosts at
+-- which deliveries are owed for them.
 create or replace function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
-    p_problems text[], out events integer, out cut boolean
+    p_problems text[], out events integer, out cut boolean, out hosts integer[]
 )
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -235,7 +236,6 @@ declare
     v_later  tid[];  -- those that have a body now but must wait for the next round
     v_subs   uuid[];
     v_early  timestamptz[];
-    v_hosts  integer[];
     v_alive  uuid[];
     v_last   uuid;
     v_never  uuid[]; -- who is owed what cannot be represented
@@ -326,9 +326,9 @@ begin
          from wanted where problem is not null) z;
 
     if v_subs is not null then
-        select array_agg(distinct l.host_id) into v_hosts from hookd.lane l where l.subscription_id = any (v_subs);
-        perform hookd.lock_hosts(v_hosts);
-        perform hookd.check_lanes_locked(v_subs, v_hosts);
+        select array_agg(distinct l.host_id) into hosts from hookd.lane l where l.subscription_id = any (v_subs);
+        perform hookd.lock_hosts(hosts);
+        perform hookd.check_lanes_locked(v_subs, hosts);
         -- a subscription that was deleted while we routed leaves no orphans
         select coalesce(array_agg(l.subscription_id), '{}') into v_alive from hookd.lane l where l.subscription_id = any (v_subs);
         if cardinality(v_alive) < cardinality(v_subs) then
@@ -352,7 +352,7 @@ begin
         where l.subscription_id = x.subscription_id and x.early is not null and (l.floor > x.early
             or l.active and l.in_flight < l.window_size
                 and l.due > greatest(x.early, l.hold_until, hookd.pace(l.rate, l.paced_until)));
-        perform hookd.settle_hosts(v_hosts, v_now, v_subs);
+        perform hookd.settle_hosts(hosts, v_now, v_subs);
     end if;
 
     if v_last is not null then
@@ -393,12 +393,12 @@ begin
     cut := v_more is not null or events = p_limit;
 end $$;
 
--- Routes up to p_shards shards at once where their first events need no router to write bodies: one row, with how many events
--- it looked at, whether there was more than it could take, and whether a shard still has some. Else the rows of
--- open_shards(), for route(); so that no other router takes the shards meanwhile, they have their next turn after p_hold.
--- Nothing if no shard has events.
+-- Routes up to p_shards shards at once where their first events need no router to write bodies: one row, with what route()
+-- says, and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes the
+-- shards meanwhile, they have their next turn after p_hold. Nothing if no shard has events.
 create or replace function hookd.route_ready(p_limit integer, p_shards integer, p_budget integer, p_hold interval)
-returns table (events integer, cut boolean, more boolean, shard smallint, event_id uuid, org_id uuid, type text, data text)
+returns table (events integer, cut boolean, more boolean, hosts integer[], shard smallint, event_id uuid, org_id uuid, type text,
+    data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -413,9 +413,9 @@ begin
     into v_shards, v_ids, v_orgs, v_types, v_data from hookd.open_shards(p_limit, p_shards) o;
     if array_remove(v_ids, null) <> '{}' then
         update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = any (v_shards);
-        return query select null::integer, false, true, x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
+        return query select null::integer, false, true, null::integer[], x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
     elsif v_shards is not null then
-        select r.events, r.cut into events, cut
+        select r.events, r.cut, r.hosts into events, cut, hosts
         from hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}') r;
         more := exists (
             select from hookd.inbox_shard s where exists (

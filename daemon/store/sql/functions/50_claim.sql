@@ -1,9 +1,11 @@
 -- Leases up to p_batch due deliveries of up to p_hosts due hosts under the random token p_token. Hosts come longest
 -- waiting first, a host's lanes take turns. p_probe: take from lanes that have not answered in time of late and from hosts
--- whose circuit is half open, instead of from the proven ones. The same token gives the lease back (record()). A body of more than 64 KiB is null:
--- the sender fetches it when it is about to send, so that a claim of large events fits into memory.
-create or replace function hookd.claim(p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean)
-returns table (delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, event_type text, attempt smallint,
+-- whose circuit is half open, instead of from the proven ones. p_among: of these hosts alone. The same token gives the lease
+-- back (record()). A body of more than 64 KiB is null: the sender fetches it when it is about to send, so that a claim of
+-- large events fits into memory.
+create or replace function hookd.claim(
+    p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean, p_among integer[] default null
+) returns table (delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, event_type text, attempt smallint,
     failures smallint, revision integer, body text)
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -27,7 +29,13 @@ begin
     end if;
     perform hookd.fresh_plans();
     perform set_config('synchronous_commit', 'off', true); -- a lost claim is only claimed again
-    if p_probe then
+    if p_among is not null then
+        select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(p_probe and hookd.circuit_open(x.circuit_failures)),
+            array_agg(x.ready_floor), array_agg(x.probe_floor)
+        into v_hosts, v_rooms, v_open, v_ready, v_probe from (
+            select * from hookd.host h where h.id = any (p_among) and case when p_probe then h.probe_at else h.ready_at end <= v_now
+            order by h.id limit p_hosts for no key update skip locked) x;
+    elsif p_probe then
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(hookd.circuit_open(x.circuit_failures)),
             array_agg(x.ready_floor), array_agg(x.probe_floor)
         into v_hosts, v_rooms, v_open, v_ready, v_probe from (
@@ -130,9 +138,11 @@ begin
 end $$;
 
 -- Both kinds of claim in one round trip: up to p_batch of the proven under p_token, up to p_probes of them of the others under
--- p_probe_token. Where that leaves room, a last row without a delivery tells for how many seconds nothing can be claimed.
-create or replace function hookd.claim_both(p_token uuid, p_probe_token uuid, p_batch integer, p_probes integer, p_lease interval)
-returns table (probe boolean, wait float8, delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid,
+-- p_probe_token; p_among: of these hosts alone. Where that leaves room, a last row without a delivery tells for how many
+-- seconds nothing can be claimed, of any host.
+create or replace function hookd.claim_both(
+    p_token uuid, p_probe_token uuid, p_batch integer, p_probes integer, p_lease interval, p_among integer[] default null
+) returns table (probe boolean, wait float8, delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid,
     event_type text, attempt smallint, failures smallint, revision integer, body text)
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -140,14 +150,15 @@ declare
     v_taken integer;
     v_probes integer;
 begin
-    return query select false, null::float8, c.* from hookd.claim(p_token, p_batch, greatest(8, p_batch / 8), p_lease, false) c;
+    return query select false, null::float8, c.* from hookd.claim(
+        p_token, p_batch, coalesce(cardinality(p_among), greatest(8, p_batch / 8)), p_lease, false, p_among) c;
     get diagnostics v_taken = row_count;
     if least(p_probes, p_batch - v_taken) > 0 then
         v_probes := 0;
         if exists (select from hookd.host h where h.probe_at <= hookd.clock() and h.probe_at < 'infinity') then
             -- as many hosts as probes: a lane that has to prove itself gets one
             return query select true, null::float8, c.* from hookd.claim(p_probe_token, least(p_probes, p_batch - v_taken),
-                least(p_probes, p_batch - v_taken), p_lease, true) c;
+                least(p_probes, p_batch - v_taken), p_lease, true, p_among) c;
             get diagnostics v_probes = row_count;
         end if;
     end if;

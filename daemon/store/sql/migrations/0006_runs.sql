@@ -6,3 +6,9 @@ drop function if exists hookd.next_events(smallint, xid8, uuid, uuid[], integer,
 drop function if exists hookd.whose_turn(smallint, integer);
 drop function if exists hookd.others_wait(smallint, xid8, uuid, uuid[], integer);
 drop function if exists hookd.others_had(smallint, xid8, uuid, xid8);
+
+-- The router claims what it routed, and nothing else.
+drop function if exists hookd.route(smallint[], integer, integer, uuid[], uuid[], text[], text[]);
+drop function if exists hookd.route_ready(integer, integer, integer, interval);
+drop function if exists hookd.claim(uuid, integer, integer, interval, boolean);
+drop function if exists hookd.claim_both(uuid, uuid, integer, integer, interval);
