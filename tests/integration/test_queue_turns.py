@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.queue_lab import (
     of_many_shards,
     of_one_shard,
     prepare,
+    prove,
     publish,
     publish_ready,
     register,
@@ -243,3 +245,29 @@ async def test_those_who_pass_are_found_wherever_they_are(connect: Connect) -> N
         behind = rows[rows.index(start) + 1 :]
         expected = [row["event_id"] for row in behind if row["org_id"] not in skip][:limit]
         assert [row["event_id"] for row in found] == expected
+
+
+async def test_a_claim_among_hosts_takes_of_those_alone(connect: Connect) -> None:
+    """What was routed just now does not wait behind hosts that have been due for longer."""
+    session = await connect()
+    await prepare(session)
+    busy, other = uuid4(), uuid4()
+    for number in range(20):
+        await register(session, busy, host=f"busy{number}.example:443")
+    await register(session, other, host="other.example:443")
+    await prove(session)
+    await burst(session, busy, 50)
+    await route_all(session)
+    await advance(session, 1)
+    event = await publish(session, other)
+    await route_all(session)
+    host = await session.fetchval("select id from hookd.host where name = 'other.example:443'")
+    statement, lease = STATEMENTS["claim_both"], timedelta(minutes=1)
+    *claimed, rest = await session.fetch(statement, uuid4(), uuid4(), 16, 4, lease, [host])
+    assert [row["event_id"] for row in claimed] == [event]
+    assert rest["delivery_id"] is None
+    assert rest["wait"] <= 0, "the others are due, and the claimer is to know"
+    (nothing,) = await session.fetch(statement, uuid4(), uuid4(), 16, 0, lease, [host])
+    assert nothing["delivery_id"] is None
+    everything = await session.fetch(statement, uuid4(), uuid4(), 16, 4, lease, None)
+    assert len(everything) == 16
