@@ -16,6 +16,9 @@ from daemon.store.database import Connection, Database
 from daemon.store.queue import Claim, claim
 from daemon.store.routing import Round
 
+PATIENCE = 0.05
+"""Seconds for which the router may take all room; then half is left to hosts that have been due longer."""
+
 
 class Claims:
     """The claims of one daemon: the claimer's, and the router's for what it routed just now.
@@ -45,6 +48,7 @@ class Claims:
         self._metrics = metrics
         self.lost: list[UUID] = []
         self.next_look = math.inf
+        self._followed_since = math.inf  # the router has claimed, and the claimer has not
 
     async def claim(self, connection: Connection, room: int, among: Sequence[int] | None = None) -> Claim:
         """Lease up to `room` deliveries, in a unit of work, and hand them to the senders in the same turn.
@@ -73,12 +77,20 @@ class Claims:
                 if not refused(error):
                     self.lost.extend(tokens)
                 raise
+        if among is None:
+            self._followed_since = math.inf
+        elif claimed.deliveries:
+            self._followed_since = min(self._followed_since, trio.current_time())
         self._targets.learn(claimed.targets)
         for token, count in Counter(one.token for one in claimed.deliveries).items():
             self._leases.add(token, count)
         self._senders.start((one, one.token == tokens[1]) for one in claimed.deliveries)
         self._metrics.claim_seconds.observe(trio.current_time() - began)
         return claimed
+
+    def others_wait(self) -> bool:
+        """Tell whether the router has claimed for so long that the claimer must have its turn."""
+        return trio.current_time() - self._followed_since > PATIENCE
 
     async def follow(self, connection: Connection, routed: Round) -> None:
         """Claim what was routed just now, on the same connection; wake the claimer if something is left.
@@ -87,9 +99,9 @@ class Claims:
         (`cut`) does: it is left to the claimer, and the router goes on.
         """
         self._senders.make_way()
-        if not (routed.hosts or routed.cut):
-            return
-        room = 0 if routed.cut else self._senders.room()
+        room = 0 if routed.cut or not routed.hosts else self._senders.room()
+        if self.others_wait():
+            room //= 2
         if not room:
             self.claimable()
             return

@@ -79,6 +79,7 @@ async def serve_router(
         try:
             await route(database, canonicalise, lambda: size.events, heard)
         except RetryTransaction:
+            claims.claimable()  # for what other shards were owed before that
             await trio.sleep(GATHER * random.random())
             continue
         except DatabaseUnavailable as error:
@@ -88,6 +89,7 @@ async def serve_router(
             continue
         except PostgresError:
             logger.exception("routing failed; the other shards of the inbox go on")
+            claims.claimable()
             await trio.sleep(FAULT_PAUSE)
             continue
         if rounds and not cut:

@@ -18,7 +18,7 @@ class Turns(Generic[T]):
 
     def __init__(self) -> None:
         self._of_host: dict[int, deque[T]] = {}
-        # Each host that has something waiting is in one of them, once; with the turn by which it goes first.
+        # Each host that has something waiting is in one of them, once; in the round with the turn since when.
         self._round: deque[tuple[int, int]] = deque()
         self._owed: deque[int] = deque()
         self._last: dict[int, int] = {}  # of a host, the number of its last turn
@@ -38,14 +38,14 @@ class Turns(Generic[T]):
             if last is None or self._turn - last >= len(self._round):
                 self._owed.append(host)
             else:
-                self._go_round(host)
+                self._round.append((host, self._turn))
         else:
             waiting.append(item)
         self._count += 1
 
     def pop(self) -> T:
         """Take what is next. Error: `IndexError` if nothing waits."""
-        if self._owed and not (self._round and self._round[0][1] <= self._turn):
+        if self._owed and not (self._round and self._turn - self._round[0][1] >= 2 * len(self._of_host)):
             host = self._owed.popleft()
         else:
             host, _ = self._round.popleft()
@@ -54,16 +54,13 @@ class Turns(Generic[T]):
         waiting = self._of_host[host]
         item = waiting.popleft()
         if waiting:
-            self._go_round(host)
+            self._round.append((host, self._turn))
         else:
             del self._of_host[host]
             if len(self._last) > REMEMBERED + 2 * len(self._of_host):
                 self._forget()
         self._count -= 1
         return item
-
-    def _go_round(self, host: int) -> None:
-        self._round.append((host, self._turn + 2 * len(self._of_host)))
 
     def _forget(self) -> None:
         """Keep no turns that are longer ago than a round, for those hosts are owed one anyway."""

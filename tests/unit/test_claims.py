@@ -6,10 +6,11 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import trio
+from trio.testing import MockClock
 
-from daemon.delivery.claims import Claims
+from daemon.delivery.claims import PATIENCE, Claims
 from daemon.delivery.recorder import Leases
-from daemon.delivery.senders import Senders
+from daemon.delivery.senders import CLAIM_THEN, Senders
 from daemon.metrics import Metrics
 from daemon.store.queue import Claimed, Result
 from daemon.store.routing import Round
@@ -37,9 +38,12 @@ class Connection:
         self.rows = rows or []
         self.error = error
         self.claims = 0
+        self.room: object = None
+        self.among: object = None
 
     async def fetch(self, statement: str, *arguments: object) -> list[Any]:
         self.claims += 1
+        _, _, self.room, _, _, self.among = arguments
         if self.error is not None:
             raise self.error
         return list(self.rows)
@@ -81,6 +85,38 @@ def left(wait: float | None) -> Connection:
     return Connection([{"delivery_id": None, "wait": wait}])
 
 
+class Row(tuple[Any, ...]):
+    """A row of a claim."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(2 if key == "delivery_id" else key)
+
+
+def taken() -> Connection:
+    """Answer that one delivery was leased."""
+    return Connection([Row((False, None, uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}"))])
+
+
+async def test_the_router_claims_among_the_hosts_that_it_routed_to() -> None:
+    desk, connection = Desk(), left(None)
+    await desk.follow(connection, hosts=(3, 5))
+    assert connection.among == (3, 5)
+
+
+async def test_what_the_router_claims_does_not_starve_who_waits_longer(autojump_clock: MockClock) -> None:
+    desk = Desk(count=100)
+    await desk.follow(taken())
+    assert not desk.claims.others_wait()
+    await trio.sleep(2 * PATIENCE)
+    assert desk.claims.others_wait()
+    router, claimer = taken(), left(None)
+    await desk.follow(router)
+    assert router.room == CLAIM_THEN // 2, "the claimer has the rest"
+    await desk.claims.claim(claimer, 10)  # type: ignore[arg-type]
+    assert claimer.among is None
+    assert not desk.claims.others_wait()
+
+
 async def test_a_claim_that_took_all_wakes_nobody() -> None:
     desk = Desk()
     await desk.follow(left(None))
@@ -115,10 +151,11 @@ async def test_a_part_of_much_is_left_to_the_claimer() -> None:
     assert (connection.claims, desk.rung) == (1, 1)
 
 
-async def test_where_nobody_is_owed_anything_nothing_is_claimed() -> None:
+async def test_where_the_router_knows_of_no_host_the_claimer_looks() -> None:
+    """A round that was committed unheard may have made deliveries."""
     desk, connection = Desk(), left(None)
     await desk.follow(connection, hosts=())
-    assert (connection.claims, desk.rung) == (0, 0)
+    assert (connection.claims, desk.rung) == (0, 1)
 
 
 async def test_without_room_nothing_is_claimed() -> None:

@@ -1,5 +1,6 @@
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,16 +58,17 @@ def test_who_comes_does_not_wait_for_all_that_have_a_backlog() -> None:
     assert turns.pop()[0] == 100
 
 
-def test_those_who_come_keep_a_backlog_waiting_for_two_rounds_at_most() -> None:
-    turns = turns_of(*[0] * 100)
-    allowed = since = 0
-    for host in range(1, 1001):
+@pytest.mark.parametrize("before", [0, 500], ids=["few", "many before"])
+def test_those_who_come_keep_a_backlog_waiting_for_two_rounds_at_most(before: int) -> None:
+    turns = turns_of(*range(1, 1 + before), *[0] * 1000)
+    for _ in range(before):
+        turns.pop()
+    since = 0
+    for host in range(1000, 2000):
         turns.push(host, (host, 0))
-        if turns.pop()[0] == 0:
-            allowed, since = 2 * len(turns._of_host) + 1, 0
-        else:
-            since += 1
-            assert since <= allowed
+        two_rounds = 2 * len(turns._of_host)
+        since = 0 if turns.pop()[0] == 0 else since + 1
+        assert since <= two_rounds
 
 
 def test_who_comes_again_at_once_waits_for_the_round() -> None:

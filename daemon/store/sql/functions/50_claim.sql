@@ -33,8 +33,9 @@ begin
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(p_probe and hookd.circuit_open(x.circuit_failures)),
             array_agg(x.ready_floor), array_agg(x.probe_floor)
         into v_hosts, v_rooms, v_open, v_ready, v_probe from (
-            select * from hookd.host h where h.id = any (p_among) and case when p_probe then h.probe_at else h.ready_at end <= v_now
-            order by h.id limit p_hosts for no key update skip locked) x;
+            select * from hookd.host h
+            where h.id = any (p_among) and case when p_probe then h.probe_at else h.ready_at end <= v_now
+            order by case when p_probe then h.probe_at else h.ready_at end limit p_hosts for no key update skip locked) x;
     elsif p_probe then
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(hookd.circuit_open(x.circuit_failures)),
             array_agg(x.ready_floor), array_agg(x.probe_floor)
@@ -151,7 +152,7 @@ declare
     v_probes integer;
 begin
     return query select false, null::float8, c.* from hookd.claim(
-        p_token, p_batch, coalesce(cardinality(p_among), greatest(8, p_batch / 8)), p_lease, false, p_among) c;
+        p_token, p_batch, greatest(8, case when p_among is null then p_batch / 8 else p_batch end), p_lease, false, p_among) c;
     get diagnostics v_taken = row_count;
     if least(p_probes, p_batch - v_taken) > 0 then
         v_probes := 0;
