@@ -1,5 +1,6 @@
 -- Broken: locks the host and reads its lanes under one snapshot, which is older than the lock.
-create or replace function hookd.claim(p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean, p_among integer[] default null)
+create or replace function hookd.claim(
+    p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean, p_among integer[] default null)
 returns table (delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, event_type text, attempt smallint,
     failures smallint, revision integer, body text)
 language sql volatile as $$

@@ -1,6 +1,7 @@
 -- Broken: what a limited host may not be sent now is put off to later, row by row, at each claim.
 alter function hookd.claim rename to claim_what_may_go;
-create function hookd.claim(p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean, p_among integer[] default null)
+create function hookd.claim(
+    p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean, p_among integer[] default null)
 returns table (delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, event_type text, attempt smallint,
     failures smallint, revision integer, body text)
 language plpgsql volatile as $$

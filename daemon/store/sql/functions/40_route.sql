@@ -413,7 +413,8 @@ begin
     into v_shards, v_ids, v_orgs, v_types, v_data from hookd.open_shards(p_limit, p_shards) o;
     if array_remove(v_ids, null) <> '{}' then
         update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = any (v_shards);
-        return query select null::integer, false, true, null::integer[], x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
+        return query
+            select null::integer, false, true, null::integer[], x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
     elsif v_shards is not null then
         select r.events, r.cut, r.hosts into events, cut, hosts
         from hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}') r;

@@ -102,8 +102,8 @@ begin
 
     insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, response_status,
         error, ended, duration_ms, phases_ms, excerpt, attempted_at, next_attempt_at)
-    select hookd.uuid7_of(v_micros + x.n, v_random + x.n), x.subscription, x.delivery, x.event, x.type, x.attempt - (x.outcome = 'unsent')::integer,
-        x.outcome = 'succeeded', x.status,
+    select hookd.uuid7_of(v_micros + x.n, v_random + x.n), x.subscription, x.delivery, x.event, x.type,
+        x.attempt - (x.outcome = 'unsent')::integer, x.outcome = 'succeeded', x.status,
         case when x.outcome = 'unsent' then 'cancelled' else x.error end,
         case when x.over then 'cancelled' when x.outcome = 'succeeded' then 'succeeded'
             when x.outcome = 'given_up' then x.reason end,

@@ -43,7 +43,8 @@ begin
             and (p_patterns is null or e.type = any (p_patterns) or e.type ^@ any (hookd.prefixes(p_patterns)))
             and e.problem is null and e.body is not null
             and not (v_active and e.xid >= v_floor and exists ( -- looked up one by one, past the dead entries below the floor
-                select from hookd.inbox i where i.shard = v_shard and i.xid = e.xid and i.org_id = p_org_id and i.event_id = e.id
+                select from hookd.inbox i
+                where i.shard = v_shard and i.xid = e.xid and i.org_id = p_org_id and i.event_id = e.id
                     and coalesce(i.routed_to, '00000000-0000-0000-0000-000000000000') < p_subscription_id
                 offset 0))
             and (v_filter is null or hookd.matches(e.body, v_filter))

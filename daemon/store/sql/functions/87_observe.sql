@@ -55,8 +55,7 @@ begin
     select count(*), extract(epoch from v_now - min(x.published))::float8 into inbox, inbox_oldest from (
         select case when i.n = 1 then hookd.uuid7_time(i.event_id) end as published
         from hookd.inbox_shard s cross join lateral (
-            select j.event_id, row_number() over (order by j.xid, j.org_id, j.event_id) as n
-            from hookd.inbox j
+            select j.event_id, row_number() over (order by j.xid, j.org_id, j.event_id) as n from hookd.inbox j
             where j.shard = s.shard and j.xid >= hookd.inbox_floor(s.floor)
             order by j.xid, j.org_id, j.event_id limit p_most) i
         limit p_most) x;

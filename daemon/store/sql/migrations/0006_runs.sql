@@ -1,6 +1,5 @@
 -- The inbox is in the order of transactions, and in each by organisation, so that those who look for what others published
--- step over what one transaction holds of one organisation.
--- first the shards, then the inbox, as routers lock them
+-- step over what one transaction holds of one organisation. First the shards, then the inbox, as routers lock them.
 alter table hookd.inbox_shard add column passed_org uuid not null default '00000000-0000-0000-0000-000000000000';
 alter table hookd.inbox drop constraint inbox_pkey, add primary key (shard, xid, org_id, event_id);
 drop function if exists hookd.next_events(smallint, xid8, uuid, uuid[], integer, integer);
