@@ -127,8 +127,8 @@ class Database:
         one that ends with `DatabaseUnavailable`. `RetryTransaction` says that it was rolled back. Other
         errors are the unit's own.
         """
-        task = self._loop.create_task(self._work(unit, timeout), context=self._context)
-        self._ready.run()  # its first statement is on its way before anything else has its turn
+        begin = partial(self._loop.create_task, self._work(unit, timeout), context=self._context)
+        task = self._ready.do(begin)  # its first statement is on its way before anything else has its turn
         result: T = await trio_asyncio.run_aio_future(task)
         return result
 
