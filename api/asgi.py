@@ -30,6 +30,8 @@ _SLASH = re.compile("%2F", re.IGNORECASE)
 _TWO_SLASHES = re.compile("^//")  # Werkzeug would take them for one
 _CLOSING = (408, 413)  # with these, the rest of the body is not waited for
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
 logger = logging.getLogger("hookd.api")
 
 
@@ -110,8 +112,8 @@ def current_request() -> ApiRequest:
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return an answer with `value` as its JSON body."""
-    text = json.dumps(value, separators=(",", ":"))
-    return TrioResponse(text.encode(), status, dict(headers or {}), content_type="application/json")
+    body = _to_json(value).encode()
+    return TrioResponse(body, status, dict(headers or {}), content_type="application/json")
 
 
 def no_content(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:

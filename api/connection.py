@@ -5,6 +5,7 @@ connection that a client keeps half open, a body read at the application's pace.
 """
 
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -197,8 +198,8 @@ class Connection(TCPServer):
         with self._clock:
             while not self._ended:
                 try:
-                    data = bytes(await self._socket_stream.receive_some(_READ_SIZE))
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    data = await self._receive()
+                except (OSError, trio.ClosedResourceError):
                     self._broken = True
                     data = b""
                 self._ended = not data
@@ -209,6 +210,14 @@ class Connection(TCPServer):
             await self._http.too_slow()
         # Half a body will not become whole: who waits for the rest of it hears of that.
         await self._http.handle(Closed())
+
+    async def _receive(self) -> bytes:
+        """Return what comes next. Waiting first: a request is hardly ever there already."""
+        socket = self._socket_stream.socket
+        while True:
+            await trio.lowlevel.wait_readable(socket)
+            with suppress(BlockingIOError):
+                return os.read(socket.fileno(), _READ_SIZE)
 
     async def _take(self, data: bytes) -> None:
         """Handle what the client sent. The time that takes is ours, and a body that comes on buys more."""
@@ -227,7 +236,10 @@ class Connection(TCPServer):
         self._clock.deadline = trio.current_time() + self._patience
 
     async def _write(self, data: bytes) -> None:
-        if self._broken or not data:
+        if self._broken:
+            return
+        data = self._written_at_once(data)
+        if not data:
             return
         try:
             with trio.CancelScope() as scope:
@@ -242,6 +254,15 @@ class Connection(TCPServer):
             self._broken = True
             self.enter(Phase.CLOSING)
             await self._http.handle(Closed())
+
+    def _written_at_once(self, data: bytes) -> bytes:
+        """Write what the kernel takes without waiting; return the rest. Nearly every answer needs no more."""
+        if self.send_lock.locked() or len(data) > _WRITE_SIZE:
+            return data
+        try:
+            return data[os.write(self._socket_stream.socket.fileno(), data) :]
+        except OSError:
+            return data  # whoever waits until it can be written meets the error again, if it is one
 
     async def _send(self, data: bytes, scope: trio.CancelScope) -> None:
         limit, patience = self._limits.write_timeout, self._limits.write_timeout
@@ -276,6 +297,9 @@ async def throw_away(stream: trio.SocketStream, seconds: float) -> None:
             pass
 
 
+_Channel = tuple[trio.MemorySendChannel[ASGIReceiveEvent], trio.MemoryReceiveChannel[ASGIReceiveEvent]]
+
+
 class _Tasks(TaskGroup):
     """Runs the application for Hypercorn's streams, in the connection's nursery."""
 
@@ -292,11 +316,14 @@ class _Tasks(TaskGroup):
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Start the application for one request; the result takes what the client sends as it is read."""
-        # Room for one piece: who does not read a body does not fill the memory with it.
-        arriving, pieces = trio.open_memory_channel[ASGIReceiveEvent](1)
+        # Room for one piece and the end: who does not read a body does not fill the memory with it.
+        channel: _Channel = trio.open_memory_channel(2)
+        arriving, pieces = channel
 
         async def receive() -> ASGIReceiveEvent:
             try:
+                with suppress(trio.WouldBlock):
+                    return pieces.receive_nowait()
                 return await pieces.receive()
             except trio.EndOfChannel:
                 return {"type": "http.disconnect"}
@@ -309,7 +336,10 @@ class _Tasks(TaskGroup):
                 self._connection.enter(Phase.ANSWERING)
             # Once the answer is given, nobody wants the rest of the body.
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await arriving.send(event)
+                try:
+                    arriving.send_nowait(event)
+                except trio.WouldBlock:
+                    await arriving.send(event)
 
         self._nursery.start_soon(self._run_app, app, scope, receive, send)
         return deliver

@@ -5,6 +5,10 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+# What the formatters do not tell, logging need not find out (Python's logging HOWTO, "Optimization").
+logging._srcfile = None
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -24,6 +28,9 @@ def configure(level: str, form: str, process: int | None = None) -> None:
 
 # What the message says already.
 SAID = frozenset({"method", "route", "status"})
+
+
+_to_json = json.JSONEncoder(default=str).encode
 
 
 class HumanFormatter(logging.Formatter):
@@ -61,7 +68,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
+        return _to_json(entry)
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:

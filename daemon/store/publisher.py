@@ -41,7 +41,10 @@ class Publisher:
         if once is not None or len(events) != 1 or events[0].key is not None:
             return await self._events.publish(events, once)
         asked = _Asked(events[0])
-        await self._give.send(asked)
+        try:
+            self._give.send_nowait(asked)
+        except trio.WouldBlock:
+            await self._give.send(asked)
         await asked.ended.wait()
         if asked.error is not None:
             raise asked.error
