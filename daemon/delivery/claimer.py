@@ -43,7 +43,7 @@ async def serve_claimer(
         while not stopping.is_set():
             if not senders.room():
                 await senders.freed.wait(LONGEST_WAIT)
-            if not (senders.hungry() or claims.others_wait()):
+            if claims.gives_way() or not (senders.hungry() or claims.others_wait()):
                 await trio.sleep(GATHER)
                 continue
             room = senders.room()

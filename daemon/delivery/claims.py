@@ -19,6 +19,11 @@ from daemon.store.routing import Round
 PATIENCE = 0.05
 """Seconds for which the router may take all room; then half is left to hosts that have been due longer."""
 
+BESIDE_SLICES = 0.1
+"""Seconds from one of the claimer's claims to the next while the router is amid a wide fan-out."""
+LATELY = 0.25
+"""Seconds after a round for which what it told of slices counts."""
+
 
 class Claims:
     """The claims of one daemon: the claimer's, and the router's for what it routed just now.
@@ -48,6 +53,8 @@ class Claims:
         self._metrics = metrics
         self.lost: list[UUID] = []
         self.next_look = math.inf
+        self._claimed_at = -math.inf
+        self._slices_until = -math.inf
         self._followed_since = math.inf  # the router has claimed, and the claimer has not
 
     async def claim(self, connection: Connection, room: int, among: Sequence[int] | None = None) -> Claim:
@@ -78,6 +85,7 @@ class Claims:
                     self.lost.extend(tokens)
                 raise
         if among is None:
+            self._claimed_at = began
             self._followed_since = math.inf
         elif claimed.deliveries:
             self._followed_since = min(self._followed_since, trio.current_time())
@@ -92,6 +100,15 @@ class Claims:
         """Tell whether the router has claimed for so long that the claimer must have its turn."""
         return trio.current_time() - self._followed_since > PATIENCE
 
+    def gives_way(self) -> bool:
+        """Tell whether the claimer must leave hosts and processors to the router, amid a wide fan-out.
+
+        Its slices and claims want the same hosts, one after the other, and take as long together as apart. So
+        it is queued first, and all others who publish wait less; what is due is claimed ten times a second.
+        """
+        now = trio.current_time()
+        return now < self._slices_until and now < self._claimed_at + BESIDE_SLICES
+
     async def follow(self, connection: Connection, routed: Round) -> None:
         """Claim what was routed just now, on the same connection; wake the claimer if something is left.
 
@@ -99,6 +116,7 @@ class Claims:
         (`cut`) does: it is left to the claimer, and the router goes on.
         """
         self._senders.make_way()
+        self._slices_until = trio.current_time() + LATELY if routed.slices else -math.inf
         room = 0 if routed.cut or not routed.hosts else self._senders.room()
         if self.others_wait():
             room //= 2

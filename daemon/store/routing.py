@@ -42,12 +42,13 @@ class _Body(NamedTuple):
 class Round:
     """A round of routing: how many events it looked at, in how many seconds; `cut`: there was more.
 
-    `hosts`: those at which deliveries are owed for them.
+    `hosts`: those at which deliveries are owed for them; `slices`: some event has slices left.
     """
 
     events: int
     cut: bool
     hosts: tuple[int, ...] = ()
+    slices: bool = False
     seconds: float = 0.0
 
 
@@ -101,7 +102,8 @@ async def route(
         for shard in shards:
             try:
                 one = await write(connection, [shard], [body for body in bodies if body.shard == shard])
-                done = Round(done.events + one.events, done.cut or one.cut, done.hosts + one.hosts)
+                seen, cut, hosts = done.events + one.events, done.cut or one.cut, done.hosts + one.hosts
+                done = Round(seen, cut, hosts, one.slices)
             except RETRIED:
                 raise
             except (PostgresError, TimeoutError) as error:
@@ -152,4 +154,4 @@ async def route(
 
 
 def _round(row: Record) -> Round:
-    return Round(row["events"], row["cut"], tuple(row["hosts"] or ()))
+    return Round(row["events"], row["cut"], tuple(row["hosts"] or ()), row["slices"])

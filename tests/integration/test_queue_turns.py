@@ -93,6 +93,28 @@ async def test_a_wide_fan_out_lets_others_pass_between_its_slices(connect: Conne
     assert await session.fetchval("select count(*) from hookd.delivery") == 42
 
 
+async def test_routing_tells_while_an_event_has_slices_left(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    wide, other = await of_many_shards(session, 2)
+    for _ in range(12):
+        await register(session, wide)
+    await register(session, other)
+
+    async def told(limit: int = 100) -> list[tuple[int, bool]]:
+        rounds = []
+        while rows := await session.fetch(STATEMENTS["route_ready"], limit, 8, 5, timedelta(seconds=1)):
+            rounds.append((rows[0]["events"], rows[0]["slices"]))
+            if len(rounds) == 1:
+                await publish_ready(session, other)
+        return rounds
+
+    await publish_ready(session, wide)
+    assert await told() == [(1, True), (1, True), (1, True), (1, False)], "the other's is the second"
+    await publish_ready(session, other, 30)
+    assert {slices for _, slices in await told(limit=10)} == {False}, "a burst has none"
+
+
 async def test_who_had_no_room_is_not_put_off_for_ever_by_those_who_have_more(connect: Connect) -> None:
     """Each round has room for one event of the eight organisations, which all go on publishing."""
     session = await connect()

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from daemon.delivery.claims import PATIENCE, Claims
+from daemon.delivery.claims import BESIDE_SLICES, LATELY, PATIENCE, Claims
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import CLAIM_THEN, Senders
 from daemon.metrics import Metrics
@@ -75,9 +75,14 @@ class Desk:
         self.senders.start((one, False) for _ in range(count))
 
     async def follow(
-        self, connection: Connection, *, cut: bool = False, hosts: tuple[int, ...] = (1,)
+        self,
+        connection: Connection,
+        *,
+        cut: bool = False,
+        hosts: tuple[int, ...] = (1,),
+        slices: bool = False,
     ) -> None:
-        await self.claims.follow(connection, Round(1, cut, hosts))  # type: ignore[arg-type]
+        await self.claims.follow(connection, Round(1, cut, hosts, slices))  # type: ignore[arg-type]
 
 
 def left(wait: float | None) -> Connection:
@@ -115,6 +120,34 @@ async def test_what_the_router_claims_does_not_starve_who_waits_longer(autojump_
     await desk.claims.claim(claimer, 10)  # type: ignore[arg-type]
     assert claimer.among is None
     assert not desk.claims.others_wait()
+
+
+async def test_the_claimer_gives_way_to_the_slices_of_a_fan_out_for_a_while_at_a_time(
+    autojump_clock: MockClock,
+) -> None:
+    desk, connection = Desk(), left(None)
+    await desk.follow(connection, cut=True, slices=True)
+    assert not desk.claims.gives_way(), "it has not claimed for long"
+    await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
+    assert desk.claims.gives_way()
+    await desk.follow(connection, slices=True)
+    assert desk.claims.gives_way(), "what follows a round of another's is not its claim"
+    await trio.sleep(BESIDE_SLICES + 0.01)
+    assert not desk.claims.gives_way()
+
+
+async def test_the_claimer_gives_way_no_more_once_the_slices_end(autojump_clock: MockClock) -> None:
+    desk, connection = Desk(), left(None)
+    await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
+    assert not desk.claims.gives_way()
+    await desk.follow(connection, cut=True, slices=True)
+    assert desk.claims.gives_way()
+    await desk.follow(connection, cut=True)
+    assert not desk.claims.gives_way()
+    await desk.follow(connection, cut=True, slices=True)
+    await trio.sleep(LATELY + 0.01)  # the router has come to a halt
+    await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
+    assert not desk.claims.gives_way()
 
 
 async def test_a_claim_that_took_all_wakes_nobody() -> None:

@@ -215,11 +215,11 @@ end $$;
 -- subscription that wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
--- events it looked at, with none left the shards are empty; whether there was more than it could take; and the hosts at
--- which deliveries are owed for them.
+-- events it looked at, with none left the shards are empty; whether there was more than it could take; the hosts at
+-- which deliveries are owed for them; and whether some event has slices left, in whichever shard.
 create or replace function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
-    p_problems text[], out events integer, out cut boolean, out hosts integer[]
+    p_problems text[], out events integer, out cut boolean, out hosts integer[], out slices boolean
 )
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -391,14 +391,19 @@ begin
     where s.shard = any (p_shards);
     events := coalesce(cardinality(v_events), 0);
     cut := v_more is not null or events = p_limit;
+    slices := exists (
+        select from hookd.inbox_shard s cross join lateral (
+            select i.routed_to from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
+            order by i.xid, i.org_id, i.event_id limit 1) f
+        where s.crowd <> '{}' and f.routed_to is not null);
 end $$;
 
 -- Routes up to p_shards shards at once where their first events need no router to write bodies: one row, with what route()
 -- says, and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes the
 -- shards meanwhile, they have their next turn after p_hold. Nothing if no shard has events.
 create or replace function hookd.route_ready(p_limit integer, p_shards integer, p_budget integer, p_hold interval)
-returns table (events integer, cut boolean, more boolean, hosts integer[], shard smallint, event_id uuid, org_id uuid, type text,
-    data text)
+returns table (events integer, cut boolean, hosts integer[], slices boolean, more boolean, shard smallint, event_id uuid,
+    org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -414,9 +419,9 @@ begin
     if array_remove(v_ids, null) <> '{}' then
         update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = any (v_shards);
         return query
-            select null::integer, false, true, null::integer[], x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
+            select null::integer, false, null::integer[], false, true, x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
     elsif v_shards is not null then
-        select r.events, r.cut, r.hosts into events, cut, hosts
+        select r.events, r.cut, r.hosts, r.slices into events, cut, hosts, slices
         from hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}') r;
         more := exists (
             select from hookd.inbox_shard s where exists (

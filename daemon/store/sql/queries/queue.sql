@@ -2,10 +2,10 @@
 select * from hookd.open_shards($1, $2)
 
 -- name: route_ready
-select events, cut, more, hosts, shard, event_id, org_id, type, data from hookd.route_ready($1, $2, $3, $4)
+select events, cut, hosts, slices, more, shard, event_id, org_id, type, data from hookd.route_ready($1, $2, $3, $4)
 
 -- name: route
-select events, cut, hosts from hookd.route($1, $2, $3, $4, $5, $6, $7)
+select events, cut, hosts, slices from hookd.route($1, $2, $3, $4, $5, $6, $7)
 
 -- name: defer_shards
 select hookd.defer_shards($1, $2)
