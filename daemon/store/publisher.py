@@ -41,6 +41,7 @@ class Publisher:
         if once is not None or len(events) != 1 or events[0].key is not None:
             return await self._events.publish(events, once)
         asked = _Asked(events[0])
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self._give.send_nowait(asked)
         except trio.WouldBlock:

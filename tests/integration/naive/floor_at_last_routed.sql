@@ -2,7 +2,7 @@
 alter function hookd.route rename to route_to_the_oldest_running;
 create function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
-    p_problems text[], out events integer, out cut boolean, out hosts integer[]
+    p_problems text[], out events integer, out cut boolean, out hosts integer[], out slices boolean
 ) language plpgsql volatile as $$
 declare
     v_last  xid8 := (select max(i.xid) from hookd.inbox i where i.shard = any (p_shards));
