@@ -5,10 +5,6 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-# What the formatters do not tell, logging need not find out (Python's logging HOWTO, "Optimization").
-logging._srcfile = None
-logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -17,6 +13,9 @@ def configure(level: str, form: str, process: int | None = None) -> None:
 
     `process`: the number of the daemon among several, which each line then carries.
     """
+    # What the formatters do not tell need not be found out (Python's logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(HumanFormatter(process) if human else JsonFormatter(process))
@@ -28,7 +27,6 @@ def configure(level: str, form: str, process: int | None = None) -> None:
 
 # What the message says already.
 SAID = frozenset({"method", "route", "status"})
-
 
 _to_json = json.JSONEncoder(default=str).encode
 
