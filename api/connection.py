@@ -236,7 +236,7 @@ class Connection(TCPServer):
         self._clock.deadline = trio.current_time() + self._patience
 
     async def _write(self, data: bytes) -> None:
-        if self._broken:
+        if self._broken or not data:
             return
         data = self._written_at_once(data)
         if not data:
