@@ -59,21 +59,20 @@ class Targets:
         self._unseal = unseal
         self._write = write
         self._most = most
-        self._kept: OrderedDict[UUID, Target] = OrderedDict()
+        self._kept: OrderedDict[UUID, Target | TargetRow] = OrderedDict()
 
     def known(self, subscription_id: UUID, revision: int) -> bool:
         """Tell whether the target of this revision is at hand."""
         target = self._kept.get(subscription_id)
-        return (
-            target is not None
-            and target.revision == revision
-            and (target.until is None or target.until > datetime.now(UTC))
-        )
+        if target is None or target.revision != revision:
+            return False
+        until = target.secrets_until if isinstance(target, TargetRow) else target.until
+        return until is None or until > datetime.now(UTC)
 
     def learn(self, rows: Iterable[TargetRow]) -> None:
-        """Keep what was read from the store."""
+        """Keep what came from the store. Each is read when it is first sent to: many may come at once."""
         for row in rows:
-            self._kept[row.subscription_id] = self.read(row)
+            self._kept[row.subscription_id] = row
             self._kept.move_to_end(row.subscription_id)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
@@ -108,7 +107,10 @@ class Targets:
 
     def get(self, subscription_id: UUID) -> Target | None:
         """Return the target, or None if the subscription is gone."""
-        return self._kept.get(subscription_id)
+        target = self._kept.get(subscription_id)
+        if isinstance(target, TargetRow):
+            target = self._kept[subscription_id] = self.read(target)
+        return target
 
 
 def unsendable(target: Target) -> EgressError:

@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -103,6 +104,27 @@ async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
     assert url.host_name == "example.com:443"
     assert body == b'{"data":1}'
     assert headers[b"webhook-timestamp"] == str(int(result.started.timestamp())).encode()  # type: ignore[union-attr]
+
+
+async def test_a_target_is_read_when_it_is_first_sent_to() -> None:
+    read: list[object] = []
+
+    def unseal(ciphertext: bytes, subscription: object) -> str:
+        read.append(subscription)
+        return generate_secret()
+
+    targets = Targets(
+        parse_url=lambda text: parse_url(text, https_only=True, ports=()),
+        unseal=unseal,
+        write=partial(Form, prefix="X-Alter-", user_agent="hookd/test"),
+    )
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    targets.learn([TargetRow(SUBSCRIPTION, 7, "https://example.com/", None, None, (b"x",), None)])
+    assert (targets.known(SUBSCRIPTION, 7), targets.known(SUBSCRIPTION, 8), read) == (True, False, [])
+    assert targets.get(SUBSCRIPTION) is targets.get(SUBSCRIPTION)
+    assert (read, targets.known(SUBSCRIPTION, 7)) == ([SUBSCRIPTION], True)
+    targets.learn([TargetRow(SUBSCRIPTION, 8, "https://example.com/", None, None, (b"x",), past)])
+    assert not targets.known(SUBSCRIPTION, 8), "one of its secrets has expired"
 
 
 async def test_retry_after_holds_the_lane() -> None:
