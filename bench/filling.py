@@ -18,6 +18,7 @@ from bench.postgres import Server, Sql, connected, name_of
 from bench.processes import ROOT
 from daemon.model import uuid7
 from daemon.signing.canonical import JSON, event_body, parse
+from daemon.store.routing import NO_CLAIM
 from daemon.store.statements import load
 
 PAYLOADS = ROOT / "bench" / "payloads" / "github.ndjson"
@@ -108,9 +109,11 @@ def publish_data(sql: Sql, orgs: Sequence[UUID], events: int, data: Data) -> Non
 def route(sql: Sql) -> None:
     """Route everything in the inbox; the bodies are ready."""
     statements = load("hookd")
-    while rows := sql.rows(statements["open_shards"], SHARD_EVENTS, 1):
+    while rows := sql.rows(statements["open_shards"], SHARD_EVENTS, 1, None):
         shards = [row["shard"] for row in rows]
-        sql.value(statements["route"], shards, SHARD_EVENTS, SHARD_DELIVERIES, [], [], [], [])
+        sql.value(
+            statements["route"], shards, SHARD_EVENTS, SHARD_DELIVERIES, [], [], [], [], *NO_CLAIM.arguments
+        )
 
 
 def pile(sql: Sql, deliveries: int, orgs: Sequence[UUID] = (), size: int = 450) -> None:

@@ -22,7 +22,7 @@ from bench.hookd import EVENT_TYPE
 from bench.postgres import Sql, connected, server
 from bench.queue_calls import BATCH, STATEMENTS, claim, lay_out, publish, results, route
 from bench.report import CannotRun, Report
-from daemon.store.routing import HOLD, ROUTE_SHARDS
+from daemon.store.routing import HOLD, NO_CLAIM, ROUTE_SHARDS
 
 LANES, HOSTS = 10_000, 1000
 ALMOST_EMPTY = 2 * BATCH
@@ -116,7 +116,9 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
     run("pulse", lambda: sql.rows(STATEMENTS["pulse"]))
     run(
         "route_ready",
-        lambda: sql.rows(STATEMENTS["route_ready"], BATCH, ROUTE_SHARDS, 2 * BATCH, HOLD),
+        lambda: sql.rows(
+            STATEMENTS["route_ready"], BATCH, ROUTE_SHARDS, 2 * BATCH, HOLD, None, *NO_CLAIM.arguments
+        ),
         lambda found: found[0]["events"],
     )
     route(sql, [])
@@ -153,7 +155,8 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
 def route_raw(watch: Watch) -> None:
     """Route what came through SQL."""
     sql = watch.sql
-    while rows := watch.run("open_shards", lambda: sql.rows(STATEMENTS["open_shards"], BATCH, ROUTE_SHARDS)):
+    statement = STATEMENTS["open_shards"]
+    while rows := watch.run("open_shards", lambda: sql.rows(statement, BATCH, ROUTE_SHARDS, None)):
         route_opened(watch, rows)
 
 
@@ -164,7 +167,7 @@ def route_opened(watch: Watch, rows: list[asyncpg.Record]) -> None:
     shards = list({row["shard"] for row in rows})
     watch.run(
         "route",
-        lambda: watch.sql.value(STATEMENTS["route"], shards, BATCH, 2 * BATCH, *ready),
+        lambda: watch.sql.value(STATEMENTS["route"], shards, BATCH, 2 * BATCH, *ready, *NO_CLAIM.arguments),
         lambda _: len(ids),
     )
 

@@ -17,7 +17,7 @@ from bench.report import CannotRun
 from daemon.model import uuid7
 from daemon.signing.canonical import event_body
 from daemon.store.migrate import migrate
-from daemon.store.routing import HOLD
+from daemon.store.routing import HOLD, NO_CLAIM
 from daemon.store.statements import load
 
 BATCH = 250
@@ -75,7 +75,7 @@ def route(sql: Sql, calls: list[Call]) -> None:
     """Route until the inbox is empty."""
     while True:
         began = time.perf_counter()
-        found = sql.rows(STATEMENTS["route_ready"], 500, 1, 1000, HOLD)
+        found = sql.rows(STATEMENTS["route_ready"], 500, 1, 1000, HOLD, None, *NO_CLAIM.arguments)
         if not found:
             return
         if events := found[0]["events"]:
@@ -86,7 +86,7 @@ def claim(sql: Sql, calls: list[Call], batch: int = BATCH) -> tuple[UUID, list[a
     """Claim as the daemon does; return the lease's token and what it holds."""
     token = uuid4()
     began = time.perf_counter()
-    rows = sql.rows(STATEMENTS["claim_both"], token, uuid4(), batch, batch // 4, LEASE, None)
+    rows = sql.rows(STATEMENTS["claim_both"], token, uuid4(), batch, batch // 4, LEASE)
     spent = time.perf_counter() - began
     if rows and rows[-1]["delivery_id"] is None:
         rows.pop()

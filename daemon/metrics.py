@@ -135,7 +135,8 @@ class Metrics:
         )
         self.claim_seconds = Histogram(
             "hookd_claim_seconds",
-            "Time to claim due deliveries from Postgres, empty claims included.",
+            "Time to claim due deliveries from Postgres, empty claims included. What is claimed as it is "
+            "routed does not count.",
             QUICK_SECONDS,
         )
         self.record_seconds = Histogram(

@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 import trio
@@ -13,7 +14,7 @@ from daemon.delivery.senders import Senders
 from daemon.delivery.targets import Targets
 from daemon.metrics import Metrics
 from daemon.store.database import Connection, Database
-from daemon.store.queue import Claim, claim
+from daemon.store.queue import Asked, Claim, claim, claim_of
 from daemon.store.routing import Round
 
 PATIENCE = 0.05
@@ -56,45 +57,50 @@ class Claims:
         self._claimed_at = -math.inf
         self._slices_until = -math.inf
         self._followed_since = math.inf  # the router has claimed, and the claimer has not
+        self._beside: set[UUID] = set()  # rounds of routing that began while somebody claimed
 
-    async def claim(self, connection: Connection, room: int, among: Sequence[int] | None = None) -> Claim:
-        """Lease up to `room` deliveries, in a unit of work, and hand them to the senders in the same turn.
-
-        `among`: only of these hosts.
-        """
-        tokens = (uuid4(), uuid4())
+    async def claim(self, connection: Connection, room: int) -> Claim:
+        """Lease up to `room` deliveries, in a unit of work, and hand them to the senders in the same turn."""
         began = trio.current_time()
-        room = min(room, self._senders.room())
-        if not room:
-            return Claim([], [], 0.0)  # another claim was quicker
-        probe_room = min(room, self._senders.probe_room)
-        with self._senders.promised(room, probe_room):
-            try:
-                claimed = await claim(
-                    self._database,
-                    connection,
-                    tokens,
-                    room=room,
-                    probe_room=probe_room,
-                    lease=self._lease(),
-                    known=self._targets.known,
-                    among=among,
-                )
-            except BaseException as error:
-                if not refused(error):
-                    self.lost.extend(tokens)
-                raise
-        if among is None:
-            self._claimed_at = began
-            self._followed_since = math.inf
-        elif claimed.deliveries:
-            self._followed_since = min(self._followed_since, trio.current_time())
-        self._targets.learn(claimed.targets)
-        for token, count in Counter(one.token for one in claimed.deliveries).items():
-            self._leases.add(token, count)
-        self._senders.start((one, one.token == tokens[1]) for one in claimed.deliveries)
+        with self._asking(room) as asked:
+            if not asked.room:
+                return Claim([], [], 0.0)  # another claim was quicker
+            claimed = await claim(self._database, connection, asked, self._targets.known)
+        self._claimed_at = began
+        self._followed_since = math.inf
+        self._take(claimed, asked, lone=False)
         self._metrics.claim_seconds.observe(trio.current_time() - began)
         return claimed
+
+    @contextmanager
+    def asking(self) -> Iterator[Asked]:
+        """Keep room for a round of routing, which claims what it routed, for as long as it takes."""
+        room, beside = self._senders.room(), self._senders.claiming
+        with self._asking(room // 2 if self.others_wait() else room) as asked:
+            if beside:
+                self._beside.add(asked.tokens[0])
+            try:
+                yield asked
+            finally:
+                self._beside.discard(asked.tokens[0])
+
+    @contextmanager
+    def _asking(self, room: int) -> Iterator[Asked]:
+        room = min(room, self._senders.room())
+        asked = Asked((uuid4(), uuid4()), room, min(room, self._senders.probe_room), self._lease())
+        with self._senders.promised(asked.room, asked.probe_room):
+            try:
+                yield asked
+            except BaseException as error:
+                if room and not refused(error) and asked.tokens[0] not in self.lost:
+                    self.lost.extend(asked.tokens)
+                raise
+
+    def _take(self, claimed: Claim, asked: Asked, *, lone: bool) -> None:
+        self._targets.learn(claimed.targets)
+        for token, count in Counter(one.token for one in claimed.deliveries).items():
+            self._leases.add(token, count, lone=lone)
+        self._senders.start((one, one.token == asked.tokens[1]) for one in claimed.deliveries)
 
     def others_wait(self) -> bool:
         """Tell whether the router has claimed for so long that the claimer must have its turn."""
@@ -109,28 +115,29 @@ class Claims:
         now = trio.current_time()
         return now < self._slices_until and now < self._claimed_at + BESIDE_SLICES
 
-    async def follow(self, connection: Connection, routed: Round) -> None:
-        """Claim what was routed just now, on the same connection; wake the claimer if something is left.
+    async def follow(self, connection: Connection, routed: Round, asked: Asked) -> None:
+        """Take what was claimed with a round of routing; wake the claimer if something is left.
 
         So an event does not wait for its host's turn among those with a backlog. What is a part of much
         (`cut`) does: it is left to the claimer, and the router goes on.
         """
         self._senders.make_way()
         self._slices_until = trio.current_time() + LATELY if routed.slices else -math.inf
-        room = 0 if routed.cut or not routed.hosts else self._senders.room()
-        if self.others_wait():
-            room //= 2
-        if not room:
+        if routed.unheard:
+            self.lost.extend(asked.tokens)
+        if routed.claimed is None:
             self.claimable()
             return
-        beside = self._senders.claiming  # it may have all room for probes, and not know of what was routed
+        # Those who claim beside it may have all room for probes, and not know of what was routed.
+        beside = not asked.probe_room and asked.tokens[0] in self._beside
         try:
-            claimed = await self.claim(connection, room, routed.hosts)
-        except PostgresError as error:
-            if not refused(error):
-                raise
-            self.claimable()  # the claimer meets the same error, and has the words and the pause for it
-            return
+            claimed = await claim_of(self._database, connection, asked, routed.claimed, self._targets.known)
+        except BaseException:
+            self.lost.extend(asked.tokens)
+            raise
+        if claimed.deliveries:
+            self._followed_since = min(self._followed_since, trio.current_time())
+        self._take(claimed, asked, lone=True)
         due = claimed.next_due
         if beside or (due is not None and trio.current_time() + due < self.next_look):
             self.claimable()

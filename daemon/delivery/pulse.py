@@ -1,6 +1,6 @@
 """The pulse: one statement now and then tells a daemon at rest whether there is something to do.
 
-While many events come, publishers are told to send no hints, and the router looks for itself every few
+While many transactions publish, they are told to send no hints, and the router looks for itself every few
 milliseconds. At rest the pulse looks seldom, and hints wake the router.
 """
 
@@ -17,7 +17,7 @@ from daemon.store.queue import pulse, stay_awake
 logger = logging.getLogger("hookd.pulse")
 
 BUSY = 100.0
-"""Events routed in a second from which on it is worth staying awake."""
+"""Transactions whose events are routed in a second, from which on it is worth staying awake."""
 AWAKE = 5.0
 """Seconds for which publishers are told to send no hints; the router stays awake for a second longer."""
 STEADY, SLOW = 0.25, 4.0
@@ -26,7 +26,7 @@ FAULT_PAUSE = 5.0
 
 
 class Demand:
-    """How many events were routed in the last second or so."""
+    """Of how many transactions events were routed in the last second or so."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -35,13 +35,13 @@ class Demand:
         self._rate = 0.0
         self._awake_until = float("-inf")
 
-    def note(self, events: int) -> None:
-        """Count events that were routed just now."""
+    def note(self, transactions: int) -> None:
+        """Count the transactions of events that were routed just now."""
         self._turn()
-        self._count += events
+        self._count += transactions
 
     def busy(self) -> bool:
-        """Tell whether events come so fast that hints would cost more than polling."""
+        """Tell whether so many publish that hints would cost more than polling."""
         self._turn()
         return self._rate >= BUSY
 

@@ -30,10 +30,13 @@ class Leases:
 
     def __init__(self) -> None:
         self._left: Counter[UUID] = Counter()
+        self._lone: set[UUID] = set()
 
-    def add(self, token: UUID, deliveries: int) -> None:
-        """Expect that many results of a new lease."""
+    def add(self, token: UUID, deliveries: int, *, lone: bool = False) -> None:
+        """Expect that many results of a new lease; `lone`: of what was claimed as soon as it was routed."""
         self._left[token] += deliveries
+        if lone:
+            self._lone.add(token)
 
     def keep(self, token: UUID) -> None:
         """Never report the lease as done: it still holds a delivery, which only its end gives back."""
@@ -46,8 +49,20 @@ class Leases:
             self._left[token] -= count
             if self._left[token] <= 0:
                 del self._left[token]
+                self._lone.discard(token)
                 done.append(token)
         return done
+
+    def apart(self, results: list[Result]) -> list[list[Result]]:
+        """Return the lone results, and the rest, each where there are any.
+
+        Together they would hold the locks of the lone ones' hosts for as long as they wait for those at which
+        a burst or a wide fan-out is being routed, and what comes for the lone ones would wait, too.
+        """
+        lone = [one for one in results if one.token in self._lone]
+        if not lone or len(lone) == len(results):
+            return [results]
+        return [lone, [one for one in results if one.token not in self._lone]]
 
 
 async def serve_recorder(
@@ -67,6 +82,24 @@ async def serve_recorder(
     """
     task_status.started()
     circuits = CircuitLog()
+
+    async def record(batch: list[Result]) -> None:
+        began = trio.current_time()
+        done = leases.settle(batch)
+        written = await _write(database, batch, done, disable_after(), leases)
+        metrics.record_seconds.observe(trio.current_time() - began)
+        count_ends(metrics, batch, written.counted)
+        metrics.throttled.add(("circuit",), circuits.note(batch, written.circuits))
+        if not all(written.counted):
+            late = written.counted.count(False)
+            logger.warning(
+                "%d results came after their lease had ended and do not count; such deliveries are sent"
+                " again. If this is frequent, Postgres is too slow for the load",
+                late,
+            )
+        if written.owed:
+            claimable()
+
     async with results:
         async for first in results:
             batch = [first]
@@ -78,21 +111,8 @@ async def serve_recorder(
                     break
                 size += len(batch[-1].excerpt or "")
             count_attempts(metrics, batch)
-            began = trio.current_time()
-            done = leases.settle(batch)
-            written = await _write(database, batch, done, disable_after(), leases)
-            metrics.record_seconds.observe(trio.current_time() - began)
-            count_ends(metrics, batch, written.counted)
-            metrics.throttled.add(("circuit",), circuits.note(batch, written.circuits))
-            if not all(written.counted):
-                late = written.counted.count(False)
-                logger.warning(
-                    "%d results came after their lease had ended and do not count; such deliveries are sent"
-                    " again. If this is frequent, Postgres is too slow for the load",
-                    late,
-                )
-            if written.owed:
-                claimable()
+            for part in leases.apart(batch):
+                await record(part)
             await trio.sleep(GATHER)
 
 

@@ -1,47 +1,61 @@
 """Routing: takes events from the inbox and makes the deliveries they owe, as fast as they come."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 import trio
 from asyncpg import PostgresError
 
 from daemon.delivery.claims import Claims
-from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.round_size import RoundSize
 from daemon.metrics import Metrics
 from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
+from daemon.store.bell import Bell
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.routing import ROUNDS, Round, route
+from daemon.store.queue import Asked
+from daemon.store.routing import Round, route
 
 logger = logging.getLogger("hookd.router")
 
 GATHER = 0.005
 """Seconds for which a router at work lets events gather."""
-QUICK, LONGEST_WAIT = 0.005, 60.0
+QUICK, LONGEST_WAIT = 0.005, 30.0
 """Seconds after which it looks by itself: awake; and else, when the pulse and hints wake it before."""
+LOOKS = 200_000
+"""Looks after which the connection is given back, which replaces it now and then."""
 OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 0.2
+FEW_EVENTS, FEW_DELIVERIES, MANY_DELIVERIES = 40, 150, 600
+"""In one routing transaction: few where others wait for its end, many of a crowd."""
 
 
 async def serve_router(
     database: Database,
     *,
-    doorbell: Doorbell,
+    crowds: bool,
+    crowded: Callable[[], None],
+    size: RoundSize,
+    bell: Bell,
+    awake: Callable[[], bool],
     routed: Callable[[int], None],
     claims: Claims,
-    awake: Callable[[], bool],
     stopping: trio.Event,
     max_depth: Callable[[], int],
     schemas: Callable[[], Schemas],
     metrics: Metrics,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Route until `stopping`; ring `doorbell` after publishing. `routed` hears how many events each
-    round had, and `claims` follow on the same connection; `awake` tells whether nothing wakes it.
+    """Route until `stopping`, in long units of work on a connection of its own; ring `bell` for it.
+
+    `crowds`: serve the shards with a burst or a wide fan-out in front, in rounds of `size`. Else those
+    without, in small rounds for which nobody waits long, and call `crowded` where a crowd begins. `awake`
+    tells whether nothing rings. `routed` hears of how many transactions the events of each round were, and
+    `claims` take what was claimed with it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -62,37 +76,51 @@ async def serve_router(
         metrics.unrepresentable.add()
         return reason
 
-    size = RoundSize()
-    rounds, cut = 0, False
+    looks, gather = 0, False
 
-    async def heard(connection: Connection, done: Round) -> None:
-        nonlocal rounds, cut
-        rounds += 1
-        cut = done.cut
-        routed(done.events)
-        size.note(done.events, done.seconds, trio.current_time(), cut=cut)
-        await claims.follow(connection, done)
+    async def heard(connection: Connection, done: Round, asked: Asked) -> None:
+        nonlocal gather
+        gather = not done.cut
+        if done.cut:
+            crowded()
+        routed(done.transactions)
+        size.note(done.events, done.seconds, trio.current_time(), cut=done.cut)
+        await claims.follow(connection, done, asked)
 
+    async def go_on(more: bool) -> bool:
+        nonlocal looks, gather
+        looks += 1
+        if not more:
+            if gather:
+                await asyncio.sleep(GATHER)
+                gather = False
+            await bell.wait(QUICK if awake() else LONGEST_WAIT)
+        return looks % LOOKS != 0 and not stopping.is_set()
+
+    routing = partial(
+        route,
+        database,
+        canonicalise,
+        events=(lambda: size.events) if crowds else (lambda: FEW_EVENTS),
+        deliveries=MANY_DELIVERIES if crowds else FEW_DELIVERIES,
+        crowds=crowds,
+        asking=claims.asking,
+        routed=heard,
+        go_on=go_on,
+    )
     task_status.started()
     while not stopping.is_set():
-        rounds = 0
         try:
-            await route(database, canonicalise, lambda: size.events, heard)
+            await routing()
         except RetryTransaction:
             claims.claimable()  # for what other shards were owed before that
             await trio.sleep(GATHER * random.random())
-            continue
         except DatabaseUnavailable as error:
             logger.debug("routing waits for Postgres: %s", error)
-            await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
+            with trio.move_on_after(OUTAGE_PAUSE * random.uniform(0.5, 1.5)):
+                await stopping.wait()
             claims.claimable()  # it gives back what a claim may have leased, and not before that has ended
-            continue
         except PostgresError:
             logger.exception("routing failed; the other shards of the inbox go on")
             claims.claimable()
             await trio.sleep(FAULT_PAUSE)
-            continue
-        if rounds and not cut:
-            await trio.sleep(GATHER)
-        if rounds < ROUNDS:  # it ended because it found none left
-            await doorbell.wait(QUICK if awake() else LONGEST_WAIT)

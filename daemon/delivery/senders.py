@@ -1,7 +1,7 @@
 """The senders: a fixed number of tasks, each at one request at a time, and the few deliveries next up."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -51,10 +51,17 @@ class Senders:
     """
 
     def __init__(
-        self, sender: Sender, results: trio.MemorySendChannel[Result], *, count: int, share: float
+        self,
+        sender: Sender,
+        results: trio.MemorySendChannel[Result],
+        *,
+        count: int,
+        share: float,
+        look: Callable[[], None],
     ) -> None:
         self._sender = sender
         self._results = results
+        self._look = look
         self._count = count
         self._probes = max(1, int(count * share))
         self._probing = 0
@@ -178,6 +185,7 @@ class Senders:
                     break
             else:
                 self._left -= 1
+            self._look()
             claimed, probe, since = waiting.pop()
             self._busy += 1
             try:

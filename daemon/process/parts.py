@@ -40,6 +40,7 @@ from daemon.process.version import VERSION
 from daemon.schemas import SchemaError, load_schemas
 from daemon.signing.secrets import SigningKey
 from daemon.signing.vault import Vault
+from daemon.store.bell import Bell
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.events import Events
 from daemon.store.history import History
@@ -59,11 +60,17 @@ PING_TIMEOUT = 2.0
 
 @dataclass(slots=True)
 class Bells:
-    """Who wakes whom: publishing the router; routing, recording and sweeping the claimer; the API replays."""
+    """Who wakes whom: publishing the router, that the one for crowds; these the claimer; the API replays."""
 
-    published: Doorbell
+    published: Bell
+    crowded: Bell
     claimable: Doorbell
     replays: Doorbell
+
+    def look_in_inbox(self) -> None:
+        """Wake both routers, for events of any kind."""
+        self.published.ring()
+        self.crowded.ring()
 
 
 class Parts:
@@ -75,7 +82,7 @@ class Parts:
         self._rules = (prepared.config, _rules(prepared.config))
         self.database = database
         self.stopping = trio.Event()
-        self.bells = Bells(Doorbell(), Doorbell(), Doorbell())
+        self.bells = Bells(database.bell(), database.bell(), Doorbell(), Doorbell())
         self.metrics = Metrics(VERSION, prepared.child.number if prepared.child else 1)
         self.vault = Vault(*prepared.master_keys)
         config = prepared.config

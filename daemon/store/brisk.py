@@ -2,12 +2,15 @@
 
 trio-asyncio does one callback at each turn of Trio's loop, and a statement needs four, one after another.
 While hundreds of requests are under way a turn takes milliseconds, and what waits for Postgres waits for all
-of them. A timer takes two turns more, though hardly any ever rings.
+of them; so senders look at asyncio's sockets, too, between two requests. A timer takes two turns more, though
+hardly any ever rings.
 """
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from heapq import heappop, heappush
@@ -37,11 +40,13 @@ class Ready:
         # Not in the context of whoever comes first, which may hold a whole request.
         self._next_turn = partial(loop.call_soon, self.run, context=Context())
         self._all_turns = loop.synchronize
-        self._all_readers = loop._add_reader
+        self._all_readers, self._no_reader = loop._add_reader, loop._remove_reader
+        self._readers: dict[int, asyncio.Handle] = {}
+        self._come = select.epoll()
         loop.call_soon = self._call_soon
         # What reads a socket for asyncio waits for this after each of its callbacks.
         loop.synchronize = self._synchronize
-        loop._add_reader = self._add_reader
+        loop._add_reader, loop._remove_reader = self._add_reader, self._remove_reader
         _Timers(loop, self)
 
     def run(self) -> None:
@@ -67,6 +72,13 @@ class Ready:
             if self._queue:
                 self._next_turn()
 
+    def look(self) -> None:
+        """Handle at once what has come on asyncio's sockets, in the midst of a long turn of Trio's loop."""
+        if not self._running:
+            for fd, _ in self._come.poll(0):
+                if reader := self._readers.get(fd):  # the one before may have closed it
+                    reader._run()
+
     def _call_soon(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
@@ -76,8 +88,18 @@ class Ready:
             self._next_turn()
         return handle
 
-    def _add_reader(self, fd: object, callback: Callable[..., object], *args: Any) -> object:
-        return self._all_readers(fd, self.do, partial(callback, *args))
+    def _add_reader(self, fd: int, callback: Callable[..., object], *args: Any) -> object:
+        read = partial(callback, *args)
+        if fd not in self._readers:
+            self._come.register(fd, select.EPOLLIN)
+        self._readers[fd] = asyncio.Handle(self.do, (read,), self._loop)
+        return self._all_readers(fd, self.do, read)
+
+    def _remove_reader(self, fd: int) -> object:
+        if self._readers.pop(fd, None) is not None:
+            with suppress(OSError):  # it was closed before
+                self._come.unregister(fd)
+        return self._no_reader(fd)
 
     async def _synchronize(self) -> None:
         self.run()

@@ -19,6 +19,7 @@ import asyncpg
 import trio
 import trio_asyncio
 
+from daemon.store.bell import Bell
 from daemon.store.brisk import ready_of
 from daemon.store.failure import (
     DatabaseBusy,
@@ -54,8 +55,8 @@ Unit = Callable[[Connection], Awaitable[T]]
 
 ACQUIRE_TIMEOUT = 10.0
 CONNECT_TIMEOUT = 5.0
-OWN_CONNECTIONS = 4
-"""Connections of a daemon beside its pool: for routing, claims and results, and the one that hears hints."""
+OWN_CONNECTIONS = 5
+"""Connections of a daemon beside its pool: two for routing, for claims, for results, and to hear hints."""
 RELEASE_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 5.0
 CUT_TIMEOUT = 1.0
@@ -91,6 +92,14 @@ class Database:
         self.statements = statements
         self.schema = statements.schema
         self.address = address
+
+    def bell(self) -> Bell:
+        """Return a bell for a unit of work to wait for."""
+        return Bell(self._ready.run)
+
+    def look(self) -> None:
+        """Handle what has come from Postgres: for long turns of the loop, for a microsecond."""
+        self._ready.look()
 
     def sql(self, name: str) -> str:
         """Return the named statement for this schema. Error: `UnknownStatement`."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from daemon.store.database import Connection, Database
@@ -105,6 +105,25 @@ class TargetRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a claim may lease, for `lease` seconds: `room` deliveries, `probe_room` of them to unproven lanes.
+
+    `tokens` are random: one for the proven, one for the unproven; whoever loses the answer gives them to
+    `leased`.
+    """
+
+    tokens: tuple[UUID, UUID]
+    room: int
+    probe_room: int
+    lease: float
+
+    @property
+    def arguments(self) -> tuple[UUID, UUID, int, int, timedelta]:
+        """As the statements take it."""
+        return *self.tokens, self.room, self.probe_room, timedelta(seconds=self.lease)
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What a claim brought. `next_due`: seconds until another may bring more, None while nothing is owed."""
 
@@ -174,29 +193,29 @@ async def stay_awake(database: Database, seconds: float) -> None:
 
 
 async def claim(
+    database: Database, connection: Connection, asked: Asked, known: Callable[[UUID, int], bool]
+) -> Claim:
+    """Lease due deliveries of any hosts, in a unit of work.
+
+    `known` tells whether a subscription's target is at hand in that revision.
+    """
+    rows = await connection.fetch(database.sql("claim_both"), *asked.arguments)
+    return await claim_of(database, connection, asked, rows, known)
+
+
+async def claim_of(
     database: Database,
     connection: Connection,
-    tokens: tuple[UUID, UUID],
-    *,
-    room: int,
-    probe_room: int,
-    lease: float,
+    asked: Asked,
+    rows: Sequence[Any],
     known: Callable[[UUID, int], bool],
-    among: Sequence[int] | None = None,
 ) -> Claim:
-    """Lease up to `room` due deliveries for `lease` seconds, up to `probe_room` of them to unproven lanes.
-
-    Part of a unit of work. `tokens` are random: one for the proven, one for the unproven; whoever loses the
-    answer gives them to `leased`. `known` tells whether a subscription's target is at hand in that revision.
-    `among`: only of these hosts.
-    """
-    rows = await connection.fetch(
-        database.sql("claim_both"), *tokens, room, probe_room, timedelta(seconds=lease), among
-    )
+    """Return what a statement that claims has answered, in `rows`; the rest is as in `claim`."""
     wait: float | None = 0.0
-    if rows and rows[-1]["delivery_id"] is None:
-        wait = rows.pop()["wait"]
-    taken = [Claimed(tokens[row[0]], *row[2:]) for row in rows]
+    if rows and rows[-1][2] is None:
+        wait = rows[-1][1]
+        rows = rows[:-1]
+    taken = [Claimed(asked.tokens[row[0]], *row[2:]) for row in rows]
     targets: list[TargetRow] = []
     unknown = {one.subscription_id for one in taken if not known(one.subscription_id, one.revision)}
     if unknown:

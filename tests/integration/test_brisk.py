@@ -1,6 +1,8 @@
 """asyncio's callbacks inside Trio: their order, their number in one turn, and what a unit of work costs."""
 
 import asyncio
+import socket
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
@@ -128,6 +130,80 @@ async def test_tasks_of_asyncio_and_waiting_in_them_work_as_ever(here: Here) -> 
 
     with trio.fail_after(5):
         assert await trio_asyncio.aio_as_trio(work)() == 3
+
+
+async def test_what_comes_on_a_socket_is_handled_by_a_look_in_the_midst_of_a_turn(here: Here) -> None:
+    loop, ready = here
+    come: list[bytes] = []
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        loop.add_reader(ours.fileno(), lambda: come.append(ours.recv(10)))
+        ready.look()
+        assert come == []
+        theirs.send(b"one")
+        ready.look()
+        assert come == [b"one"]
+        await trio.testing.wait_all_tasks_blocked()
+        theirs.send(b"two")
+        with trio.fail_after(5):
+            while len(come) < 2:
+                await trio.lowlevel.checkpoint()
+        loop.remove_reader(ours.fileno())
+        theirs.send(b"three")
+        ready.look()
+    assert come == [b"one", b"two"]
+
+
+async def test_a_reader_that_fails_during_a_look_is_reported_and_the_others_are_read(here: Here) -> None:
+    loop, ready = here
+    reported: list[object] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context.get("exception")))
+    come: list[bytes] = []
+    pairs = [socket.socketpair() for _ in range(2)]
+    loop.add_reader(pairs[0][0].fileno(), lambda: pairs[0][0].recv(1) and 1 / 0)
+    loop.add_reader(pairs[1][0].fileno(), lambda: come.append(pairs[1][0].recv(10)))
+    for _, theirs in pairs:
+        theirs.send(b"x")
+    ready.look()
+    for ours, theirs in pairs:
+        loop.remove_reader(ours.fileno())
+        ours.close()
+        theirs.close()
+    loop.set_exception_handler(None)
+    assert [type(one) for one in reported] == [ZeroDivisionError]
+    assert come == [b"x"]
+
+
+async def test_a_socket_that_was_closed_before_it_was_let_go_does_no_harm(here: Here) -> None:
+    loop, ready = here
+    ours, theirs = socket.socketpair()
+    number = ours.fileno()
+    loop.add_reader(number, lambda: None)
+    ours.close()
+    loop.remove_reader(number)
+    theirs.close()
+    ready.look()
+
+
+async def test_an_answer_of_postgres_is_there_after_a_look(database: Database) -> None:
+    """Without a turn of Trio's loop: as a sender sees to it in the midst of a long one."""
+    answered: list[int] = []
+
+    async def unit(connection: Connection) -> None:
+        await connection.fetchval("select 1")
+        for number in range(3):
+            answered.append(await connection.fetchval("select $1::integer", number))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.run, unit)
+        with trio.fail_after(5):
+            while not answered:
+                await trio.lowlevel.checkpoint()
+        deadline = time.monotonic() + 5
+        while len(answered) < 3 and time.monotonic() < deadline:
+            database.look()
+        assert answered == [0, 1, 2]
 
 
 async def test_timers_ring_in_the_order_of_their_times_and_never_once_cancelled(here: Here) -> None:

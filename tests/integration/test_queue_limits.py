@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from daemon.store.routing import NO_CLAIM
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     STATEMENTS,
@@ -371,9 +372,9 @@ async def test_a_slice_locks_only_its_own_hosts(connect: Connect, session: Sessi
         await register(session, org, host=f"h{number}")
     await publish_ready(session, org)
     await session.begin()
-    await session.fetch(STATEMENTS["open_shards"], 500, 1)
+    await session.fetch(STATEMENTS["open_shards"], 500, 1, None)
     shard = await session.fetchval("select shard from hookd.inbox")
-    await session.fetchval(STATEMENTS["route"], [shard], 500, 2, [], [], [], [])
+    await session.fetchval(STATEMENTS["route"], [shard], 500, 2, [], [], [], [], *NO_CLAIM.arguments)
     free = await other.fetch("select id from hookd.host for no key update skip locked")
     assert len(free) == 2
     await session.commit()
@@ -386,9 +387,9 @@ async def test_naive_wide_fan_out_holds_all_hosts_at_once(connect: Connect, sess
     await load_naive(session, "route_without_slices")
     await publish_ready(session, org)
     await session.begin()
-    await session.fetch(STATEMENTS["open_shards"], 500, 1)
+    await session.fetch(STATEMENTS["open_shards"], 500, 1, None)
     shard = await session.fetchval("select shard from hookd.inbox")
-    await session.fetchval(STATEMENTS["route"], [shard], 500, 2, [], [], [], [])
+    await session.fetchval(STATEMENTS["route"], [shard], 500, 2, [], [], [], [], *NO_CLAIM.arguments)
     assert await other.fetch("select id from hookd.host for no key update skip locked") == []
     await session.rollback()
 

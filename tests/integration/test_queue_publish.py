@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from daemon.store.queue import Held
+from daemon.store.routing import NO_CLAIM
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     NOON,
@@ -343,8 +344,10 @@ async def test_publish_keeps_the_callers_durability(session: Session) -> None:
         return within, await session.fetchval("show synchronous_commit")
 
     async def route_in_this_transaction() -> None:
-        rows = await session.fetch(STATEMENTS["open_shards"], 500, 1)
-        await session.fetchval(STATEMENTS["route"], [rows[0]["shard"]], 500, 500, [], [], [], [])
+        rows = await session.fetch(STATEMENTS["open_shards"], 500, 1, None)
+        await session.fetchval(
+            STATEMENTS["route"], [rows[0]["shard"]], 500, 500, [], [], [], [], *NO_CLAIM.arguments
+        )
 
     held: list[Held] = []
 

@@ -1,6 +1,7 @@
 """What subscriptions ask of the queue: order, pace, filters; and what changes and deletions do to it."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import RFC_4122, UUID, uuid4
@@ -11,6 +12,7 @@ import trio
 
 from daemon.store import routing
 from daemon.store.database import Connection, Database
+from daemon.store.queue import Asked
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     STATEMENTS,
@@ -254,10 +256,27 @@ class TestFilter:
 
 
 async def route_once(database: Database) -> int:
-    async def routed(connection: Connection, done: routing.Round) -> None:
-        pass
+    """Route until nothing is left, and return how many events there were."""
+    events = 0
 
-    return await routing.route(database, lambda *_: (None, "no"), lambda: 100, routed)
+    async def routed(connection: Connection, done: routing.Round, asked: Asked) -> None:
+        nonlocal events
+        events += done.events
+
+    async def go_on(more: bool) -> bool:
+        return more
+
+    await routing.route(
+        database,
+        lambda *_: (None, "no"),
+        events=lambda: 100,
+        deliveries=600,
+        crowds=False,
+        asking=lambda: nullcontext(routing.NO_CLAIM),
+        routed=routed,
+        go_on=go_on,
+    )
+    return events
 
 
 async def change(session: Session, org: UUID, subscription: UUID, **given: Any) -> str:

@@ -5,8 +5,11 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
+from daemon.store.queue import Asked
+from daemon.store.routing import NO_CLAIM, READY_WIDTH
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     STATEMENTS,
@@ -93,6 +96,58 @@ async def test_a_wide_fan_out_lets_others_pass_between_its_slices(connect: Conne
     assert await session.fetchval("select count(*) from hookd.delivery") == 42
 
 
+async def rounds(session: Session, *, crowds: bool | None, limit: int = 20) -> list[asyncpg.Record]:
+    """Route until nothing is left for such a router; return the first row of each round."""
+    found = []
+    while rows := await session.fetch(
+        STATEMENTS["route_ready"], limit, 8, 99, timedelta(seconds=1), crowds, *NO_CLAIM.arguments
+    ):
+        found.append(rows[0])
+    return found
+
+
+async def test_one_router_serves_bursts_and_the_other_all_the_rest(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    busy, other = await of_many_shards(session, 2)
+    await publish_ready(session, busy, 70)
+    assert await rounds(session, crowds=True) == [], "nobody knows yet that it is a burst"
+    (first,) = await rounds(session, crowds=False)
+    assert (first["events"], first["cut"], first["more"]) == (20, True, False)
+    await publish_ready(session, other)
+    assert [one["events"] for one in await rounds(session, crowds=False)] == [1]
+    assert await waiting(session, busy) == 50
+    assert [one["events"] for one in await rounds(session, crowds=True)] == [20, 20, 10]
+    await publish_ready(session, busy)
+    assert [one["events"] for one in await rounds(session, crowds=False)] == [1], "it is over"
+
+
+async def test_whoever_comes_after_a_burst_is_alone_though_others_had_the_last_turn(
+    connect: Connect,
+) -> None:
+    session = await connect()
+    await prepare(session)
+    busy, other = await of_one_shard(session, 2)
+    await publish_ready(session, busy, 25)
+    assert len(await rounds(session, crowds=False)) == 1
+    await publish_ready(session, other)
+    await session.execute("delete from hookd.inbox where org_id = $1", busy)  # the rest is the other's
+    assert [one["events"] for one in await rounds(session, crowds=True)] == [1]
+    await publish_ready(session, other)
+    assert [one["events"] for one in await rounds(session, crowds=False)] == [1]
+
+
+async def test_routing_tells_of_how_many_transactions_the_events_were(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    one, another = await of_many_shards(session, 2)
+    await publish_ready(session, one, 5)
+    await publish_ready(session, one, 3)
+    await publish_ready(session, another)
+    (row,) = await rounds(session, crowds=None)
+    assert (row["events"], row["transactions"]) == (9, 3)
+
+
 async def test_routing_tells_while_an_event_has_slices_left(connect: Connect) -> None:
     session = await connect()
     await prepare(session)
@@ -103,7 +158,9 @@ async def test_routing_tells_while_an_event_has_slices_left(connect: Connect) ->
 
     async def told(limit: int = 100) -> list[tuple[int, bool]]:
         rounds = []
-        while rows := await session.fetch(STATEMENTS["route_ready"], limit, 8, 5, timedelta(seconds=1)):
+        while rows := await session.fetch(
+            STATEMENTS["route_ready"], limit, 8, 5, timedelta(seconds=1), None, *NO_CLAIM.arguments
+        ):
             rounds.append((rows[0]["events"], rows[0]["slices"]))
             if len(rounds) == 1:
                 await publish_ready(session, other)
@@ -181,11 +238,16 @@ async def test_what_is_published_while_bodies_are_written_makes_no_burst(connect
     await prepare(session)
     org, *_ = await of_many_shards(session, 1)
     await publish(session, org)
-    rows = await session.fetch(STATEMENTS["open_shards"], 50, 8)
+    rows = await session.fetch(STATEMENTS["open_shards"], 50, 8, None)
     await publish(late, org)
     ids, bodies = [row["event_id"] for row in rows], ['{"ready": true}' for _ in rows]
     shards = [row["shard"] for row in rows]
-    assert await session.fetchval(STATEMENTS["route"], shards, 50, 50, ids, [org], bodies, [None]) == 1
+    assert (
+        await session.fetchval(
+            STATEMENTS["route"], shards, 50, 50, ids, [org], bodies, [None], *NO_CLAIM.arguments
+        )
+        == 1
+    )
     assert await session.fetchval("select count(*) from hookd.inbox_shard where crowd <> '{}'") == 0
     assert await waiting(session, org) == 1
 
@@ -269,9 +331,9 @@ async def test_those_who_pass_are_found_wherever_they_are(connect: Connect) -> N
         assert [row["event_id"] for row in found] == expected
 
 
-async def test_a_claim_among_hosts_takes_of_those_alone(connect: Connect) -> None:
-    """What was routed just now does not wait behind hosts that have been due for longer."""
-    session = await connect()
+async def test_a_round_claims_what_it_routed_and_nobody_takes_it_along(connect: Connect) -> None:
+    """What was routed just now waits neither for hosts due for longer, nor for the end of a large claim."""
+    session, claimer = await connect(), await connect()
     await prepare(session)
     busy, other = uuid4(), uuid4()
     for number in range(20):
@@ -281,15 +343,35 @@ async def test_a_claim_among_hosts_takes_of_those_alone(connect: Connect) -> Non
     await burst(session, busy, 50)
     await route_all(session)
     await advance(session, 1)
-    event = await publish(session, other)
-    await route_all(session)
-    host = await session.fetchval("select id from hookd.host where name = 'other.example:443'")
-    statement, lease = STATEMENTS["claim_both"], timedelta(minutes=1)
-    *claimed, rest = await session.fetch(statement, uuid4(), uuid4(), 16, 4, lease, [host])
-    assert [row["event_id"] for row in claimed] == [event]
-    assert rest["delivery_id"] is None
-    assert rest["wait"] <= 0, "the others are due, and the claimer is to know"
-    (nothing,) = await session.fetch(statement, uuid4(), uuid4(), 16, 0, lease, [host])
-    assert nothing["delivery_id"] is None
-    everything = await session.fetch(statement, uuid4(), uuid4(), 16, 4, lease, None)
-    assert len(everything) == 16
+    (event,) = await publish_ready(session, other)
+    asked = Asked((uuid4(), uuid4()), 16, 4, 60.0)
+    await session.begin()
+    rows = await session.fetch(
+        STATEMENTS["route_ready"], 50, 8, 50, timedelta(seconds=1), None, *asked.arguments
+    )
+    claim = (STATEMENTS["claim_both"], uuid4(), uuid4(), 10_000, 0, timedelta(minutes=1))
+    everything = await claimer.fetch(*claim)
+    await session.commit()
+    assert len(everything) > 20
+    assert event not in {row["event_id"] for row in everything}
+    *claimed, rest = [row[READY_WIDTH:] for row in rows]
+    assert [(one[5], one[2] is not None) for one in claimed] == [(event, True)]
+    assert rest[2] is None
+    assert rest[1] <= 0, "the others are due, and the claimer is to know"
+
+
+async def test_a_round_claims_nothing_without_room_or_where_there_is_more(connect: Connect) -> None:
+    session = await connect()
+    await prepare(session)
+    org = uuid4()
+    await register(session, org)
+    await prove(session)
+    for room, events, limit in ((0, 1, 50), (16, 3, 2)):
+        await publish_ready(session, org, events)
+        asked = Asked((uuid4(), uuid4()), room, 0, 60.0)
+        rows = await session.fetch(
+            STATEMENTS["route_ready"], limit, 8, 50, timedelta(seconds=1), None, *asked.arguments
+        )
+        assert [row["delivery_id"] for row in rows] == [None]
+        assert await session.fetchval("select count(*) from hookd.lease") == 0
+        await route_all(session)

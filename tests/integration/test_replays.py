@@ -23,6 +23,7 @@ from daemon.store.replays import (
     drop_cancelled,
     feed,
 )
+from daemon.store.routing import NO_CLAIM
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     NOON,
@@ -186,7 +187,7 @@ async def test_the_count_is_exactly_what_is_sent_and_writes_nothing(lab: Lab) ->
 
 async def _route_with_bodies(session: Session, pays: dict[UUID, int], broken: UUID) -> None:
     """Route events from SQL with the bodies that the router would write."""
-    while rows := await session.fetch(STATEMENTS["open_shards"], 500, 1):
+    while rows := await session.fetch(STATEMENTS["open_shards"], 500, 1, None):
         raw = [row for row in rows if row["event_id"] is not None]
         await session.fetchval(
             STATEMENTS["route"],
@@ -200,6 +201,7 @@ async def _route_with_bodies(session: Session, pays: dict[UUID, int], broken: UU
                 for row in raw
             ],
             ["too large a number" if row["event_id"] == broken else None for row in raw],
+            *NO_CLAIM.arguments,
         )
 
 

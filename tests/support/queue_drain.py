@@ -81,7 +81,7 @@ async def route_costs(session: Runs, costs: list[Cost]) -> None:
     """Route until the inbox is empty."""
     while True:
         await session.execute("begin")
-        rows = await session.fetch(STATEMENTS["open_shards"], 500, 1)
+        rows = await session.fetch(STATEMENTS["open_shards"], 500, 1, None)
         if not rows:
             await session.execute("commit")
             return

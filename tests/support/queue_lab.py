@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from daemon.store.queue import Held, Result, recording
+from daemon.store.routing import NO_CLAIM
 from daemon.store.statements import load
 
 NAIVE = Path(__file__).parent.parent / "integration" / "naive"
@@ -203,7 +204,7 @@ async def route_shards(
     shards: int = 1,
 ) -> int | None:
     """Route so many shards in a transaction that the caller began; None if none had anything."""
-    rows = await session.fetch(STATEMENTS["open_shards"], limit, shards)
+    rows = await session.fetch(STATEMENTS["open_shards"], limit, shards, None)
     if not rows:
         return None
     raw = [row["event_id"] for row in rows if row["event_id"] is not None]
@@ -218,6 +219,7 @@ async def route_shards(
         orgs,
         [None if problem else '{"ready": true}' for problem in wrong],
         wrong,
+        *NO_CLAIM.arguments,
     )
     return count
 

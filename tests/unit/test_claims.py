@@ -1,7 +1,7 @@
 """Claims that follow a round of routing: when the claimer is woken, and what becomes of a lost answer."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -22,45 +22,47 @@ class Statements:
 
 
 class Targets:
-    """Knows every target."""
+    """Knows every target, or none."""
 
-    def known(self, *_: object) -> bool:
-        return True
+    def __init__(self, knows: bool) -> None:
+        self.known = lambda *_: knows
 
     def learn(self, rows: object) -> None:
         pass
 
 
 class Connection:
-    """Answers a claim with `rows`, or fails with `error`."""
+    """Answers statements with `rows`, or fails with `error`."""
 
     def __init__(self, rows: list[Any] | None = None, error: BaseException | None = None) -> None:
         self.rows = rows or []
         self.error = error
         self.claims = 0
-        self.room: object = None
-        self.among: object = None
 
     async def fetch(self, statement: str, *arguments: object) -> list[Any]:
         self.claims += 1
-        _, _, self.room, _, _, self.among = arguments
         if self.error is not None:
             raise self.error
         return list(self.rows)
 
 
+def result(token: UUID) -> Result:
+    return Claimed(token, uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}").result("succeeded")
+
+
 class Desk:
     """Claims for `count` senders that never answer."""
 
-    def __init__(self, count: int = 4) -> None:
+    def __init__(self, count: int = 4, *, knows: bool = True) -> None:
         give, _ = trio.open_memory_channel[Result](10)
-        self.senders = Senders(None, give, count=count, share=0.5)  # type: ignore[arg-type]
+        self.senders = Senders(None, give, count=count, share=0.5, look=lambda: None)  # type: ignore[arg-type]
         self.rung = 0
+        self.leases = Leases()
         self.claims = Claims(
             Statements(),  # type: ignore[arg-type]
             senders=self.senders,
-            targets=Targets(),  # type: ignore[arg-type]
-            leases=Leases(),
+            targets=Targets(knows),  # type: ignore[arg-type]
+            leases=self.leases,
             lease=lambda: 30.0,
             claimable=self.ring,
             metrics=Metrics(),
@@ -76,36 +78,40 @@ class Desk:
 
     async def follow(
         self,
-        connection: Connection,
+        rows: list[Any] | None = None,
         *,
         cut: bool = False,
-        hosts: tuple[int, ...] = (1,),
         slices: bool = False,
-    ) -> None:
-        await self.claims.follow(connection, Round(1, cut, hosts, slices))  # type: ignore[arg-type]
+        unheard: bool = False,
+        connection: Connection | None = None,
+    ) -> int:
+        """Let a round of routing end that claimed `rows`, nothing if None; return what room it had."""
+        with self.claims.asking() as asked:
+            done = Round(1, 1, cut, (1,), slices, claimed=rows, unheard=unheard)
+            await self.claims.follow(connection or Connection(), done, asked)  # type: ignore[arg-type]
+        return asked.room
 
 
-def left(wait: float | None) -> Connection:
-    """Answer that nothing is due, and when something will be."""
-    return Connection([{"delivery_id": None, "wait": wait}])
+def left(wait: float | None) -> list[Any]:
+    """Rows that say that nothing is due, and when something will be."""
+    return [(None, wait, None)]
 
 
-class Row(tuple[Any, ...]):
-    """A row of a claim."""
-
-    def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(2 if key == "delivery_id" else key)
+def taken() -> list[Any]:
+    """Rows that say that one delivery was leased."""
+    return [(False, None, uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}")]
 
 
-def taken() -> Connection:
-    """Answer that one delivery was leased."""
-    return Connection([Row((False, None, uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}"))])
-
-
-async def test_the_router_claims_among_the_hosts_that_it_routed_to() -> None:
-    desk, connection = Desk(), left(None)
-    await desk.follow(connection, hosts=(3, 5))
-    assert connection.among == (3, 5)
+async def test_what_a_round_claimed_is_handed_to_the_senders_and_recorded_apart() -> None:
+    desk = Desk()
+    await desk.follow(taken())
+    assert desk.senders.room() == 3
+    token = next(iter(desk.leases._lone))
+    lone, bulk = result(token), result(uuid4())
+    assert desk.leases.apart([bulk, lone]) == [[lone], [bulk]]
+    assert desk.leases.apart([lone]) == [[lone]]
+    assert desk.leases.settle([lone]) == [token]
+    assert desk.leases.apart([lone, bulk]) == [[lone, bulk]], "the lease is forgotten"
 
 
 async def test_what_the_router_claims_does_not_starve_who_waits_longer(autojump_clock: MockClock) -> None:
@@ -114,37 +120,34 @@ async def test_what_the_router_claims_does_not_starve_who_waits_longer(autojump_
     assert not desk.claims.others_wait()
     await trio.sleep(2 * PATIENCE)
     assert desk.claims.others_wait()
-    router, claimer = taken(), left(None)
-    await desk.follow(router)
-    assert router.room == CLAIM_THEN // 2, "the claimer has the rest"
-    await desk.claims.claim(claimer, 10)  # type: ignore[arg-type]
-    assert claimer.among is None
+    assert await desk.follow(taken()) == CLAIM_THEN // 2, "the claimer has the rest"
+    await desk.claims.claim(Connection(left(None)), 10)  # type: ignore[arg-type]
     assert not desk.claims.others_wait()
 
 
 async def test_the_claimer_gives_way_to_the_slices_of_a_fan_out_for_a_while_at_a_time(
     autojump_clock: MockClock,
 ) -> None:
-    desk, connection = Desk(), left(None)
-    await desk.follow(connection, cut=True, slices=True)
+    desk, connection = Desk(), Connection(left(None))
+    await desk.follow(cut=True, slices=True)
     assert not desk.claims.gives_way(), "it has not claimed for long"
     await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
     assert desk.claims.gives_way()
-    await desk.follow(connection, slices=True)
+    await desk.follow(left(None), slices=True)
     assert desk.claims.gives_way(), "what follows a round of another's is not its claim"
     await trio.sleep(BESIDE_SLICES + 0.01)
     assert not desk.claims.gives_way()
 
 
 async def test_the_claimer_gives_way_no_more_once_the_slices_end(autojump_clock: MockClock) -> None:
-    desk, connection = Desk(), left(None)
+    desk, connection = Desk(), Connection(left(None))
     await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
     assert not desk.claims.gives_way()
-    await desk.follow(connection, cut=True, slices=True)
+    await desk.follow(cut=True, slices=True)
     assert desk.claims.gives_way()
-    await desk.follow(connection, cut=True)
+    await desk.follow(cut=True)
     assert not desk.claims.gives_way()
-    await desk.follow(connection, cut=True, slices=True)
+    await desk.follow(cut=True, slices=True)
     await trio.sleep(LATELY + 0.01)  # the router has come to a halt
     await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
     assert not desk.claims.gives_way()
@@ -172,30 +175,20 @@ async def test_a_claimer_at_work_hears_of_whatever_is_due() -> None:
 
 async def test_a_full_claim_leaves_the_rest_to_the_claimer() -> None:
     desk = Desk()
-    await desk.follow(Connection())
+    await desk.follow(taken())
     assert desk.rung == 1
 
 
-async def test_a_part_of_much_is_left_to_the_claimer() -> None:
-    desk, connection = Desk(), left(None)
-    await desk.follow(connection, cut=True)
-    assert (connection.claims, desk.rung) == (0, 1)
-    await desk.follow(connection)
-    assert (connection.claims, desk.rung) == (1, 1)
+async def test_what_was_not_claimed_with_its_round_is_left_to_the_claimer() -> None:
+    desk = Desk()
+    await desk.follow(None, cut=True)
+    assert desk.rung == 1
 
 
-async def test_where_the_router_knows_of_no_host_the_claimer_looks() -> None:
-    """A round that was committed unheard may have made deliveries."""
-    desk, connection = Desk(), left(None)
-    await desk.follow(connection, hosts=())
-    assert (connection.claims, desk.rung) == (0, 1)
-
-
-async def test_without_room_nothing_is_claimed() -> None:
-    desk, connection = Desk(), left(None)
+async def test_without_room_nothing_is_asked_for() -> None:
+    desk = Desk()
     desk.wait(4)
-    await desk.follow(connection)
-    assert (connection.claims, desk.rung) == (0, 1)
+    assert await desk.follow(None) == 0
 
 
 @pytest.mark.parametrize(
@@ -203,16 +196,30 @@ async def test_without_room_nothing_is_claimed() -> None:
 )
 async def test_what_a_lost_answer_may_have_leased_is_remembered_for_the_claimer(error: Exception) -> None:
     desk = Desk()
-    with pytest.raises(type(error)):
-        await desk.follow(Connection(error=error))
+    with pytest.raises(type(error)), desk.claims.asking():
+        raise error
     assert len(desk.claims.lost) == 2
     assert desk.senders.room() == 4, "the room of the claim is free again"
 
 
-async def test_what_postgres_refuses_is_left_to_the_claimer() -> None:
+async def test_what_postgres_refuses_was_not_leased() -> None:
     desk = Desk()
-    await desk.follow(Connection(error=asyncpg.PostgresError()))
-    assert (desk.rung, desk.claims.lost) == (1, [])
+    with pytest.raises(asyncpg.PostgresError), desk.claims.asking():
+        raise asyncpg.PostgresError
+    assert desk.claims.lost == []
+
+
+async def test_what_was_leased_is_given_back_if_its_targets_cannot_be_had() -> None:
+    desk = Desk(knows=False)
+    with pytest.raises(asyncpg.PostgresError):
+        await desk.follow(taken(), connection=Connection(error=asyncpg.PostgresError()))
+    assert len(desk.claims.lost) == 2
+
+
+async def test_a_claim_that_may_have_been_committed_unheard_is_given_back() -> None:
+    desk = Desk()
+    await desk.follow(None, unheard=True)
+    assert (len(desk.claims.lost), desk.rung) == (2, 1)
 
 
 async def test_beside_another_claim_the_claimer_looks_again() -> None:
@@ -220,6 +227,8 @@ async def test_beside_another_claim_the_claimer_looks_again() -> None:
     desk = Desk()
     with desk.senders.promised(1, 2):
         await desk.follow(left(None))
+    assert desk.rung == 1
+    await desk.follow(left(None))
     assert desk.rung == 1
 
 

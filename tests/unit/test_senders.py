@@ -44,8 +44,12 @@ class Stage:
     def __init__(self, nursery: trio.Nursery, *, count: int = 4, share: float = 0.5) -> None:
         self.receiver = Receiver()
         self.give, self.take = trio.open_memory_channel[Result](100)
-        self.senders = Senders(self.receiver, self.give, count=count, share=share)  # type: ignore[arg-type]
+        self.senders = Senders(self.receiver, self.give, count=count, share=share, look=self.look)  # type: ignore[arg-type]
         nursery.start_soon(self.senders.serve)
+        self.looks = 0
+
+    def look(self) -> None:
+        self.looks += 1
 
     def start(self, count: int, probe: bool = False) -> list[Claimed]:
         made = [claimed() for _ in range(count)]
@@ -254,3 +258,13 @@ def test_the_pace_is_of_the_last_whole_period() -> None:
     assert pace.measure(100.0 + Pace.PERIOD * 2) == 0
     pace.ended = 100
     assert pace.measure(100.0 + Pace.PERIOD * 4) == 50
+
+
+async def test_what_came_from_postgres_is_looked_for_before_each_request() -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        stage.start(3)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (len(stage.receiver.asked), stage.looks) == (3, 3)
+        stage.receiver.answer.set()
+        await stage.senders.close()

@@ -144,8 +144,9 @@ $$;
 -- Takes the inbox shards that have waited longest, as many as have p_limit events together and at most p_shards: few events
 -- of many lanes cost as much as many of few. They are under locks that only routers use; one with a burst
 -- comes alone, so that nobody else waits for its round. Returns for each its first events from SQL, whose bodies the router
--- must write first; or one row without an event if none needs that.
-create or replace function hookd.open_shards(p_limit integer, p_shards integer)
+-- must write first; or one row without an event if none needs that. p_crowds: of the shards with a burst alone, or of those
+-- without; null: of all.
+create or replace function hookd.open_shards(p_limit integer, p_shards integer, p_crowds boolean default null)
 returns table (shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -169,6 +170,7 @@ begin
         select from hookd.inbox i
         where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
         offset 0) -- looked up shard by shard: as a join it would read the whole inbox
+        and (p_crowds is null or p_crowds = (s.crowd <> '{}'))
         -- deferred; a clock that was set back must not make that last
         and (s.served_at <= hookd.clock() or s.served_at > hookd.clock() + interval '1 minute');
     select array_agg(x.shard) into v_shards from (
@@ -215,11 +217,11 @@ end $$;
 -- subscription that wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
--- events it looked at, with none left the shards are empty; whether there was more than it could take; the hosts at
--- which deliveries are owed for them; and whether some event has slices left, in whichever shard.
+-- events it looked at, with none left the shards are empty; of how many transactions they are; whether there was more than
+-- it could take; the hosts at which deliveries are owed for them; and whether some event has slices left, in whichever shard.
 create or replace function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
-    p_problems text[], out events integer, out cut boolean, out hosts integer[], out slices boolean
+    p_problems text[], out events integer, out transactions integer, out cut boolean, out hosts integer[], out slices boolean
 )
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -384,12 +386,16 @@ begin
         -- one that had no room is the first next time
         served_at = case when s.shard = any (v_from) then v_now else least(s.served_at, v_now - interval '1 second') end,
         -- rows that commit later have a transaction id not below the oldest one that is running now
-        floor = least(
-            coalesce((select i.xid from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
-                      order by i.xid limit 1), pg_snapshot_xmin(pg_current_snapshot())),
-            pg_snapshot_xmin(pg_current_snapshot()))
-    where s.shard = any (p_shards);
+        floor = least(f.xid, pg_snapshot_xmin(pg_current_snapshot())),
+        -- whoever comes into an empty shard is alone there
+        crowd = case when f.xid is null then '{}' else s.crowd end,
+        others_next = s.others_next and f.xid is not null
+    from (select i.shard, (select j.xid from hookd.inbox j where j.shard = i.shard and j.xid >= hookd.inbox_floor(i.floor)
+                           order by j.xid limit 1) as xid
+          from hookd.inbox_shard i where i.shard = any (p_shards) offset 0) f
+    where s.shard = f.shard and s.shard = any (p_shards);
     events := coalesce(cardinality(v_events), 0);
+    transactions := (select count(distinct x) from unnest(v_xids) x);
     cut := v_more is not null or events = p_limit;
     slices := exists (
         select from hookd.inbox_shard s cross join lateral (
@@ -401,8 +407,9 @@ end $$;
 -- Routes up to p_shards shards at once where their first events need no router to write bodies: one row, with what route()
 -- says, and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes the
 -- shards meanwhile, they have their next turn after p_hold. Nothing if no shard has events.
-create or replace function hookd.route_ready(p_limit integer, p_shards integer, p_budget integer, p_hold interval)
-returns table (events integer, cut boolean, hosts integer[], slices boolean, more boolean, shard smallint, event_id uuid,
+create or replace function hookd.route_ready(
+    p_limit integer, p_shards integer, p_budget integer, p_hold interval, p_crowds boolean default null
+) returns table (events integer, transactions integer, cut boolean, hosts integer[], slices boolean, more boolean, shard smallint, event_id uuid,
     org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -415,16 +422,16 @@ declare
 begin
     perform set_config('synchronous_commit', 'off', true);
     select array_agg(o.shard), array_agg(o.event_id), array_agg(o.org_id), array_agg(o.type), array_agg(o.data)
-    into v_shards, v_ids, v_orgs, v_types, v_data from hookd.open_shards(p_limit, p_shards) o;
+    into v_shards, v_ids, v_orgs, v_types, v_data from hookd.open_shards(p_limit, p_shards, p_crowds) o;
     if array_remove(v_ids, null) <> '{}' then
         update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = any (v_shards);
         return query
-            select null::integer, false, null::integer[], false, true, x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
+            select null::integer, null::integer, false, null::integer[], false, true, x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
     elsif v_shards is not null then
-        select r.events, r.cut, r.hosts, r.slices into events, cut, hosts, slices
+        select r.events, r.transactions, r.cut, r.hosts, r.slices into events, transactions, cut, hosts, slices
         from hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}') r;
         more := exists (
-            select from hookd.inbox_shard s where exists (
+            select from hookd.inbox_shard s where (p_crowds is null or p_crowds = (s.crowd <> '{}')) and exists (
                 select from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor) offset 0));
         return next;
     end if;

@@ -1,11 +1,18 @@
 -- name: open_shards
-select * from hookd.open_shards($1, $2)
+select * from hookd.open_shards($1, $2, $3)
 
 -- name: route_ready
-select events, cut, hosts, slices, more, shard, event_id, org_id, type, data from hookd.route_ready($1, $2, $3, $4)
+-- Then what is claimed of what was routed, while its hosts are still locked: whoever claims of all hosts cannot take it along.
+select r.events, r.transactions, r.cut, r.hosts, r.slices, r.more, r.shard, r.event_id, r.org_id, r.type, r.data, c.*
+from hookd.route_ready($1, $2, $3, $4, $5) r
+left join lateral (
+    select * from hookd.claim_both($6, $7, $8, $9, $10, r.hosts) where not r.cut and r.hosts is not null and $8 > 0 offset 0) c on true
 
 -- name: route
-select events, cut, hosts, slices from hookd.route($1, $2, $3, $4, $5, $6, $7)
+select r.*, c.* from hookd.route($1, $2, $3, $4, $5, $6, $7) r
+left join lateral (
+    select * from hookd.claim_both($8, $9, $10, $11, $12, r.hosts) where not r.cut and r.hosts is not null and $10 > 0 offset 0) c
+on true
 
 -- name: defer_shards
 select hookd.defer_shards($1, $2)
@@ -23,7 +30,7 @@ select pg_notify($1, '')
 select * from hookd.claim($1, $2, $3, $4, $5)
 
 -- name: claim_both
-select * from hookd.claim_both($1, $2, $3, $4, $5, $6)
+select * from hookd.claim_both($1, $2, $3, $4, $5)
 
 -- name: targets
 -- Where and with what to sign: the newest secret first, then those that still overlap.

@@ -1,0 +1,112 @@
+"""The tasks of a delivery: routers and claimer, senders, recorder."""
+
+from functools import partial
+
+import trio
+
+from daemon.delivery.claimer import serve_claimer
+from daemon.delivery.claims import Claims
+from daemon.delivery.pulse import Demand
+from daemon.delivery.recorder import Leases, serve_recorder
+from daemon.delivery.round_size import RoundSize
+from daemon.delivery.router import serve_router
+from daemon.delivery.senders import Senders
+from daemon.process.parts import Parts
+from daemon.store.database import Database
+from daemon.store.queue import Result
+
+RESULTS_AHEAD = 4
+"""Results that may wait to be recorded before the senders wait, too, as a multiple of their number."""
+
+
+async def deliver(
+    parts: Parts,
+    demand: Demand,
+    work_scope: trio.CancelScope,
+    sending_scope: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Routers and claimer, senders, recorder: each outlives the one before, so that all is written."""
+    concurrency = parts.config.delivery.concurrency
+    give, take = trio.open_memory_channel[Result](RESULTS_AHEAD * concurrency)
+    leases = Leases()
+    senders = Senders(
+        parts.sender,
+        give.clone(),
+        count=concurrency,
+        share=parts.config.delivery.unanswered_share,
+        look=parts.database.look,
+    )
+
+    claims = Claims(
+        parts.database,
+        senders=senders,
+        targets=parts.targets,
+        leases=leases,
+        lease=lambda: parts.lease,
+        claimable=parts.bells.claimable.ring,
+        metrics=parts.metrics,
+    )
+    parts.metrics.in_flight = lambda: senders.busy
+
+    async with (
+        parts.database.own_connection() as for_results,
+        parts.database.own_connection() as for_claims,
+        parts.database.own_connection() as for_routing,
+        parts.database.own_connection() as for_crowds,
+        trio.open_nursery() as recording,
+    ):
+        recording.start_soon(
+            lambda: serve_recorder(
+                for_results,
+                take,
+                leases=leases,
+                disable_after=lambda: parts.config.delivery.disable_after,
+                claimable=parts.bells.claimable.ring,
+                metrics=parts.metrics,
+            )
+        )
+        with work_scope:
+            async with trio.open_nursery() as work:
+                await work.start(senders.serve)
+                task_status.started()
+                async with trio.open_nursery() as claiming:
+                    _route(parts, demand, claims, claiming, for_routing, for_crowds)
+                    await serve_claimer(
+                        for_claims,
+                        claims=claims,
+                        senders=senders,
+                        leases=leases,
+                        results=give,
+                        doorbell=parts.bells.claimable,
+                        stopping=parts.stopping,
+                    )
+                await senders.close()
+        sending_scope.cancel()
+
+
+def _route(
+    parts: Parts,
+    demand: Demand,
+    claims: Claims,
+    nursery: trio.Nursery,
+    for_routing: Database,
+    for_crowds: Database,
+) -> None:
+    """Start two routers: one serves bursts and wide fan-outs, the other all who must not wait for those."""
+    routing = partial(
+        serve_router,
+        crowded=parts.bells.crowded.ring,
+        size=RoundSize(),
+        routed=demand.note,
+        claims=claims,
+        stopping=parts.stopping,
+        max_depth=lambda: parts.config.events.max_depth,
+        schemas=lambda: parts.schemas,
+        metrics=parts.metrics,
+    )
+    for_rest = partial(routing, for_routing, bell=parts.bells.published, awake=demand.awake)
+    nursery.start_soon(partial(for_rest, crowds=False))
+    for_bursts = partial(routing, for_crowds, bell=parts.bells.crowded, awake=lambda: False)
+    nursery.start_soon(partial(for_bursts, crowds=True))

@@ -1,0 +1,54 @@
+"""A bell that a unit of work waits for: heard at once, once, and also if it rang before."""
+
+import trio
+import trio.testing
+
+from daemon.store.bell import Bell
+from daemon.store.database import Connection, Database
+
+
+class Listener:
+    """A unit that waits for a bell again and again, and writes down when it went on."""
+
+    def __init__(self, database: Database, timeout: float = 20.0) -> None:
+        self.bell: Bell = database.bell()
+        self.heard = 0
+        self._timeout = timeout
+        self._database = database
+
+    async def listen(self, times: int) -> None:
+        async def unit(connection: Connection) -> None:
+            for _ in range(times):
+                await self.bell.wait(self._timeout)
+                self.heard += 1
+
+        with trio.fail_after(10):
+            await self._database.run(unit)
+
+
+async def test_who_waits_goes_on_before_ring_returns(database: Database) -> None:
+    one = Listener(database)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.listen, 2)
+        await trio.testing.wait_all_tasks_blocked()
+        one.bell.ring()
+        assert one.heard == 1
+        one.bell.ring()
+        assert one.heard == 2
+
+
+async def test_a_bell_that_rang_before_is_heard_once(database: Database) -> None:
+    one = Listener(database)
+    one.bell.ring()
+    one.bell.ring()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.listen, 2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert one.heard == 1
+        one.bell.ring()
+
+
+async def test_nobody_waits_for_longer_than_the_timeout(database: Database) -> None:
+    one = Listener(database, timeout=0.01)
+    await one.listen(3)
+    assert one.heard == 3
