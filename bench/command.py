@@ -24,6 +24,7 @@ class Options:
     size: int
     database: str
     receiver: str
+    files: Path
     out: Path
 
     @property
@@ -44,7 +45,9 @@ def command(name: str, doc: str | None, measure: Measure, *, size: int, runs: in
     parameters = {key: str(value) for key, value in asdict(options).items() if key not in ("out", "database")}
     report = Report(name, {**parameters, "size": options.size, "runs": options.runs})
     try:
-        with TemporaryDirectory(prefix="hookd-bench-", dir="/tmp") as place:
+        if not options.files.is_dir():
+            raise CannotRun(f"{options.files} is no directory: name another one with --files")
+        with TemporaryDirectory(prefix="hookd-bench-", dir=options.files) as place:
             Path(place).chmod(0o755)  # the account that runs root's embedded server must get in
             measure(options, Path(place), report)
         path = report.write(options.out)
@@ -69,6 +72,14 @@ def _options(name: str, doc: str, size: int, runs: int) -> Options:
         "--database", metavar="URL", default="", help="a Postgres instead of the embedded one"
     )
     parser.add_argument("--receiver", choices=CHOICES, default="auto", help="auto: nginx where installed")
+    parser.add_argument(
+        "--files",
+        metavar="DIR",
+        type=Path,
+        default=Path("/tmp"),
+        help="where the embedded Postgres has its files, until the end (default: /tmp); on a file system in"
+        " memory, as /dev/shm is, what the disk does is not in the figures",
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, default=RESULTS, help="where the JSON file goes")
     return Options(**vars(parser.parse_args()))
 
