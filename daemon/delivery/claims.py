@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import trio
@@ -22,6 +23,8 @@ PATIENCE = 0.05
 
 BESIDE_SLICES = 0.1
 """Seconds from one of the claimer's claims to the next while the router is amid a wide fan-out."""
+BESIDE_CROWD = 16
+"""What one round of a router of crowds may claim: of those who have their turn beside a burst."""
 LATELY = 0.25
 """Seconds after a round for which what it told of slices counts."""
 
@@ -62,39 +65,55 @@ class Claims:
     async def claim(self, connection: Connection, room: int) -> Claim:
         """Lease up to `room` deliveries, in a unit of work, and hand them to the senders in the same turn."""
         began = trio.current_time()
-        with self._asking(room) as asked:
-            if not asked.room:
-                return Claim([], [], 0.0)  # another claim was quicker
-            claimed = await claim(self._database, connection, asked, self._targets.known)
+        beside = self._senders.claiming
+        room = min(room, self._senders.room())
+        if not room:
+            return Claim([], [], 0.0)  # another claim was quicker
+        with self._promised(room, self._senders.probe_room) as asked:
+            try:
+                claimed = await claim(self._database, connection, asked, self._targets.known)
+            except BaseException as error:
+                if not refused(error):
+                    self.lost.extend(asked.tokens)
+                raise
         self._claimed_at = began
         self._followed_since = math.inf
         self._take(claimed, asked, lone=False)
         self._metrics.claim_seconds.observe(trio.current_time() - began)
+        if beside and not asked.probe_room:  # a router had it all, and may not have used it
+            return replace(claimed, next_due=0.0)
         return claimed
 
     @contextmanager
-    def asking(self) -> Iterator[Asked]:
-        """Keep room for a round of routing, which claims what it routed, for as long as it takes."""
-        room, beside = self._senders.room(), self._senders.claiming
-        with self._asking(room // 2 if self.others_wait() else room) as asked:
+    def asking(self, crowds: bool) -> Iterator[Asked]:
+        """Keep room for a round of routing, which claims what it routed, for as long as it takes.
+
+        Of a router of `crowds` few rounds claim, and one follows the other: it asks for little, and never for
+        all that there is.
+        """
+        room, probe_room, beside = self._senders.room(), self._senders.probe_room, self._senders.claiming
+        if crowds:
+            room, probe_room = min(room // 2, BESIDE_CROWD), probe_room // 2
+        elif self.others_wait():
+            room //= 2
+        with self._promised(room, probe_room) as asked:
             if beside:
                 self._beside.add(asked.tokens[0])
             try:
                 yield asked
+            except BaseException:
+                # Even where Postgres has refused the last statement: the one before may have been committed.
+                if room and asked.tokens[0] not in self.lost:
+                    self.lost.extend(asked.tokens)
+                raise
             finally:
                 self._beside.discard(asked.tokens[0])
 
     @contextmanager
-    def _asking(self, room: int) -> Iterator[Asked]:
-        room = min(room, self._senders.room())
-        asked = Asked((uuid4(), uuid4()), room, min(room, self._senders.probe_room), self._lease())
+    def _promised(self, room: int, probe_room: int) -> Iterator[Asked]:
+        asked = Asked((uuid4(), uuid4()), room, min(room, probe_room), self._lease())
         with self._senders.promised(asked.room, asked.probe_room):
-            try:
-                yield asked
-            except BaseException as error:
-                if room and not refused(error) and asked.tokens[0] not in self.lost:
-                    self.lost.extend(asked.tokens)
-                raise
+            yield asked
 
     def _take(self, claimed: Claim, asked: Asked, *, lone: bool) -> None:
         self._targets.learn(claimed.targets)
@@ -130,11 +149,7 @@ class Claims:
             return
         # Those who claim beside it may have all room for probes, and not know of what was routed.
         beside = not asked.probe_room and asked.tokens[0] in self._beside
-        try:
-            claimed = await claim_of(self._database, connection, asked, routed.claimed, self._targets.known)
-        except BaseException:
-            self.lost.extend(asked.tokens)
-            raise
+        claimed = await claim_of(self._database, connection, asked, routed.claimed, self._targets.known)
         if claimed.deliveries:
             self._followed_since = min(self._followed_since, trio.current_time())
         self._take(claimed, asked, lone=True)

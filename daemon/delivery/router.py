@@ -26,8 +26,10 @@ GATHER = 0.005
 """Seconds for which a router at work lets events gather."""
 QUICK, LONGEST_WAIT = 0.005, 30.0
 """Seconds after which it looks by itself: awake; and else, when the pulse and hints wake it before."""
-LOOKS = 200_000
-"""Looks after which the connection is given back, which replaces it now and then."""
+RING_AT_LEAST = 0.1
+"""Seconds after which a router of crowds at work wakes the other one, whatever it does."""
+KEPT = 600.0
+"""Seconds after which the connection is given back, which replaces it now and then."""
 OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 0.2
 FEW_EVENTS, FEW_DELIVERIES, MANY_DELIVERIES = 40, 150, 600
@@ -38,7 +40,7 @@ async def serve_router(
     database: Database,
     *,
     crowds: bool,
-    crowded: Callable[[], None],
+    wake_other: Callable[[], None],
     size: RoundSize,
     bell: Bell,
     awake: Callable[[], bool],
@@ -53,9 +55,10 @@ async def serve_router(
     """Route until `stopping`, in long units of work on a connection of its own; ring `bell` for it.
 
     `crowds`: serve the shards with a burst or a wide fan-out in front, in rounds of `size`. Else those
-    without, in small rounds for which nobody waits long, and call `crowded` where a crowd begins. `awake`
-    tells whether nothing rings. `routed` hears of how many transactions the events of each round were, and
-    `claims` take what was claimed with it.
+    without, in small rounds for which nobody waits long. A crowd begins where a round was cut, and ends where
+    none is any more: then `wake_other` lets the router for the other kind look. `awake` tells whether nothing
+    rings. `routed` hears of how many transactions the events of each round were, and `claims` take what was
+    claimed with it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -76,26 +79,31 @@ async def serve_router(
         metrics.unrepresentable.add()
         return reason
 
-    looks, gather = 0, False
+    gather = idled = False
+    since = other_woken = trio.current_time()
 
     async def heard(connection: Connection, done: Round, asked: Asked) -> None:
-        nonlocal gather
+        nonlocal gather, other_woken
+        now = trio.current_time()
         gather = not done.cut
-        if done.cut:
-            crowded()
+        if done.cut != crowds or (crowds and now > other_woken + RING_AT_LEAST):
+            other_woken = now
+            wake_other()
         routed(done.transactions)
-        size.note(done.events, done.seconds, trio.current_time(), cut=done.cut)
+        size.note(done.events, done.seconds, now, cut=done.cut)
         await claims.follow(connection, done, asked)
 
     async def go_on(more: bool) -> bool:
-        nonlocal looks, gather
-        looks += 1
+        nonlocal gather, idled
+        idled = not more
         if not more:
+            if crowds:
+                wake_other()
             if gather:
                 await asyncio.sleep(GATHER)
                 gather = False
             await bell.wait(QUICK if awake() else LONGEST_WAIT)
-        return looks % LOOKS != 0 and not stopping.is_set()
+        return trio.current_time() < since + KEPT and not stopping.is_set()
 
     routing = partial(
         route,
@@ -104,18 +112,23 @@ async def serve_router(
         events=(lambda: size.events) if crowds else (lambda: FEW_EVENTS),
         deliveries=MANY_DELIVERIES if crowds else FEW_DELIVERIES,
         crowds=crowds,
-        asking=claims.asking,
+        asking=partial(claims.asking, crowds),
         routed=heard,
         go_on=go_on,
     )
     task_status.started()
     while not stopping.is_set():
+        since = trio.current_time()
         try:
             await routing()
+            continue
         except RetryTransaction:
             claims.claimable()  # for what other shards were owed before that
             await trio.sleep(GATHER * random.random())
         except DatabaseUnavailable as error:
+            if idled:
+                idled = False  # the connection was lost while nobody used it: try another one at once
+                continue
             logger.debug("routing waits for Postgres: %s", error)
             with trio.move_on_after(OUTAGE_PAUSE * random.uniform(0.5, 1.5)):
                 await stopping.wait()
@@ -124,3 +137,4 @@ async def serve_router(
             logger.exception("routing failed; the other shards of the inbox go on")
             claims.claimable()
             await trio.sleep(FAULT_PAUSE)
+        wake_other()  # some shard may have been routed before that, and be the other's now

@@ -97,7 +97,6 @@ def _route(
     """Start two routers: one serves bursts and wide fan-outs, the other all who must not wait for those."""
     routing = partial(
         serve_router,
-        crowded=parts.bells.crowded.ring,
         size=RoundSize(),
         routed=demand.note,
         claims=claims,
@@ -106,7 +105,8 @@ def _route(
         schemas=lambda: parts.schemas,
         metrics=parts.metrics,
     )
-    for_rest = partial(routing, for_routing, bell=parts.bells.published, awake=demand.awake)
+    published, crowded = parts.bells.published, parts.bells.crowded
+    for_rest = partial(routing, for_routing, bell=published, wake_other=crowded.ring, awake=demand.awake)
     nursery.start_soon(partial(for_rest, crowds=False))
-    for_bursts = partial(routing, for_crowds, bell=parts.bells.crowded, awake=lambda: False)
+    for_bursts = partial(routing, for_crowds, bell=crowded, wake_other=published.ring, awake=lambda: False)
     nursery.start_soon(partial(for_bursts, crowds=True))

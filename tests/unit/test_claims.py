@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from daemon.delivery.claims import BESIDE_SLICES, LATELY, PATIENCE, Claims
+from daemon.delivery.claims import BESIDE_CROWD, BESIDE_SLICES, LATELY, PATIENCE, Claims
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import CLAIM_THEN, Senders
 from daemon.metrics import Metrics
@@ -84,9 +84,10 @@ class Desk:
         slices: bool = False,
         unheard: bool = False,
         connection: Connection | None = None,
+        crowds: bool = False,
     ) -> int:
         """Let a round of routing end that claimed `rows`, nothing if None; return what room it had."""
-        with self.claims.asking() as asked:
+        with self.claims.asking(crowds) as asked:
             done = Round(1, 1, cut, (1,), slices, claimed=rows, unheard=unheard)
             await self.claims.follow(connection or Connection(), done, asked)  # type: ignore[arg-type]
         return asked.room
@@ -196,17 +197,41 @@ async def test_without_room_nothing_is_asked_for() -> None:
 )
 async def test_what_a_lost_answer_may_have_leased_is_remembered_for_the_claimer(error: Exception) -> None:
     desk = Desk()
-    with pytest.raises(type(error)), desk.claims.asking():
+    with pytest.raises(type(error)), desk.claims.asking(False):
         raise error
     assert len(desk.claims.lost) == 2
     assert desk.senders.room() == 4, "the room of the claim is free again"
 
 
-async def test_what_postgres_refuses_was_not_leased() -> None:
+async def test_what_postgres_refuses_the_claimer_was_not_leased() -> None:
     desk = Desk()
-    with pytest.raises(asyncpg.PostgresError), desk.claims.asking():
-        raise asyncpg.PostgresError
+    with pytest.raises(asyncpg.PostgresError):
+        await desk.claims.claim(Connection(error=asyncpg.PostgresError()), 4)  # type: ignore[arg-type]
     assert desk.claims.lost == []
+
+
+async def test_where_a_round_is_refused_a_statement_before_may_have_leased() -> None:
+    desk = Desk()
+    with pytest.raises(asyncpg.PostgresError), desk.claims.asking(False):
+        raise asyncpg.PostgresError
+    assert len(desk.claims.lost) == 2
+
+
+async def test_a_router_of_crowds_never_keeps_all_room_from_the_claimer() -> None:
+    for count, most in ((1, 0), (4, 2), (100, BESIDE_CROWD)):
+        desk = Desk(count)
+        with desk.claims.asking(True) as asked:
+            assert (asked.room, asked.probe_room <= count // 4) == (most, True)
+            assert desk.senders.room() >= (count + 1) // 2
+
+
+async def test_the_claimer_looks_again_if_a_router_had_all_the_room_for_probes() -> None:
+    desk = Desk(4)
+    with desk.senders.promised(1, 2):
+        claim = await desk.claims.claim(Connection(left(None)), 4)  # type: ignore[arg-type]
+        assert claim.next_due == 0.0
+    claim = await desk.claims.claim(Connection(left(None)), 4)  # type: ignore[arg-type]
+    assert claim.next_due is None
 
 
 async def test_what_was_leased_is_given_back_if_its_targets_cannot_be_had() -> None:

@@ -1,0 +1,145 @@
+"""When one of the two routers wakes the other, and how it goes on after a failure."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+import trio
+from trio.testing import MockClock
+
+from daemon.delivery import router
+from daemon.delivery.round_size import RoundSize
+from daemon.metrics import Metrics
+from daemon.store.database import DatabaseUnavailable
+from daemon.store.routing import NO_CLAIM, Round
+
+Script = Callable[[Callable[[bool], Awaitable[None]], Callable[[bool], Awaitable[bool]]], Awaitable[None]]
+
+
+class Scene:
+    """A router whose every unit of work is a script: it gets `heard(cut)` and `go_on(more)`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, crowds: bool, scripts: list[Script]) -> None:
+        self.woken = 0
+        self.begun: list[float] = []
+        self._scripts = scripts
+        self._crowds = crowds
+        self._stopping = trio.Event()
+        self.claimable = lambda: None
+        monkeypatch.setattr(router, "route", self._route)
+
+    async def follow(self, *_: object) -> None:
+        pass
+
+    def asking(self, crowds: bool) -> None:
+        raise AssertionError("nothing is routed here")
+
+    async def wait(self, timeout: float) -> None:
+        """Never wait for the bell."""
+
+    async def run(self) -> None:
+        nothing: Any = self
+        with trio.fail_after(10):
+            await router.serve_router(
+                nothing,
+                crowds=self._crowds,
+                wake_other=self._wake_other,
+                size=RoundSize(),
+                bell=nothing,
+                awake=lambda: False,
+                routed=lambda _: None,
+                claims=nothing,
+                stopping=self._stopping,
+                max_depth=lambda: 10,
+                schemas=nothing,
+                metrics=Metrics(),
+            )
+
+    def _wake_other(self) -> None:
+        self.woken += 1
+
+    async def _route(
+        self, database: object, canonicalise: object, *, routed: Any, go_on: Any, **_: object
+    ) -> None:
+        async def heard(cut: bool) -> None:
+            await routed(None, Round(1, 1, cut), NO_CLAIM)
+
+        self.begun.append(trio.current_time())
+        script = self._scripts.pop(0)
+        if not self._scripts:
+            self._stopping.set()
+        await script(heard, go_on)
+
+
+async def test_a_crowd_that_begins_wakes_the_router_for_crowds(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(heard: Any, go_on: Any) -> None:
+        await heard(False)
+        assert scene.woken == 0
+        await heard(True)
+        assert scene.woken == 1
+        await go_on(False)
+        assert scene.woken == 1
+
+    scene = Scene(monkeypatch, crowds=False, scripts=[script])
+    await scene.run()
+
+
+async def test_a_crowd_that_ends_wakes_the_other_router(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Who came into the shard meanwhile was left alone by it."""
+
+    async def script(heard: Any, go_on: Any) -> None:
+        await heard(True)
+        assert scene.woken == 0
+        await heard(False)
+        assert scene.woken == 1
+        await heard(True)
+        assert scene.woken == 1
+        await trio.sleep(2 * router.RING_AT_LEAST)
+        await heard(True)
+        assert scene.woken == 2, "beside another crowd, too"
+        await go_on(True)
+        assert scene.woken == 2
+        await heard(True)
+        await go_on(False)
+        assert scene.woken == 3
+
+    scene = Scene(monkeypatch, crowds=True, scripts=[script])
+    await scene.run()
+
+
+async def test_a_failed_round_wakes_the_other_router(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def fail(heard: Any, go_on: Any) -> None:
+        raise asyncpg.PostgresError
+
+    async def end(heard: Any, go_on: Any) -> None:
+        pass
+
+    scene = Scene(monkeypatch, crowds=False, scripts=[fail, end])
+    await scene.run()
+    assert scene.woken == 1
+
+
+async def test_a_connection_that_was_lost_while_idle_is_replaced_without_a_pause(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def idle_and_lose(heard: Any, go_on: Any) -> None:
+        await go_on(False)
+        raise DatabaseUnavailable
+
+    async def lose(heard: Any, go_on: Any) -> None:
+        await go_on(True)
+        raise DatabaseUnavailable
+
+    async def end(heard: Any, go_on: Any) -> None:
+        pass
+
+    scene = Scene(monkeypatch, crowds=False, scripts=[idle_and_lose, lose, end])
+    await scene.run()
+    first, second, third = scene.begun
+    assert second == first
+    assert third - second >= router.OUTAGE_PAUSE / 2
