@@ -23,8 +23,10 @@ PATIENCE = 0.05
 
 BESIDE_SLICES = 0.1
 """Seconds from one of the claimer's claims to the next while the router is amid a wide fan-out."""
-BESIDE_CROWD = 16
-"""What one round of a router of crowds may claim: of those who have their turn beside a burst."""
+WITH_ROUND, BESIDE_CROWD, PROBES = 40, 16, 8
+"""What a round of routing may claim, and one of a router of crowds, of whose rounds few claim; how much of
+that from unproven lanes. It is kept from the claimer meanwhile, who for a fan-out to new subscriptions needs
+all the room for probes."""
 LATELY = 0.25
 """Seconds after a round for which what it told of slices counts."""
 
@@ -86,17 +88,15 @@ class Claims:
 
     @contextmanager
     def asking(self, crowds: bool) -> Iterator[Asked]:
-        """Keep room for a round of routing, which claims what it routed, for as long as it takes.
+        """Keep a little room for a round of routing, which claims what it routed, for as long as it takes.
 
-        Of a router of `crowds` few rounds claim, and one follows the other: it asks for little, and never for
-        all that there is.
+        A router of `crowds` has one round after the other, and never all the room that there is.
         """
         room, probe_room, beside = self._senders.room(), self._senders.probe_room, self._senders.claiming
-        if crowds:
-            room, probe_room = min(room // 2, BESIDE_CROWD), probe_room // 2
-        elif self.others_wait():
-            room //= 2
-        with self._promised(room, probe_room) as asked:
+        if crowds or self.others_wait():
+            room, probe_room = room // 2, probe_room // 2
+        room = min(room, BESIDE_CROWD if crowds else WITH_ROUND)
+        with self._promised(room, min(probe_room, PROBES)) as asked:
             if beside:
                 self._beside.add(asked.tokens[0])
             try:
