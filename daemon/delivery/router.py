@@ -79,13 +79,13 @@ async def serve_router(
         metrics.unrepresentable.add()
         return reason
 
-    gather = idled = False
+    gather = idled = worked = False
     since = other_woken = trio.current_time()
 
     async def heard(connection: Connection, done: Round, asked: Asked) -> None:
-        nonlocal gather, other_woken
+        nonlocal gather, other_woken, worked
         now = trio.current_time()
-        gather = not done.cut
+        gather, worked = not done.cut, True
         if done.cut != crowds or (crowds and now > other_woken + RING_AT_LEAST):
             other_woken = now
             wake_other()
@@ -94,10 +94,11 @@ async def serve_router(
         await claims.follow(connection, done, asked)
 
     async def go_on(more: bool) -> bool:
-        nonlocal gather, idled
+        nonlocal gather, idled, worked
         idled = not more
         if not more:
-            if crowds:
+            if crowds and worked:
+                worked = False
                 wake_other()
             if gather:
                 await asyncio.sleep(GATHER)

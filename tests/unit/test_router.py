@@ -105,6 +105,8 @@ async def test_a_crowd_that_ends_wakes_the_other_router(
         await heard(True)
         await go_on(False)
         assert scene.woken == 3
+        await go_on(False)
+        assert scene.woken == 3, "a look in vain wakes nobody"
 
     scene = Scene(monkeypatch, crowds=True, scripts=[script])
     await scene.run()
