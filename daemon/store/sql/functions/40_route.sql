@@ -409,8 +409,8 @@ end $$;
 -- shards meanwhile, they have their next turn after p_hold. Nothing if no shard has events.
 create or replace function hookd.route_ready(
     p_limit integer, p_shards integer, p_budget integer, p_hold interval, p_crowds boolean default null
-) returns table (events integer, transactions integer, cut boolean, hosts integer[], slices boolean, more boolean, shard smallint, event_id uuid,
-    org_id uuid, type text, data text)
+) returns table (events integer, transactions integer, cut boolean, hosts integer[], slices boolean, more boolean,
+    shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -426,7 +426,8 @@ begin
     if array_remove(v_ids, null) <> '{}' then
         update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = any (v_shards);
         return query
-            select null::integer, null::integer, false, null::integer[], false, true, x.* from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
+            select null::integer, null::integer, false, null::integer[], false, true, x.*
+            from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
     elsif v_shards is not null then
         select r.events, r.transactions, r.cut, r.hosts, r.slices into events, transactions, cut, hosts, slices
         from hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}') r;
