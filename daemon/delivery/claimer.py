@@ -3,7 +3,6 @@
 import logging
 import math
 import random
-from functools import partial
 from uuid import UUID
 
 import trio
@@ -46,14 +45,13 @@ async def serve_claimer(
             if claims.gives_way() or not (senders.hungry() or claims.others_wait()):
                 await trio.sleep(GATHER)
                 continue
-            room = senders.room()
-            if not room:
+            if not senders.room():
                 continue
             try:
                 while claims.lost:
                     await _give_back(database, claims.lost[0], leases, results)
                     del claims.lost[0]  # the router may have lost more meanwhile
-                claimed = await database.run(partial(claims.claim, room=room))
+                claimed = await database.run(claims.claim)
             except RetryTransaction:
                 await trio.sleep(GATHER * random.random())
                 continue

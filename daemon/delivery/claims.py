@@ -1,6 +1,7 @@
 """Claims: what is leased is handed to the senders at once, and what was leased unheard is remembered."""
 
 import math
+from asyncio import Lock
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ LATELY = 0.25
 class Claims:
     """The claims of one daemon: the claimer's, and the router's for what it routed just now.
 
-    `lease` gives the seconds for which a claimed delivery is ours: longer than a request and its recording
+    `turn` is what the claimer's claims wait for; `lease` gives the seconds for which a claimed delivery is ours: longer than a request and its recording
     take. `claimable` wakes the claimer; `next_look` is when it wakes by itself. `lost`: tokens of claims
     whose answer did not come. Such a claim may have been committed: the claimer gives back what it leased.
     """
@@ -43,6 +44,7 @@ class Claims:
         self,
         database: Database,
         *,
+        turn: Lock,
         senders: Senders,
         targets: Targets,
         leases: Leases,
@@ -51,6 +53,7 @@ class Claims:
         metrics: Metrics,
     ) -> None:
         self._database = database
+        self._turn = turn
         self._senders = senders
         self._targets = targets
         self._leases = leases
@@ -64,11 +67,15 @@ class Claims:
         self._followed_since = math.inf  # the router has claimed, and the claimer has not
         self._beside: set[UUID] = set()  # rounds of routing that began while somebody claimed
 
-    async def claim(self, connection: Connection, room: int) -> Claim:
-        """Lease up to `room` deliveries, in a unit of work, and hand them to the senders in the same turn."""
+    async def claim(self, connection: Connection) -> Claim:
+        """Lease deliveries, in a unit of work, and hand them to the senders in the same turn of the loop."""
+        async with self._turn:
+            return await self._claim(connection)
+
+    async def _claim(self, connection: Connection) -> Claim:
         began = trio.current_time()
         beside = self._senders.claiming
-        room = min(room, self._senders.room())
+        room = self._senders.room()
         if not room:
             return Claim([], [], 0.0)  # another claim was quicker
         with self._promised(room, self._senders.probe_room) as asked:

@@ -1,8 +1,10 @@
 """Recording: results are written in batches, each as large as what came while the one before was written."""
 
 import logging
+from asyncio import Lock
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from uuid import UUID
 
@@ -53,22 +55,21 @@ class Leases:
                 done.append(token)
         return done
 
-    def apart(self, results: list[Result]) -> list[list[Result]]:
-        """Return the lone results, and the rest, each where there are any.
+    def apart(self, results: Sequence[Result]) -> tuple[list[Result], list[Result]]:
+        """Return the lone results, and the rest.
 
         Together they would hold the locks of the lone ones' hosts for as long as they wait for those at which
         a burst or a wide fan-out is being routed, and what comes for the lone ones would wait, too.
         """
         lone = [one for one in results if one.token in self._lone]
-        if not lone or len(lone) == len(results):
-            return [results]
-        return [lone, [one for one in results if one.token not in self._lone]]
+        return lone, [one for one in results if one.token not in self._lone] if lone else list(results)
 
 
 async def serve_recorder(
     database: Database,
     results: trio.MemoryReceiveChannel[Result],
     *,
+    turn: Lock,
     leases: Leases,
     disable_after: Callable[[], float],
     claimable: Callable[[], None],
@@ -78,15 +79,14 @@ async def serve_recorder(
     """Record until every sender has closed its end of the channel and all is written.
 
     A result that cannot be written waits for Postgres, and with it, as the channel is bounded, the senders
-    and the claimer. `claimable` is called after a batch where a claim may find something at its hosts.
+    and the claimer. All but lone results wait for their `turn`. `claimable` is called after a batch where a claim may find something at its hosts.
     """
     task_status.started()
     circuits = CircuitLog()
 
-    async def record(batch: list[Result]) -> None:
+    async def record(batch: list[Result], turn: AbstractAsyncContextManager[object]) -> None:
         began = trio.current_time()
-        done = leases.settle(batch)
-        written = await _write(database, batch, done, disable_after(), leases)
+        written = await _write(database, batch, leases.settle(batch), disable_after(), leases, turn)
         metrics.record_seconds.observe(trio.current_time() - began)
         count_ends(metrics, batch, written.counted)
         metrics.throttled.add(("circuit",), circuits.note(batch, written.circuits))
@@ -111,27 +111,36 @@ async def serve_recorder(
                     break
                 size += len(batch[-1].excerpt or "")
             count_attempts(metrics, batch)
-            for part in leases.apart(batch):
-                await record(part)
+            lone, rest = leases.apart(batch)
+            if lone:
+                await record(lone, nullcontext())
+            if rest:
+                await record(rest, turn)
             await trio.sleep(GATHER)
 
 
 async def _write(
-    database: Database, batch: Sequence[Result], done: Sequence[UUID], disable_after: float, leases: Leases
+    database: Database,
+    batch: Sequence[Result],
+    done: Sequence[UUID],
+    disable_after: float,
+    leases: Leases,
+    turn: AbstractAsyncContextManager[object],
 ) -> Recorded:
     """Write a batch; where Postgres refuses it, its results one by one, and then without excerpt.
 
     What cannot be written even so is left to the end of its lease, and is sent again.
     """
     try:
-        return await persistently(database, recording(database, batch, done, disable_after), name="recording")
+        unit = recording(database, batch, done, disable_after, turn)
+        return await persistently(database, unit, name="recording")
     except PostgresError:
         logger.exception("%d results could not be recorded together; report this", len(batch))
     if len(batch) == 1:
         if batch[0].excerpt is None:
             leases.keep(batch[0].token)
             return Recorded([False], [], owed=True)
-        return await _write(database, [replace(batch[0], excerpt=None)], done, disable_after, leases)
-    singly = [await _write(database, [one], [], disable_after, leases) for one in batch]
+        return await _write(database, [replace(batch[0], excerpt=None)], done, disable_after, leases, turn)
+    singly = [await _write(database, [one], [], disable_after, leases, turn) for one in batch]
     counted = [counted for one in singly for counted in one.counted]
     return Recorded(counted, [], any(one.owed for one in singly))

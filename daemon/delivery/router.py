@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from uuid import UUID
 
@@ -40,6 +41,7 @@ async def serve_router(
     database: Database,
     *,
     crowds: bool,
+    turn: AbstractAsyncContextManager[object],
     wake_other: Callable[[], None],
     size: RoundSize,
     bell: Bell,
@@ -55,7 +57,7 @@ async def serve_router(
     """Route until `stopping`, in long units of work on a connection of its own; ring `bell` for it.
 
     `crowds`: serve the shards with a burst or a wide fan-out in front, in rounds of `size`. Else those
-    without, in small rounds for which nobody waits long. A crowd begins where a round was cut, and ends where
+    without, in small rounds for which nobody waits long. Each round waits for its `turn`. A crowd begins where a round was cut, and ends where
     none is any more: then `wake_other` lets the router for the other kind look. `awake` tells whether nothing
     rings. `routed` hears of how many transactions the events of each round were, and `claims` take what was
     claimed with it.
@@ -113,6 +115,7 @@ async def serve_router(
         events=(lambda: size.events) if crowds else (lambda: FEW_EVENTS),
         deliveries=MANY_DELIVERIES if crowds else FEW_DELIVERIES,
         crowds=crowds,
+        turn=turn,
         asking=partial(claims.asking, crowds),
         routed=heard,
         go_on=go_on,

@@ -1,5 +1,7 @@
 """The tasks of a delivery: routers and claimer, senders, recorder."""
 
+from asyncio import Lock
+from contextlib import nullcontext
 from functools import partial
 
 import trio
@@ -31,6 +33,7 @@ async def deliver(
     concurrency = parts.config.delivery.concurrency
     give, take = trio.open_memory_channel[Result](RESULTS_AHEAD * concurrency)
     leases = Leases()
+    turn = Lock()
     senders = Senders(
         parts.sender,
         give.clone(),
@@ -41,6 +44,7 @@ async def deliver(
 
     claims = Claims(
         parts.database,
+        turn=turn,
         senders=senders,
         targets=parts.targets,
         leases=leases,
@@ -61,6 +65,7 @@ async def deliver(
             lambda: serve_recorder(
                 for_results,
                 take,
+                turn=turn,
                 leases=leases,
                 disable_after=lambda: parts.config.delivery.disable_after,
                 claimable=parts.bells.claimable.ring,
@@ -72,7 +77,7 @@ async def deliver(
                 await work.start(senders.serve)
                 task_status.started()
                 async with trio.open_nursery() as claiming:
-                    _route(parts, demand, claims, claiming, for_routing, for_crowds)
+                    _route(parts, demand, claims, turn, claiming, for_routing, for_crowds)
                     await serve_claimer(
                         for_claims,
                         claims=claims,
@@ -90,6 +95,7 @@ def _route(
     parts: Parts,
     demand: Demand,
     claims: Claims,
+    turn: Lock,
     nursery: trio.Nursery,
     for_routing: Database,
     for_crowds: Database,
@@ -107,6 +113,6 @@ def _route(
     )
     published, crowded = parts.bells.published, parts.bells.crowded
     for_rest = partial(routing, for_routing, bell=published, wake_other=crowded.ring, awake=demand.awake)
-    nursery.start_soon(partial(for_rest, crowds=False))
+    nursery.start_soon(partial(for_rest, crowds=False, turn=nullcontext()))
     for_bursts = partial(routing, for_crowds, bell=crowded, wake_other=published.ring, awake=lambda: False)
-    nursery.start_soon(partial(for_bursts, crowds=True))
+    nursery.start_soon(partial(for_bursts, crowds=True, turn=turn))

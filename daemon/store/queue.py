@@ -5,6 +5,7 @@ The rules live in `sql/functions/`; here each is one unit of work, so that each 
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -264,11 +265,16 @@ async def body_of(database: Database, subscription_id: UUID, event_id: UUID) -> 
 
 
 def recording(
-    database: Database, results: Sequence[Result], done: Sequence[UUID], disable_after: float
+    database: Database,
+    results: Sequence[Result],
+    done: Sequence[UUID],
+    disable_after: float,
+    turn: AbstractAsyncContextManager[object],
 ) -> Callable[[Connection], Awaitable[Recorded]]:
     """Return the unit that records `results` and drops the leases `done`; run twice, it counts once.
 
-    `disable_after`: seconds of nothing but failures after which a subscription is disabled.
+    It waits for its `turn`. `disable_after`: seconds of nothing but failures after which a subscription is
+    disabled.
     """
     statement = database.sql("record")
     good = all(one.outcome == "succeeded" for one in results)
@@ -299,7 +305,8 @@ def recording(
     failed = list({one.host_id for one in results if one.host_failed})
 
     async def unit(connection: Connection) -> Recorded:
-        [(counted, owed)] = await connection.fetch(statement, *arguments)
+        async with turn:
+            [(counted, owed)] = await connection.fetch(statement, *arguments)
         rows = await connection.fetch(database.sql("open_circuits"), failed) if failed else []
         return Recorded(counted or [], [Circuit(*row) for row in rows], owed)
 

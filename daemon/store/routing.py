@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -68,6 +68,7 @@ async def route(
     events: Callable[[], int],
     deliveries: int,
     crowds: bool,
+    turn: AbstractAsyncContextManager[object],
     asking: Callable[[], AbstractContextManager[Asked]],
     routed: Callable[[Connection, Round, Asked], Awaitable[None]],
     go_on: Callable[[bool], Awaitable[bool]],
@@ -76,7 +77,7 @@ async def route(
 
     Each round is a transaction of its own, of up to `ROUTE_SHARDS` shards, that looks at as many events as
     `events` says and makes `deliveries` at most: a wider fan-out goes in slices. `crowds`: of the shards with
-    a burst or a wide fan-out in front, else of those without. `asking` says what may be claimed in the same
+    a burst or a wide fan-out in front, else of those without. Each round waits for its `turn`. `asking` says what may be claimed in the same
     transaction, of a round that was not cut. `routed` hears of each round at once, and goes on with the
     connection. `go_on` is asked after each look with whether there may be more, and waits.
 
@@ -167,11 +168,12 @@ async def route(
     async def unit(connection: Connection) -> None:
         more = True
         while await go_on(more):
-            began = time.monotonic()
-            with asking() as asked:
-                done, more = await next_round(connection, asked)
-                if done is not None:
-                    await routed(connection, replace(done, seconds=time.monotonic() - began), asked)
+            async with turn:
+                began = time.monotonic()
+                with asking() as asked:
+                    done, more = await next_round(connection, asked)
+                    if done is not None:
+                        await routed(connection, replace(done, seconds=time.monotonic() - began), asked)
 
     await database.run(unit)
 
