@@ -35,9 +35,10 @@ LATELY = 0.25
 class Claims:
     """The claims of one daemon: the claimer's, and the router's for what it routed just now.
 
-    `turn` is what the claimer's claims wait for; `lease` gives the seconds for which a claimed delivery is ours: longer than a request and its recording
-    take. `claimable` wakes the claimer; `next_look` is when it wakes by itself. `lost`: tokens of claims
-    whose answer did not come. Such a claim may have been committed: the claimer gives back what it leased.
+    The claimer's wait for their `turn`. `lease` gives the seconds for which a claimed delivery is ours:
+    longer than a request and its recording take. `claimable` wakes the claimer; `next_look` is when it wakes
+    by itself. `lost`: tokens of claims whose answer did not come. Such a claim may have been committed: the
+    claimer gives back what it leased.
     """
 
     def __init__(

@@ -79,7 +79,8 @@ async def serve_recorder(
     """Record until every sender has closed its end of the channel and all is written.
 
     A result that cannot be written waits for Postgres, and with it, as the channel is bounded, the senders
-    and the claimer. All but lone results wait for their `turn`. `claimable` is called after a batch where a claim may find something at its hosts.
+    and the claimer. All but lone results wait for their `turn`. `claimable` is called after a batch where a
+    claim may find something at its hosts.
     """
     task_status.started()
     circuits = CircuitLog()

@@ -2,7 +2,7 @@
 
 import math
 
-ALONE, BESIDE = 0.03, 0.01
+ALONE, BESIDE = 0.03, 0.007
 """Seconds that a full round is to take; and while others publish, too, who wait for its end."""
 LATELY = 0.5
 """Seconds for which others are thought to go on."""
@@ -17,6 +17,10 @@ class RoundSize:
         self.events = FIRST
         self._others_until = -math.inf
 
+    def others(self, now: float) -> bool:
+        """Tell whether others publish, too."""
+        return now < self._others_until
+
     def note(self, events: int, seconds: float, now: float, *, cut: bool) -> None:
         """Learn from a round that ended `now`; `cut`: there was more than it could take."""
         if not cut:
@@ -24,5 +28,5 @@ class RoundSize:
             return
         if events < self.events:
             return  # a slice of a wide fan-out, or a few
-        fitting = self.events * (BESIDE if now < self._others_until else ALONE) / max(seconds, 1e-6)
+        fitting = self.events * (BESIDE if self.others(now) else ALONE) / max(seconds, 1e-6)
         self.events = int(max(LEAST, self.events / 2, min(MOST, self.events * 1.25, fitting)))

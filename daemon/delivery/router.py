@@ -4,13 +4,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from uuid import UUID
 
 import trio
 from asyncpg import PostgresError
 
+from daemon.delivery.arrival import Arrival
 from daemon.delivery.claims import Claims
 from daemon.delivery.round_size import RoundSize
 from daemon.metrics import Metrics
@@ -42,6 +43,7 @@ async def serve_router(
     *,
     crowds: bool,
     turn: AbstractAsyncContextManager[object],
+    hurry: Bell,
     wake_other: Callable[[], None],
     size: RoundSize,
     bell: Bell,
@@ -56,11 +58,12 @@ async def serve_router(
 ) -> None:
     """Route until `stopping`, in long units of work on a connection of its own; ring `bell` for it.
 
-    `crowds`: serve the shards with a burst or a wide fan-out in front, in rounds of `size`. Else those
-    without, in small rounds for which nobody waits long. Each round waits for its `turn`. A crowd begins where a round was cut, and ends where
-    none is any more: then `wake_other` lets the router for the other kind look. `awake` tells whether nothing
-    rings. `routed` hears of how many transactions the events of each round were, and `claims` take what was
-    claimed with it.
+    `crowds`: serve the shards with a burst or a wide fan-out in front, in rounds of `size` that wait for
+    their `turn`. Else those without, in small rounds that nobody has to wait for long. A crowd begins where a
+    round was cut, and ends where none is any more: then `wake_other` lets the router for the other kind look.
+    That one rings `hurry` when it was rung for: it may be for somebody in a crowd's shard, who is served by a
+    small round out of turn. `awake` tells whether nothing rings. `routed` hears of how many transactions the
+    events of each round were, and `claims` take what was claimed with it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -81,7 +84,8 @@ async def serve_router(
         metrics.unrepresentable.add()
         return reason
 
-    gather = idled = worked = False
+    arrival = Arrival()
+    gather = idled = worked = hurried = False
     since = other_woken = trio.current_time()
 
     async def heard(connection: Connection, done: Round, asked: Asked) -> None:
@@ -91,31 +95,43 @@ async def serve_router(
         if done.cut != crowds or (crowds and now > other_woken + RING_AT_LEAST):
             other_woken = now
             wake_other()
-        routed(done.transactions)
+        # A crowd is often one transaction in many rounds, and its last one goes on.
+        routed(max(0, done.transactions - 1) if crowds and done.cut else done.transactions)
         size.note(done.events, done.seconds, now, cut=done.cut)
         await claims.follow(connection, done, asked)
+        if crowds and done.cut and arrival.look_due(now) and size.others(now):
+            rows = await connection.fetch(database.sql("newest_of_crowds"))
+            arrival.note({row["shard"]: row["xid"] for row in rows}, now)
 
     async def go_on(more: bool) -> bool:
-        nonlocal gather, idled, worked
-        idled = not more
+        nonlocal gather, idled, worked, hurried
+        idled, hurried = not more, False
+        if more and crowds:
+            now = trio.current_time()
+            hurried = await hurry.wait(arrival.rest(now) if size.others(now) and not awake() else 0.0)
         if not more:
             if crowds and worked:
                 worked = False
+                arrival.end()
                 wake_other()
             if gather:
                 await asyncio.sleep(GATHER)
                 gather = False
-            await bell.wait(QUICK if awake() else LONGEST_WAIT)
+            if await bell.wait(QUICK if awake() and not crowds else LONGEST_WAIT) and not crowds:
+                hurry.ring()
         return trio.current_time() < since + KEPT and not stopping.is_set()
+
+    def events() -> int:
+        return size.events if crowds and not hurried else FEW_EVENTS
 
     routing = partial(
         route,
         database,
         canonicalise,
-        events=(lambda: size.events) if crowds else (lambda: FEW_EVENTS),
+        events=events,
         deliveries=MANY_DELIVERIES if crowds else FEW_DELIVERIES,
         crowds=crowds,
-        turn=turn,
+        turn=lambda: turn if crowds and not hurried else nullcontext(),
         asking=partial(claims.asking, crowds),
         routed=heard,
         go_on=go_on,

@@ -1,7 +1,6 @@
 """The tasks of a delivery: routers and claimer, senders, recorder."""
 
 from asyncio import Lock
-from contextlib import nullcontext
 from functools import partial
 
 import trio
@@ -29,7 +28,11 @@ async def deliver(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Routers and claimer, senders, recorder: each outlives the one before, so that all is written."""
+    """Routers and claimer, senders, recorder: each outlives the one before, so that all is written.
+
+    What Postgres does for many takes turns: rounds for a burst, claims, results. Two of them at once take as
+    long as one after the other, and whoever publishes meanwhile finds no processor free.
+    """
     concurrency = parts.config.delivery.concurrency
     give, take = trio.open_memory_channel[Result](RESULTS_AHEAD * concurrency)
     leases = Leases()
@@ -104,6 +107,9 @@ def _route(
     routing = partial(
         serve_router,
         size=RoundSize(),
+        turn=turn,
+        hurry=parts.database.bell(),
+        awake=demand.awake,
         routed=demand.note,
         claims=claims,
         stopping=parts.stopping,
@@ -112,7 +118,7 @@ def _route(
         metrics=parts.metrics,
     )
     published, crowded = parts.bells.published, parts.bells.crowded
-    for_rest = partial(routing, for_routing, bell=published, wake_other=crowded.ring, awake=demand.awake)
-    nursery.start_soon(partial(for_rest, crowds=False, turn=nullcontext()))
-    for_bursts = partial(routing, for_crowds, bell=crowded, wake_other=published.ring, awake=lambda: False)
-    nursery.start_soon(partial(for_bursts, crowds=True, turn=turn))
+    for_rest = partial(routing, for_routing, bell=published, wake_other=crowded.ring)
+    nursery.start_soon(partial(for_rest, crowds=False))
+    for_bursts = partial(routing, for_crowds, bell=crowded, wake_other=published.ring)
+    nursery.start_soon(partial(for_bursts, crowds=True))

@@ -24,12 +24,13 @@ class Bell:
             self._waiting.set_result(None)
             self._run()
 
-    async def wait(self, timeout: float) -> None:
-        """Return when the bell rings or after `timeout` seconds; one waits at a time, in asyncio."""
-        if not self._rung:
+    async def wait(self, timeout: float) -> bool:
+        """Tell whether the bell rings within `timeout` seconds; one waits at a time, in asyncio."""
+        if not self._rung and timeout > 0:
             self._waiting = asyncio.get_running_loop().create_future()
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._waiting
             self._waiting = None
-        self._rung = False
+        rung, self._rung = self._rung, False
+        return rung

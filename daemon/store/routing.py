@@ -68,7 +68,7 @@ async def route(
     events: Callable[[], int],
     deliveries: int,
     crowds: bool,
-    turn: AbstractAsyncContextManager[object],
+    turn: Callable[[], AbstractAsyncContextManager[object]],
     asking: Callable[[], AbstractContextManager[Asked]],
     routed: Callable[[Connection, Round, Asked], Awaitable[None]],
     go_on: Callable[[bool], Awaitable[bool]],
@@ -77,9 +77,10 @@ async def route(
 
     Each round is a transaction of its own, of up to `ROUTE_SHARDS` shards, that looks at as many events as
     `events` says and makes `deliveries` at most: a wider fan-out goes in slices. `crowds`: of the shards with
-    a burst or a wide fan-out in front, else of those without. Each round waits for its `turn`. `asking` says what may be claimed in the same
-    transaction, of a round that was not cut. `routed` hears of each round at once, and goes on with the
-    connection. `go_on` is asked after each look with whether there may be more, and waits.
+    a burst or a wide fan-out in front, else of those without. Each round waits for its `turn`, and `asking`
+    says what may be claimed in the same transaction, of a round that was not cut. `routed` hears of each
+    round at once, and goes on with the connection. `go_on` is asked after each look with whether there may be
+    more, and waits.
 
     Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
     """
@@ -168,7 +169,7 @@ async def route(
     async def unit(connection: Connection) -> None:
         more = True
         while await go_on(more):
-            async with turn:
+            async with turn():
                 began = time.monotonic()
                 with asking() as asked:
                     done, more = await next_round(connection, asked)

@@ -13,13 +13,14 @@ class Listener:
     def __init__(self, database: Database, timeout: float = 20.0) -> None:
         self.bell: Bell = database.bell()
         self.heard = 0
+        self.rung: list[bool] = []
         self._timeout = timeout
         self._database = database
 
     async def listen(self, times: int) -> None:
         async def unit(connection: Connection) -> None:
             for _ in range(times):
-                await self.bell.wait(self._timeout)
+                self.rung.append(await self.bell.wait(self._timeout))
                 self.heard += 1
 
         with trio.fail_after(10):
@@ -51,4 +52,11 @@ async def test_a_bell_that_rang_before_is_heard_once(database: Database) -> None
 async def test_nobody_waits_for_longer_than_the_timeout(database: Database) -> None:
     one = Listener(database, timeout=0.01)
     await one.listen(3)
-    assert one.heard == 3
+    assert one.rung == [False, False, False]
+
+
+async def test_whoever_does_not_want_to_wait_hears_what_rang_before(database: Database) -> None:
+    one = Listener(database, timeout=0.0)
+    one.bell.ring()
+    await one.listen(2)
+    assert one.rung == [True, False]

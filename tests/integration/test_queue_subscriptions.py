@@ -272,6 +272,7 @@ async def route_once(database: Database) -> int:
         events=lambda: 100,
         deliveries=600,
         crowds=False,
+        turn=nullcontext,
         asking=lambda: nullcontext(routing.NO_CLAIM),
         routed=routed,
         go_on=go_on,

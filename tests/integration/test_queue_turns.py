@@ -137,6 +137,34 @@ async def test_whoever_comes_after_a_burst_is_alone_though_others_had_the_last_t
     assert [one["events"] for one in await rounds(session, crowds=False)] == [1]
 
 
+async def newest(session: Session) -> dict[int, str]:
+    """Return what is newest in the shards with a crowd."""
+    return {row["shard"]: row["xid"] for row in await session.fetch(STATEMENTS["newest_of_crowds"])}
+
+
+async def test_what_is_newest_of_a_crowd_changes_with_its_next_transaction_and_with_no_others(
+    connect: Connect,
+) -> None:
+    session = await connect()
+    await prepare(session)
+    busy, other = await of_one_shard(session, 2)
+    await publish_ready(session, busy, 70)
+    assert await newest(session) == {}, "nobody knows yet that it is a burst"
+    await route(session, limit=20)
+    before = await newest(session)
+    assert len(before) == 1
+    await route(session, limit=20)
+    assert await newest(session) == before
+    await publish_ready(session, busy)
+    after = await newest(session)
+    assert after.keys() == before.keys()
+    assert after != before
+    await publish_ready(session, other)
+    assert await newest(session) == {}, "the newest is another's"
+    await rounds(session, crowds=None)
+    assert await newest(session) == {}, "it is over"
+
+
 async def test_routing_tells_of_how_many_transactions_the_events_were(connect: Connect) -> None:
     session = await connect()
     await prepare(session)

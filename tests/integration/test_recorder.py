@@ -1,5 +1,6 @@
 """A result that Postgres refuses harms no other, and its delivery is given back when its lease ends."""
 
+from asyncio import Lock
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from uuid import uuid4
@@ -41,6 +42,7 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
             lambda: serve_recorder(
                 database,
                 take,
+                turn=Lock(),
                 leases=leases,
                 disable_after=disable_after,
                 claimable=lambda: None,

@@ -3,6 +3,7 @@
 # ruff: noqa: S608  (statements are put together from a test's own numbers and names)
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -300,7 +301,7 @@ async def record(
     """Record `results`, and drop their leases if `done`."""
     listed = list(results)
     tokens = list({one.token for one in listed}) if done else []
-    unit = recording(_Named(), listed, tokens, disable_after)  # type: ignore[arg-type]
+    unit = recording(_Named(), listed, tokens, disable_after, nullcontext())  # type: ignore[arg-type]
     return (await unit(session)).counted  # type: ignore[arg-type]
 
 

@@ -1,5 +1,6 @@
 """Claims that follow a round of routing: when the claimer is woken, and what becomes of a lost answer."""
 
+from asyncio import Lock
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -57,9 +58,11 @@ class Desk:
         give, _ = trio.open_memory_channel[Result](10)
         self.senders = Senders(None, give, count=count, share=0.5, look=lambda: None)  # type: ignore[arg-type]
         self.rung = 0
+        self.turn = Lock()
         self.leases = Leases()
         self.claims = Claims(
             Statements(),  # type: ignore[arg-type]
+            turn=self.turn,
             senders=self.senders,
             targets=Targets(knows),  # type: ignore[arg-type]
             leases=self.leases,
@@ -109,10 +112,10 @@ async def test_what_a_round_claimed_is_handed_to_the_senders_and_recorded_apart(
     assert desk.senders.room() == 3
     token = next(iter(desk.leases._lone))
     lone, bulk = result(token), result(uuid4())
-    assert desk.leases.apart([bulk, lone]) == [[lone], [bulk]]
-    assert desk.leases.apart([lone]) == [[lone]]
+    assert desk.leases.apart([bulk, lone]) == ([lone], [bulk])
+    assert desk.leases.apart([lone]) == ([lone], [])
     assert desk.leases.settle([lone]) == [token]
-    assert desk.leases.apart([lone, bulk]) == [[lone, bulk]], "the lease is forgotten"
+    assert desk.leases.apart([lone, bulk]) == ([], [lone, bulk]), "the lease is forgotten"
 
 
 async def test_what_the_router_claims_does_not_starve_who_waits_longer(autojump_clock: MockClock) -> None:
@@ -122,7 +125,7 @@ async def test_what_the_router_claims_does_not_starve_who_waits_longer(autojump_
     await trio.sleep(2 * PATIENCE)
     assert desk.claims.others_wait()
     assert await desk.follow(taken()) == CLAIM_THEN // 2, "the claimer has the rest"
-    await desk.claims.claim(Connection(left(None)), 10)  # type: ignore[arg-type]
+    await desk.claims.claim(Connection(left(None)))  # type: ignore[arg-type]
     assert not desk.claims.others_wait()
 
 
@@ -132,7 +135,7 @@ async def test_the_claimer_gives_way_to_the_slices_of_a_fan_out_for_a_while_at_a
     desk, connection = Desk(), Connection(left(None))
     await desk.follow(cut=True, slices=True)
     assert not desk.claims.gives_way(), "it has not claimed for long"
-    await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
+    await desk.claims.claim(connection)  # type: ignore[arg-type]
     assert desk.claims.gives_way()
     await desk.follow(left(None), slices=True)
     assert desk.claims.gives_way(), "what follows a round of another's is not its claim"
@@ -142,7 +145,7 @@ async def test_the_claimer_gives_way_to_the_slices_of_a_fan_out_for_a_while_at_a
 
 async def test_the_claimer_gives_way_no_more_once_the_slices_end(autojump_clock: MockClock) -> None:
     desk, connection = Desk(), Connection(left(None))
-    await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
+    await desk.claims.claim(connection)  # type: ignore[arg-type]
     assert not desk.claims.gives_way()
     await desk.follow(cut=True, slices=True)
     assert desk.claims.gives_way()
@@ -150,7 +153,7 @@ async def test_the_claimer_gives_way_no_more_once_the_slices_end(autojump_clock:
     assert not desk.claims.gives_way()
     await desk.follow(cut=True, slices=True)
     await trio.sleep(LATELY + 0.01)  # the router has come to a halt
-    await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
+    await desk.claims.claim(connection)  # type: ignore[arg-type]
     assert not desk.claims.gives_way()
 
 
@@ -206,7 +209,7 @@ async def test_what_a_lost_answer_may_have_leased_is_remembered_for_the_claimer(
 async def test_what_postgres_refuses_the_claimer_was_not_leased() -> None:
     desk = Desk()
     with pytest.raises(asyncpg.PostgresError):
-        await desk.claims.claim(Connection(error=asyncpg.PostgresError()), 4)  # type: ignore[arg-type]
+        await desk.claims.claim(Connection(error=asyncpg.PostgresError()))  # type: ignore[arg-type]
     assert desk.claims.lost == []
 
 
@@ -228,9 +231,9 @@ async def test_a_router_of_crowds_never_keeps_all_room_from_the_claimer() -> Non
 async def test_the_claimer_looks_again_if_a_router_had_all_the_room_for_probes() -> None:
     desk = Desk(4)
     with desk.senders.promised(1, 2):
-        claim = await desk.claims.claim(Connection(left(None)), 4)  # type: ignore[arg-type]
+        claim = await desk.claims.claim(Connection(left(None)))  # type: ignore[arg-type]
         assert claim.next_due == 0.0
-    claim = await desk.claims.claim(Connection(left(None)), 4)  # type: ignore[arg-type]
+    claim = await desk.claims.claim(Connection(left(None)))  # type: ignore[arg-type]
     assert claim.next_due is None
 
 
@@ -260,5 +263,5 @@ async def test_beside_another_claim_the_claimer_looks_again() -> None:
 async def test_a_claim_takes_no_more_than_there_is_room_for_by_then() -> None:
     desk, connection = Desk(), Connection()
     desk.wait(4)
-    claim = await desk.claims.claim(connection, 4)  # type: ignore[arg-type]
+    claim = await desk.claims.claim(connection)  # type: ignore[arg-type]
     assert (claim.deliveries, connection.claims) == ([], 0)

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from daemon.delivery import router
+from daemon.delivery.arrival import LOOK_EVERY, REST
 from daemon.delivery.round_size import RoundSize
 from daemon.metrics import Metrics
 from daemon.store.database import DatabaseUnavailable
@@ -21,7 +22,10 @@ class Scene:
     """A router whose every unit of work is a script: it gets `heard(cut)` and `go_on(more)`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, crowds: bool, scripts: list[Script]) -> None:
-        self.woken = 0
+        self.woken = self.looks = 0
+        self.rung = self.awake = False
+        self.waits: list[float] = []
+        self.hurries = 0
         self.begun: list[float] = []
         self._scripts = scripts
         self._crowds = crowds
@@ -35,8 +39,20 @@ class Scene:
     def asking(self, crowds: bool) -> None:
         raise AssertionError("nothing is routed here")
 
-    async def wait(self, timeout: float) -> None:
-        """Never wait for the bell."""
+    def sql(self, name: str) -> str:
+        return name
+
+    async def fetch(self, statement: str) -> list[Any]:
+        """Say that something came, at each look."""
+        assert statement == "newest_of_crowds"
+        self.looks += 1
+        return [{"shard": 3, "xid": str(self.looks)}]
+
+    async def wait(self, timeout: float) -> bool:
+        """Never wait for a bell, and hear what rang for this one."""
+        self.waits.append(timeout)
+        rung, self.rung = self.rung, False
+        return rung
 
     async def run(self) -> None:
         nothing: Any = self
@@ -44,10 +60,12 @@ class Scene:
             await router.serve_router(
                 nothing,
                 crowds=self._crowds,
+                turn=nothing,
+                hurry=nothing,
                 wake_other=self._wake_other,
                 size=RoundSize(),
                 bell=nothing,
-                awake=lambda: False,
+                awake=lambda: self.awake,
                 routed=lambda _: None,
                 claims=nothing,
                 stopping=self._stopping,
@@ -59,11 +77,25 @@ class Scene:
     def _wake_other(self) -> None:
         self.woken += 1
 
+    def ring(self) -> None:
+        """Count what one router passes on to the other."""
+        self.hurries += 1
+
     async def _route(
-        self, database: object, canonicalise: object, *, routed: Any, go_on: Any, **_: object
+        self,
+        database: object,
+        canonicalise: object,
+        *,
+        routed: Any,
+        go_on: Any,
+        events: Any,
+        turn: Any,
+        **_: object,
     ) -> None:
+        self.events, self.turn = events, turn
+
         async def heard(cut: bool) -> None:
-            await routed(None, Round(1, 1, cut), NO_CLAIM)
+            await routed(self, Round(1, 1, cut), NO_CLAIM)
 
         self.begun.append(trio.current_time())
         script = self._scripts.pop(0)
@@ -107,6 +139,61 @@ async def test_a_crowd_that_ends_wakes_the_other_router(
         assert scene.woken == 3
         await go_on(False)
         assert scene.woken == 3, "a look in vain wakes nobody"
+
+    scene = Scene(monkeypatch, crowds=True, scripts=[script])
+    await scene.run()
+
+
+async def test_who_was_rung_for_beside_a_crowd_is_served_in_a_small_round_out_of_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(heard: Any, go_on: Any) -> None:
+        await go_on(True)
+        assert scene.turn() is scene
+        assert scene.events() > router.FEW_EVENTS
+        scene.rung = True
+        await go_on(True)
+        assert scene.turn() is not scene
+        assert scene.events() == router.FEW_EVENTS
+        await go_on(True)
+        assert scene.turn() is scene, "once"
+
+    scene = Scene(monkeypatch, crowds=True, scripts=[script])
+    await scene.run()
+
+
+async def test_the_router_for_all_others_waits_for_no_turn_and_passes_on_what_rang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(heard: Any, go_on: Any) -> None:
+        await go_on(False)
+        assert scene.hurries == 0
+        scene.rung = True
+        await go_on(False)
+        assert scene.hurries == 1
+        assert scene.turn() is not scene
+
+    scene = Scene(monkeypatch, crowds=False, scripts=[script])
+    await scene.run()
+
+
+async def test_a_burst_that_is_being_published_beside_others_is_routed_slowly(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def rest_after(heard: Any, go_on: Any) -> float:
+        await trio.sleep(LOOK_EVERY)
+        await heard(True)
+        await go_on(True)
+        return scene.waits[-1]
+
+    async def script(heard: Any, go_on: Any) -> None:
+        assert await rest_after(heard, go_on) == 0.0
+        assert await rest_after(heard, go_on) == 0.0, "nobody else publishes"
+        await heard(False)
+        assert await rest_after(heard, go_on) == 0.0, "what is there may all have been there before"
+        assert await rest_after(heard, go_on) == REST
+        scene.awake = True
+        assert await rest_after(heard, go_on) == 0.0, "nothing would ring for others in its shard"
 
     scene = Scene(monkeypatch, crowds=True, scripts=[script])
     await scene.run()

@@ -438,6 +438,17 @@ begin
     end if;
 end $$;
 
+-- The newest transaction of a crowd's organisations in each shard that has one: while that changes, they go on publishing.
+create or replace function hookd.newest_of_crowds() returns table (shard smallint, xid xid8) language plpgsql stable as $$
+#variable_conflict use_column
+begin
+    return query
+        select s.shard, f.xid from hookd.inbox_shard s cross join lateral (
+            select i.xid, i.org_id from hookd.inbox i where i.shard = s.shard
+            order by i.xid desc, i.org_id desc, i.event_id desc limit 1) f
+        where s.crowd <> '{}' and f.org_id = any (s.crowd);
+end $$;
+
 -- A shard that could not be routed waits a while, so that it does not keep the others from their turn.
 create or replace function hookd.defer_shards(p_shards smallint[], p_time interval) returns void language plpgsql volatile as $$
 begin

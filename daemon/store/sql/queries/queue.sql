@@ -14,6 +14,9 @@ left join lateral (
     select * from hookd.claim_both($8, $9, $10, $11, $12, r.hosts) where not r.cut and r.hosts is not null and $10 > 0 offset 0) c
 on true
 
+-- name: newest_of_crowds
+select shard, xid::text from hookd.newest_of_crowds()
+
 -- name: defer_shards
 select hookd.defer_shards($1, $2)
 
