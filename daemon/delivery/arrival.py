@@ -21,7 +21,9 @@ class Arrival:
     """
 
     def __init__(self) -> None:
-        self.end()
+        self._newest: dict[int, str] = {}
+        self._since = math.inf
+        self._until = self._next_look = -math.inf
 
     def look_due(self, now: float) -> bool:
         """Tell whether it is time to look again."""
@@ -38,7 +40,7 @@ class Arrival:
 
     def end(self) -> None:
         """No shard has a crowd any more."""
-        self._newest: dict[int, str] = {}
+        self._newest.clear()
         self._since = math.inf
         self._until = self._next_look = -math.inf
 

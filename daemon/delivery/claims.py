@@ -1,7 +1,6 @@
 """Claims: what is leased is handed to the senders at once, and what was leased unheard is remembered."""
 
 import math
-from asyncio import Lock
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from daemon.metrics import Metrics
 from daemon.store.database import Connection, Database
 from daemon.store.queue import Asked, Claim, claim, claim_of
 from daemon.store.routing import Round
+from daemon.store.turn import TakeTurn
 
 PATIENCE = 0.05
 """Seconds for which the router may take all room; then half is left to hosts that have been due longer."""
@@ -45,7 +45,7 @@ class Claims:
         self,
         database: Database,
         *,
-        turn: Lock,
+        turn: TakeTurn,
         senders: Senders,
         targets: Targets,
         leases: Leases,
@@ -70,7 +70,7 @@ class Claims:
 
     async def claim(self, connection: Connection) -> Claim:
         """Lease deliveries, in a unit of work, and hand them to the senders in the same turn of the loop."""
-        async with self._turn:
+        async with self._turn():
             return await self._claim(connection)
 
     async def _claim(self, connection: Connection) -> Claim:

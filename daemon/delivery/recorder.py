@@ -1,10 +1,9 @@
 """Recording: results are written in batches, each as large as what came while the one before was written."""
 
 import logging
-from asyncio import Lock
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from daemon.delivery.attempt_metrics import count_attempts, count_ends
 from daemon.metrics import Metrics
 from daemon.store.database import Database, persistently
 from daemon.store.queue import Recorded, Result, recording
+from daemon.store.turn import TakeTurn
 
 logger = logging.getLogger("hookd.recorder")
 
@@ -69,7 +69,7 @@ async def serve_recorder(
     database: Database,
     results: trio.MemoryReceiveChannel[Result],
     *,
-    turn: Lock,
+    turn: TakeTurn,
     leases: Leases,
     disable_after: Callable[[], float],
     claimable: Callable[[], None],
@@ -85,7 +85,7 @@ async def serve_recorder(
     task_status.started()
     circuits = CircuitLog()
 
-    async def record(batch: list[Result], turn: AbstractAsyncContextManager[object]) -> None:
+    async def record(batch: list[Result], turn: TakeTurn) -> None:
         began = trio.current_time()
         written = await _write(database, batch, leases.settle(batch), disable_after(), leases, turn)
         metrics.record_seconds.observe(trio.current_time() - began)
@@ -114,7 +114,7 @@ async def serve_recorder(
             count_attempts(metrics, batch)
             lone, rest = leases.apart(batch)
             if lone:
-                await record(lone, nullcontext())
+                await record(lone, nullcontext)
             if rest:
                 await record(rest, turn)
             await trio.sleep(GATHER)
@@ -126,7 +126,7 @@ async def _write(
     done: Sequence[UUID],
     disable_after: float,
     leases: Leases,
-    turn: AbstractAsyncContextManager[object],
+    turn: TakeTurn,
 ) -> Recorded:
     """Write a batch; where Postgres refuses it, its results one by one, and then without excerpt.
 

@@ -21,6 +21,7 @@ from daemon.store.bell import Bell
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.queue import Asked
 from daemon.store.routing import Round, route
+from daemon.store.turn import TakeTurn
 
 logger = logging.getLogger("hookd.router")
 
@@ -42,7 +43,7 @@ async def serve_router(
     database: Database,
     *,
     crowds: bool,
-    turn: AbstractAsyncContextManager[object],
+    turn: TakeTurn,
     hurry: Bell,
     wake_other: Callable[[], None],
     size: RoundSize,
@@ -59,11 +60,11 @@ async def serve_router(
     """Route until `stopping`, in long units of work on a connection of its own; ring `bell` for it.
 
     `crowds`: serve the shards with a burst or a wide fan-out in front, in rounds of `size` that wait for
-    their `turn`. Else those without, in small rounds that nobody has to wait for long. A crowd begins where a
-    round was cut, and ends where none is any more: then `wake_other` lets the router for the other kind look.
-    That one rings `hurry` when it was rung for: it may be for somebody in a crowd's shard, who is served by a
-    small round out of turn. `awake` tells whether nothing rings. `routed` hears of how many transactions the
-    events of each round were, and `claims` take what was claimed with it.
+    their `turn` while others publish. Else those without, in small rounds. A crowd begins where a round was
+    cut, and ends where none is any more: then `wake_other` lets the router for the other kind look. That one
+    rings `hurry` when it was rung for: it may be for somebody in a crowd's shard, who is served by a small
+    round out of turn. `awake` tells whether nothing rings. `routed` hears of how many transactions the events
+    of each round were, and `claims` take what was claimed with it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -124,6 +125,9 @@ async def serve_router(
     def events() -> int:
         return size.events if crowds and not hurried else FEW_EVENTS
 
+    def in_turn() -> AbstractAsyncContextManager[None]:
+        return turn() if crowds and not hurried and size.others(trio.current_time()) else nullcontext()
+
     routing = partial(
         route,
         database,
@@ -131,7 +135,7 @@ async def serve_router(
         events=events,
         deliveries=MANY_DELIVERIES if crowds else FEW_DELIVERIES,
         crowds=crowds,
-        turn=lambda: turn if crowds and not hurried else nullcontext(),
+        turn=in_turn,
         asking=partial(claims.asking, crowds),
         routed=heard,
         go_on=go_on,

@@ -77,7 +77,7 @@ async def reap(database: Database, disable_after: float, metrics: Metrics) -> in
         return 0
     now = datetime.now(UTC)
     results = [one.result("interrupted", "interrupted", now) for one in held]
-    written = await database.run(recording(database, results, tokens, disable_after, nullcontext()))
+    written = await database.run(recording(database, results, tokens, disable_after, nullcontext))
     count_attempts(metrics, (one for one, counted in zip(results, written.counted, strict=False) if counted))
     if results:
         logger.warning(

@@ -1,6 +1,5 @@
 """The tasks of a delivery: routers and claimer, senders, recorder."""
 
-from asyncio import Lock
 from functools import partial
 
 import trio
@@ -15,6 +14,7 @@ from daemon.delivery.senders import Senders
 from daemon.process.parts import Parts
 from daemon.store.database import Database
 from daemon.store.queue import Result
+from daemon.store.turn import Turn
 
 RESULTS_AHEAD = 4
 """Results that may wait to be recorded before the senders wait, too, as a multiple of their number."""
@@ -28,15 +28,11 @@ async def deliver(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Routers and claimer, senders, recorder: each outlives the one before, so that all is written.
-
-    What Postgres does for many takes turns: rounds for a burst, claims, results. Two of them at once take as
-    long as one after the other, and whoever publishes meanwhile finds no processor free.
-    """
+    """Routers and claimer, senders, recorder: each outlives the one before, so that all is written."""
     concurrency = parts.config.delivery.concurrency
     give, take = trio.open_memory_channel[Result](RESULTS_AHEAD * concurrency)
     leases = Leases()
-    turn = Lock()
+    turn = Turn()
     senders = Senders(
         parts.sender,
         give.clone(),
@@ -47,7 +43,7 @@ async def deliver(
 
     claims = Claims(
         parts.database,
-        turn=turn,
+        turn=turn.take,
         senders=senders,
         targets=parts.targets,
         leases=leases,
@@ -68,7 +64,7 @@ async def deliver(
             lambda: serve_recorder(
                 for_results,
                 take,
-                turn=turn,
+                turn=turn.take,
                 leases=leases,
                 disable_after=lambda: parts.config.delivery.disable_after,
                 claimable=parts.bells.claimable.ring,
@@ -98,7 +94,7 @@ def _route(
     parts: Parts,
     demand: Demand,
     claims: Claims,
-    turn: Lock,
+    turn: Turn,
     nursery: trio.Nursery,
     for_routing: Database,
     for_crowds: Database,
@@ -107,7 +103,7 @@ def _route(
     routing = partial(
         serve_router,
         size=RoundSize(),
-        turn=turn,
+        turn=turn.take,
         hurry=parts.database.bell(),
         awake=demand.awake,
         routed=demand.note,

@@ -5,13 +5,13 @@ The rules live in `sql/functions/`; here each is one unit of work, so that each 
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from daemon.store.database import Connection, Database
+from daemon.store.turn import TakeTurn
 
 T = TypeVar("T")
 
@@ -269,7 +269,7 @@ def recording(
     results: Sequence[Result],
     done: Sequence[UUID],
     disable_after: float,
-    turn: AbstractAsyncContextManager[object],
+    turn: TakeTurn,
 ) -> Callable[[Connection], Awaitable[Recorded]]:
     """Return the unit that records `results` and drops the leases `done`; run twice, it counts once.
 
@@ -305,7 +305,7 @@ def recording(
     failed = list({one.host_id for one in results if one.host_failed})
 
     async def unit(connection: Connection) -> Recorded:
-        async with turn:
+        async with turn():
             [(counted, owed)] = await connection.fetch(statement, *arguments)
         rows = await connection.fetch(database.sql("open_circuits"), failed) if failed else []
         return Recorded(counted or [], [Circuit(*row) for row in rows], owed)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from asyncpg import DeadlockDetectedError, PostgresError, Record, SerializationE
 
 from daemon.store.database import FAILURES, Connection, Database
 from daemon.store.queue import Asked
+from daemon.store.turn import TakeTurn
 
 logger = logging.getLogger("hookd.store")
 
@@ -68,7 +69,7 @@ async def route(
     events: Callable[[], int],
     deliveries: int,
     crowds: bool,
-    turn: Callable[[], AbstractAsyncContextManager[object]],
+    turn: TakeTurn,
     asking: Callable[[], AbstractContextManager[Asked]],
     routed: Callable[[Connection, Round, Asked], Awaitable[None]],
     go_on: Callable[[bool], Awaitable[bool]],

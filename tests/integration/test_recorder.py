@@ -1,7 +1,7 @@
 """A result that Postgres refuses harms no other, and its delivery is given back when its lease ends."""
 
-from asyncio import Lock
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import uuid4
 
@@ -11,6 +11,7 @@ from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.metrics import Metrics
 from daemon.store.database import Database
 from daemon.store.queue import Result
+from daemon.store.turn import Turn
 from tests.support.postgres import Session
 from tests.support.queue_lab import claim, prepare, prove, publish_ready, register, result, route_all
 
@@ -42,7 +43,7 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
             lambda: serve_recorder(
                 database,
                 take,
-                turn=Lock(),
+                turn=Turn().take,
                 leases=leases,
                 disable_after=disable_after,
                 claimable=lambda: None,
@@ -59,3 +60,43 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
     assert [(row["id"], row["lease"]) for row in owed] == [(bad.delivery_id, bad.token)]
     assert await session.fetchval("select count(*) from hookd.attempt") == 2
     assert await session.fetchval("select count(*) from hookd.lease where token = $1", bad.token) == 1
+
+
+async def test_results_wait_for_their_turn_but_for_lone_ones(database: Database, connect: Connect) -> None:
+    session, org = await connect(), uuid4()
+    await prepare(session)
+    await register(session, org)
+    await prove(session)
+    await publish_ready(session, org, 2)
+    await route_all(session)
+    [one] = [result(held) for held in await claim(session, batch=1)]
+    [another] = [result(held) for held in await claim(session, batch=1)]
+    leases = Leases()
+    leases.add(one.token, 1)
+    leases.add(another.token, 1, lone=True)
+    give, take = trio.open_memory_channel[Result](2)
+    metrics = Metrics()
+    turns = 0
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        nonlocal turns
+        turns += 1
+        assert metrics.deliveries.values[("succeeded",)] == 1, "the lone one was written before"
+        yield
+
+    with trio.fail_after(20):
+        async with give:
+            for each in (one, another):
+                give.send_nowait(each)
+        await serve_recorder(
+            database,
+            take,
+            turn=turn,
+            leases=leases,
+            disable_after=lambda: 1e6,
+            claimable=lambda: None,
+            metrics=metrics,
+        )
+    assert turns == 1
+    assert metrics.deliveries.values[("succeeded",)] == 2

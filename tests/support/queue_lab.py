@@ -301,7 +301,7 @@ async def record(
     """Record `results`, and drop their leases if `done`."""
     listed = list(results)
     tokens = list({one.token for one in listed}) if done else []
-    unit = recording(_Named(), listed, tokens, disable_after, nullcontext())  # type: ignore[arg-type]
+    unit = recording(_Named(), listed, tokens, disable_after, nullcontext)  # type: ignore[arg-type]
     return (await unit(session)).counted  # type: ignore[arg-type]
 
 

@@ -1,6 +1,7 @@
 """Claims that follow a round of routing: when the claimer is woken, and what becomes of a lost answer."""
 
-from asyncio import Lock
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from daemon.delivery.senders import CLAIM_THEN, Senders
 from daemon.metrics import Metrics
 from daemon.store.queue import Claimed, Result
 from daemon.store.routing import Round
+from daemon.store.turn import TakeTurn
 
 
 class Statements:
@@ -39,9 +41,11 @@ class Connection:
         self.rows = rows or []
         self.error = error
         self.claims = 0
+        self.arguments: tuple[object, ...] = ()
 
     async def fetch(self, statement: str, *arguments: object) -> list[Any]:
         self.claims += 1
+        self.arguments = arguments
         if self.error is not None:
             raise self.error
         return list(self.rows)
@@ -54,15 +58,14 @@ def result(token: UUID) -> Result:
 class Desk:
     """Claims for `count` senders that never answer."""
 
-    def __init__(self, count: int = 4, *, knows: bool = True) -> None:
+    def __init__(self, count: int = 4, *, knows: bool = True, turn: TakeTurn = nullcontext) -> None:
         give, _ = trio.open_memory_channel[Result](10)
         self.senders = Senders(None, give, count=count, share=0.5, look=lambda: None)  # type: ignore[arg-type]
         self.rung = 0
-        self.turn = Lock()
         self.leases = Leases()
         self.claims = Claims(
             Statements(),  # type: ignore[arg-type]
-            turn=self.turn,
+            turn=turn,
             senders=self.senders,
             targets=Targets(knows),  # type: ignore[arg-type]
             leases=self.leases,
@@ -155,6 +158,17 @@ async def test_the_claimer_gives_way_no_more_once_the_slices_end(autojump_clock:
     await trio.sleep(LATELY + 0.01)  # the router has come to a halt
     await desk.claims.claim(connection)  # type: ignore[arg-type]
     assert not desk.claims.gives_way()
+
+
+async def test_a_claim_takes_what_room_there_is_when_its_turn_comes() -> None:
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        desk.wait(2)
+        yield
+
+    desk, connection = Desk(count=4, turn=turn), Connection(left(None))
+    await desk.claims.claim(connection)  # type: ignore[arg-type]
+    assert connection.arguments[2] == 2
 
 
 async def test_a_claim_that_took_all_wakes_nobody() -> None:

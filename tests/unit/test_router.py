@@ -60,7 +60,7 @@ class Scene:
             await router.serve_router(
                 nothing,
                 crowds=self._crowds,
-                turn=nothing,
+                turn=lambda: nothing,
                 hurry=nothing,
                 wake_other=self._wake_other,
                 size=RoundSize(),
@@ -149,6 +149,8 @@ async def test_who_was_rung_for_beside_a_crowd_is_served_in_a_small_round_out_of
 ) -> None:
     async def script(heard: Any, go_on: Any) -> None:
         await go_on(True)
+        assert scene.turn() is not scene, "nobody else publishes"
+        await heard(False)
         assert scene.turn() is scene
         assert scene.events() > router.FEW_EVENTS
         scene.rung = True
