@@ -11,7 +11,7 @@ from uuid import UUID
 import trio
 from asyncpg import PostgresError
 
-from daemon.delivery.arrival import Arrival
+from daemon.delivery.arrival import MANY, Arrival
 from daemon.delivery.claims import Claims
 from daemon.delivery.round_size import RoundSize
 from daemon.metrics import Metrics
@@ -37,6 +37,8 @@ OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 0.2
 FEW_EVENTS, FEW_DELIVERIES, MANY_DELIVERIES = 40, 150, 600
 """In one routing transaction: few where others wait for its end, many of a crowd."""
+TURNS = 2
+"""Rounds in a crowd's shard of which one is for those who pass it."""
 
 
 async def serve_router(
@@ -62,9 +64,9 @@ async def serve_router(
     `crowds`: serve the shards with a burst or a wide fan-out in front, in rounds of `size` that wait for
     their `turn` while others publish. Else those without, in small rounds. A crowd begins where a round was
     cut, and ends where none is any more: then `wake_other` lets the router for the other kind look. That one
-    rings `hurry` when it was rung for: it may be for somebody in a crowd's shard, who is served by a small
-    round out of turn. `awake` tells whether nothing rings. `routed` hears of how many transactions the events
-    of each round were, and `claims` take what was claimed with it.
+    rings `hurry` when it was rung for and finds nothing: it may be for somebody in a crowd's shard, who is
+    served by small rounds out of turn. `awake` tells whether nothing rings. `routed` hears of how many
+    transactions the events of each round were, and `claims` take what was claimed with it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -86,13 +88,16 @@ async def serve_router(
         return reason
 
     arrival = Arrival()
-    gather = idled = worked = hurried = False
+    gather = idled = worked = hurried = told = slices = False
+    small_rounds = 0
     since = other_woken = trio.current_time()
 
     async def heard(connection: Connection, done: Round, asked: Asked) -> None:
-        nonlocal gather, other_woken, worked
+        nonlocal gather, other_woken, worked, told, slices, small_rounds
         now = trio.current_time()
-        gather, worked = not done.cut, True
+        gather, worked, told, slices = not done.cut, True, False, done.slices
+        if not done.cut:
+            small_rounds = 0
         if done.cut != crowds or (crowds and now > other_woken + RING_AT_LEAST):
             other_woken = now
             wake_other()
@@ -101,26 +106,34 @@ async def serve_router(
         size.note(done.events, done.seconds, now, cut=done.cut)
         await claims.follow(connection, done, asked)
         if crowds and done.cut and arrival.look_due(now) and size.others(now):
-            rows = await connection.fetch(database.sql("newest_of_crowds"))
-            arrival.note({row["shard"]: row["xid"] for row in rows}, now)
+            seen = await connection.fetch(database.sql("newest_of_crowds"), MANY)
+            arrival.note((tuple(row) for row in seen), now)
 
     async def go_on(more: bool) -> bool:
-        nonlocal gather, idled, worked, hurried
-        idled, hurried = not more, False
-        if more and crowds:
-            now = trio.current_time()
-            hurried = await hurry.wait(arrival.rest(now) if size.others(now) and not awake() else 0.0)
+        nonlocal gather, idled, worked, hurried, told, small_rounds
+        idled = not more
+        if crowds and await hurry.wait(rest() if more else 0.0):
+            small_rounds = TURNS
+        hurried = small_rounds > 0
+        small_rounds = max(0, small_rounds - 1)
+        if told:
+            hurry.ring()  # there was nothing for this router
+            told = False
         if not more:
             if crowds and worked:
                 worked = False
-                arrival.end()
                 wake_other()
             if gather:
                 await asyncio.sleep(GATHER)
                 gather = False
-            if await bell.wait(QUICK if awake() and not crowds else LONGEST_WAIT) and not crowds:
-                hurry.ring()
+            news = await bell.wait(QUICK if awake() and not crowds else LONGEST_WAIT)
+            told = news and not crowds
         return trio.current_time() < since + KEPT and not stopping.is_set()
+
+    def rest() -> float:
+        now = trio.current_time()
+        at_once = small_rounds or slices or awake() or not size.others(now)
+        return 0.0 if at_once else arrival.rest(now)
 
     def events() -> int:
         return size.events if crowds and not hurried else FEW_EVENTS

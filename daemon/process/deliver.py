@@ -116,5 +116,5 @@ def _route(
     published, crowded = parts.bells.published, parts.bells.crowded
     for_rest = partial(routing, for_routing, bell=published, wake_other=crowded.ring)
     nursery.start_soon(partial(for_rest, crowds=False))
-    for_bursts = partial(routing, for_crowds, bell=crowded, wake_other=published.ring)
+    for_bursts = partial(routing, for_crowds, bell=crowded, wake_other=partial(published.ring, news=False))
     nursery.start_soon(partial(for_bursts, crowds=True))

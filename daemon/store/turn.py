@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 TakeTurn: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 
-LONGEST_WAIT = 1.0
+LONGEST_WAIT = 0.2
 """Seconds after which whoever waits goes on all the same."""
 
 

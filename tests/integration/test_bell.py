@@ -55,6 +55,17 @@ async def test_nobody_waits_for_longer_than_the_timeout(database: Database) -> N
     assert one.rung == [False, False, False]
 
 
+async def test_a_ring_without_news_wakes_and_tells_of_none(database: Database) -> None:
+    one = Listener(database)
+    one.bell.ring(news=False)
+    await one.listen(1)
+    one.bell.ring(news=False)
+    one.bell.ring()
+    one.bell.ring(news=False)
+    await one.listen(1)
+    assert one.rung == [False, True]
+
+
 async def test_whoever_does_not_want_to_wait_hears_what_rang_before(database: Database) -> None:
     one = Listener(database, timeout=0.0)
     one.bell.ring()

@@ -438,15 +438,22 @@ begin
     end if;
 end $$;
 
--- The newest transaction of a crowd's organisations in each shard that has one: while that changes, they go on publishing.
-create or replace function hookd.newest_of_crowds() returns table (shard smallint, xid xid8) language plpgsql stable as $$
+-- Of each shard with a crowd, the transactions of its newest event and of the one p_many events before that: if the latter is
+-- newer than the former was a while ago, so many have come since.
+create or replace function hookd.newest_of_crowds(p_many integer) returns table (shard smallint, newest bigint, before bigint)
+language plpgsql stable as $$
 #variable_conflict use_column
 begin
     return query
-        select s.shard, f.xid from hookd.inbox_shard s cross join lateral (
-            select i.xid, i.org_id from hookd.inbox i where i.shard = s.shard
-            order by i.xid desc, i.org_id desc, i.event_id desc limit 1) f
-        where s.crowd <> '{}' and f.org_id = any (s.crowd);
+        select s.shard, x.newest::text::bigint, y.before::text::bigint
+        from hookd.inbox_shard s
+        cross join lateral (
+            select i.xid as newest from hookd.inbox i where i.shard = s.shard
+            order by i.xid desc, i.org_id desc, i.event_id desc limit 1) x
+        cross join lateral (
+            select i.xid as before from hookd.inbox i where i.shard = s.shard
+            order by i.xid desc, i.org_id desc, i.event_id desc offset p_many limit 1) y
+        where s.crowd <> '{}';
 end $$;
 
 -- A shard that could not be routed waits a while, so that it does not keep the others from their turn.

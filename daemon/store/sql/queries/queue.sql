@@ -15,7 +15,7 @@ left join lateral (
 on true
 
 -- name: newest_of_crowds
-select shard, xid::text from hookd.newest_of_crowds()
+select shard, newest, before from hookd.newest_of_crowds($1)
 
 -- name: defer_shards
 select hookd.defer_shards($1, $2)
