@@ -22,6 +22,7 @@ from bench.hookd import EVENT_TYPE
 from bench.postgres import Sql, connected, server
 from bench.queue_calls import BATCH, STATEMENTS, claim, lay_out, publish, results, route
 from bench.report import CannotRun, Report
+from daemon.delivery import arrival
 from daemon.store.routing import HOLD, NO_CLAIM, ROUTE_SHARDS
 
 LANES, HOSTS = 10_000, 1000
@@ -114,6 +115,7 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
     route_raw(watch)
     run("publish_bodies, REST", lambda: publish(sql, [], orgs[:BATCH], BATCH), _batch)
     run("pulse", lambda: sql.rows(STATEMENTS["pulse"]))
+    run("newest_of_crowds", lambda: sql.rows(STATEMENTS["newest_of_crowds"], arrival.MANY))
     run(
         "route_ready",
         lambda: sql.rows(
