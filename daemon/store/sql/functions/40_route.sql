@@ -439,7 +439,7 @@ begin
 end $$;
 
 -- Of each shard with a crowd, the transactions of its newest event and of the one p_many events before that: if the latter is
--- newer than the former was a while ago, so many have come since.
+-- newer than the former was a while ago, so many have come since. From the floor on: before it lies what is dead.
 create or replace function hookd.newest_of_crowds(p_many integer) returns table (shard smallint, newest bigint, before bigint)
 language plpgsql stable as $$
 #variable_conflict use_column
@@ -448,10 +448,10 @@ begin
         select s.shard, x.newest::text::bigint, y.before::text::bigint
         from hookd.inbox_shard s
         cross join lateral (
-            select i.xid as newest from hookd.inbox i where i.shard = s.shard
+            select i.xid as newest from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
             order by i.xid desc, i.org_id desc, i.event_id desc limit 1) x
         cross join lateral (
-            select i.xid as before from hookd.inbox i where i.shard = s.shard
+            select i.xid as before from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
             order by i.xid desc, i.org_id desc, i.event_id desc offset p_many limit 1) y
         where s.crowd <> '{}';
 end $$;
