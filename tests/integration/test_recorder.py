@@ -18,13 +18,19 @@ from tests.support.queue_lab import claim, prepare, prove, publish_ready, regist
 Connect = Callable[[], Awaitable[Session]]
 
 
-async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Database, connect: Connect) -> None:
+async def owing(connect: Connect, events: int) -> Session:
+    """Return a session with a subscription that is owed so many events."""
     session, org = await connect(), uuid4()
     await prepare(session)
     await register(session, org)
     await prove(session)
-    await publish_ready(session, org, 3)
+    await publish_ready(session, org, events)
     await route_all(session)
+    return session
+
+
+async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Database, connect: Connect) -> None:
+    session = await owing(connect, 3)
     bad, good, last = (result(held) for held in await claim(session, batch=3))
     leases = Leases()
     leases.add(bad.token, 3)
@@ -63,12 +69,7 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
 
 
 async def test_results_wait_for_their_turn_but_for_lone_ones(database: Database, connect: Connect) -> None:
-    session, org = await connect(), uuid4()
-    await prepare(session)
-    await register(session, org)
-    await prove(session)
-    await publish_ready(session, org, 2)
-    await route_all(session)
+    session = await owing(connect, 2)
     [one] = [result(held) for held in await claim(session, batch=1)]
     [another] = [result(held) for held in await claim(session, batch=1)]
     leases = Leases()
