@@ -11,9 +11,11 @@ from uuid import UUID
 import quart
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from quart.ctx import RequestContext
 from quart.globals import request_ctx
+from quart.routing import QuartRule
 from quart.utils import encode_headers
-from quart.wrappers import Response
+from quart.wrappers import Request, Response
 from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
@@ -88,8 +90,32 @@ class ApiConnection(TrioASGIHTTPConnection):
         await send({"type": "http.response.body", "body": response.response.data, "more_body": False})
 
 
+class ApiContext(RequestContext):
+    """What Quart keeps of a request, which here has no session.
+
+    Werkzeug leaves a cycle of objects behind wherever it looks for a route, and the garbage collector stops
+    the process for as long as there are many. So a path that stands for itself is looked up once.
+    """
+
+    app: "Api"
+
+    def match_request(self) -> None:
+        """Find the request's route."""
+        request = self.request
+        rule = self.app.plain_routes.get((request.method, request.path))
+        if rule is not None:
+            request.url_rule, request.view_args = rule, {}
+            return
+        super().match_request()
+        if request.url_rule is not None and not request.view_args:
+            self.app.plain_routes[request.method, request.path] = request.url_rule
+
+
 class Api(QuartTrio):
-    """Quart with the API's requests, answers and manners. `metrics` counts the requests."""
+    """Quart with the API's requests, answers and manners. `metrics` counts the requests.
+
+    `plain_routes` are those without parts that vary, by method and path: as many as there are.
+    """
 
     asgi_http_class = ApiConnection
     request_class = ApiRequest
@@ -97,6 +123,12 @@ class Api(QuartTrio):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.metrics = Metrics()
+        self.plain_routes: dict[tuple[str, str], QuartRule] = {}
+        self._no_session = self.session_interface.null_session_class()
+
+    def request_context(self, request: Request) -> RequestContext:
+        """Return the context in which a request is handled."""
+        return ApiContext(self, request, self._no_session)
 
     async def make_default_options_response(self) -> Response:
         """Answer OPTIONS with what the path allows (RFC 9110 section 9.3.7)."""

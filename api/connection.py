@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from math import inf
 from typing import Any, cast
 
@@ -101,6 +102,7 @@ class Connection(TCPServer):
         self._ended = False  # the client sends no more
         self._broken = False  # the client cannot be written to
         self._http: Http1
+        self._answers: _Answers
 
     async def run(self) -> None:
         """Serve requests until either side ends the connection. A request under way is answered first."""
@@ -112,11 +114,12 @@ class Connection(TCPServer):
             return  # the client has gone already
         with self._whole:
             async with trio.open_nursery() as nursery:
+                self._answers = _Answers(nursery, self)
                 self._http = Http1(
                     self.app,
                     self.config,
                     self.context,
-                    _Tasks(nursery, self),
+                    self._answers,
                     ConnectionState(self.state),
                     False,
                     client,
@@ -132,6 +135,11 @@ class Connection(TCPServer):
     def waits(self) -> bool:
         """Tell whether the next move is the client's, unless a handler has yet to take what has come."""
         return self._writing is not None or self._lingers or self.phase in {Phase.IDLE, Phase.READING}
+
+    @property
+    def pauses(self) -> bool:
+        """Tell whether what has come of the next request waits, and the reader with it, for an answer."""
+        return self._http.pauses
 
     def may_give_way(self) -> bool:
         """Tell whether the connection may be ended for the sake of another one.
@@ -181,7 +189,7 @@ class Connection(TCPServer):
             case Phase.ANSWERING:
                 self._clock.deadline = inf
             case Phase.CLOSING:
-                self._clock.cancel()
+                self._end_reading()
         self._stand()
 
     async def protocol_send(self, event: Event) -> None:
@@ -211,6 +219,10 @@ class Connection(TCPServer):
         # Half a body will not become whole: who waits for the rest of it hears of that.
         await self._http.handle(Closed())
 
+    def _end_reading(self) -> None:
+        if not self._answers.reader_answers:  # an answer comes to its end, and then the reader does
+            self._clock.cancel()
+
     async def _receive(self) -> bytes:
         """Return what comes next. Waiting first: a request is hardly ever there already."""
         socket = self._socket_stream.socket
@@ -226,6 +238,9 @@ class Connection(TCPServer):
             self._patience = self._clock.deadline - trio.current_time()
             self._clock.deadline = inf
         await self._http.handle(RawData(data))
+        await self._answers.begin()
+        if self.phase is Phase.CLOSING:
+            self._end_reading()
         if self.phase is not Phase.READING or self._ended:
             return
         if not self._http.header_expected:
@@ -297,16 +312,19 @@ async def throw_away(stream: trio.SocketStream, seconds: float) -> None:
             pass
 
 
-_Channel = tuple[trio.MemorySendChannel[ASGIReceiveEvent], trio.MemoryReceiveChannel[ASGIReceiveEvent]]
+class _Answers(TaskGroup):
+    """Runs the application for Hypercorn's streams: for a request that has come whole in the reader's own
+    task, else beside it, in the connection's nursery.
 
-
-class _Tasks(TaskGroup):
-    """Runs the application for Hypercorn's streams, in the connection's nursery."""
+    A task of its own costs two turns of the loop, which others fill. `reader_answers`: the reader is at it.
+    """
 
     def __init__(self, nursery: trio.Nursery, connection: Connection) -> None:
         super().__init__()
         self._nursery: trio.Nursery = nursery
         self._connection = connection
+        self._next: Callable[[], Awaitable[None]] | None = None
+        self.reader_answers = False
 
     async def spawn_app(
         self,
@@ -315,10 +333,9 @@ class _Tasks(TaskGroup):
         scope: Scope,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
-        """Start the application for one request; the result takes what the client sends as it is read."""
+        """Have the application answer one request; the result takes what the client sends as it is read."""
         # Room for one piece and the end: who does not read a body does not fill the memory with it.
-        channel: _Channel = trio.open_memory_channel(2)
-        arriving, pieces = channel
+        arriving, pieces = trio.open_memory_channel[ASGIReceiveEvent](2)
 
         async def receive() -> ASGIReceiveEvent:
             try:
@@ -334,15 +351,35 @@ class _Tasks(TaskGroup):
                 return
             if not event["more_body"]:
                 self._connection.enter(Phase.ANSWERING)
+                if self._connection.pauses:
+                    self._begin_beside()
             # Once the answer is given, nobody wants the rest of the body.
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 try:
                     arriving.send_nowait(event)
                 except trio.WouldBlock:
+                    self._begin_beside()
                     await arriving.send(event)
 
-        self._nursery.start_soon(self._run_app, app, scope, receive, send)
+        self._next = partial(self._run_app, app, scope, receive, send)
         return deliver
+
+    async def begin(self) -> None:
+        """Answer the request that has come whole, or begin to answer one of which some has come."""
+        if self._connection.phase is not Phase.ANSWERING:
+            self._begin_beside()
+        elif self._next is not None:
+            answer, self._next = self._next, None
+            self.reader_answers = True
+            try:
+                await answer()
+            finally:
+                self.reader_answers = False
+
+    def _begin_beside(self) -> None:
+        if self._next is not None:
+            self._nursery.start_soon(self._next)
+            self._next = None
 
     async def _run_app(
         self,

@@ -28,6 +28,14 @@ class Http1(H11Protocol):
         return unread or bool(self.connection.trailing_data[0])
 
     @property
+    def pauses(self) -> bool:
+        """Tell whether nothing is read before the answer to a request: another one came with it, or a wish
+        for an upgrade, which h11 waits for the application to grant.
+        """
+        state = self.connection.their_state
+        return bool(self.connection.trailing_data[0]) if state is h11.DONE else state is not h11.MUST_CLOSE
+
+    @property
     def header_expected(self) -> bool:
         """Tell whether the client has yet to send a whole header."""
         return self.connection.their_state is h11.IDLE

@@ -43,7 +43,12 @@ async def serve_api(
         async with trio.open_nursery() as background:
             app.nursery = background  # where Quart keeps an application's background tasks
             await app.startup()
-            async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
+            # Quart would make one for each request that is not in one already, and nothing here uses it.
+            async with (
+                app.app_context(),
+                trio.open_nursery() as connections,
+                trio.open_nursery() as accepting,
+            ):
                 serve = partial(
                     trio.serve_listeners, server.serve, listeners.sockets, handler_nursery=connections
                 )

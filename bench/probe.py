@@ -9,6 +9,7 @@ stall delays counts, each event of it.
 """
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -138,6 +139,7 @@ async def publish(order: Order, rate: float, stopping: asyncio.Event) -> list[Pu
 
 async def main() -> None:
     """Read the order, publish until the input is closed, and print the moments."""
+    gc.disable()  # see `publishers.main`
     given = json.loads(sys.stdin.readline())
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin, stopping.set)
