@@ -168,6 +168,8 @@ async def route(
         return replace(done, unheard=done.unheard or unheard), True
 
     async def unit(connection: Connection) -> None:
+        # Nothing of no shard: Postgres makes its plans now, and not when the first burst or fan-out comes.
+        await connection.fetch(database.sql("route"), [], 1, 1, [], [], [], [], *NO_CLAIM.arguments)
         more = True
         while await go_on(more):
             async with turn():

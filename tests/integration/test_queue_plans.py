@@ -6,12 +6,15 @@ Costs are counted in blocks, which the machine's speed does not change.
 # ruff: noqa: S608  (statements are put together from a test's own numbers and names)
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
+from daemon.store import routing
+from daemon.store.database import Connection, Database
+from daemon.store.queue import Asked
 from tests.support.postgres import (
     Session,
     connect_session,
@@ -190,6 +193,35 @@ async def test_what_a_transaction_holds_of_one_organisation_is_stepped_over(sess
     await route(session, limit=20)
     assert await waiting(session, other) == 0
     assert found.blocks < 3000, "of 15,000 events"
+
+
+async def test_a_router_has_its_plans_before_the_first_event(database: Database) -> None:
+    async def routed(connection: Connection, done: routing.Round, asked: Asked) -> None:
+        raise AssertionError("there is nothing to route")
+
+    async def go_on(more: bool) -> bool:
+        return False
+
+    async def known(connection: Connection) -> int:
+        count: int = await connection.fetchval(
+            "select count(*) from pg_prepared_statements"
+            " where statement like '%hookd.route(%' and generic_plans > 0"
+        )
+        return count
+
+    async with database.own_connection() as own:
+        await routing.route(
+            own,
+            lambda *_: (None, "no"),
+            events=lambda: 100,
+            deliveries=600,
+            crowds=True,
+            turn=nullcontext,
+            asking=lambda: nullcontext(routing.NO_CLAIM),
+            routed=routed,
+            go_on=go_on,
+        )
+        assert await own.run(known) == 1
 
 
 async def drained_under_a_snapshot(
