@@ -1,5 +1,6 @@
 """Where deliveries go and with which keys they are signed, kept in memory by subscription and revision."""
 
+import gc
 import json
 import logging
 from collections import OrderedDict
@@ -19,6 +20,10 @@ from daemon.store.queue import TargetRow
 logger = logging.getLogger("hookd.delivery")
 
 MOST = 20_000
+TIDY_AFTER = 1_000
+"""Targets that took the place of others. Python's garbage collector comes when there are so many objects more
+than the last time; where as many go as come that is seldom, and then it stops the process for 126 ms to look
+at all that came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Targets:
         self._write = write
         self._most = most
         self._kept: OrderedDict[UUID, Target | TargetRow] = OrderedDict()
+        self._replaced = 0
 
     def known(self, subscription_id: UUID, revision: int) -> bool:
         """Tell whether the target of this revision is at hand."""
@@ -76,6 +82,10 @@ class Targets:
             self._kept.move_to_end(row.subscription_id)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
+            self._replaced += 1
+        if self._replaced >= TIDY_AFTER:
+            self._replaced = 0
+            gc.collect(0)
 
     def read(self, row: TargetRow) -> Target:
         """Return the target of a row by the rules of the moment; it is not kept.
