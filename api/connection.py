@@ -6,6 +6,7 @@ connection that a client keeps half open, a body read at the application's pace.
 
 import logging
 import os
+import select
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ class Connection(TCPServer):
                 )
                 self.enter(Phase.IDLE)
                 await self._read_data()
-            if self._http.input_left and not self._ended and not self._broken:
+            if not self._ended and not self._broken and (self._http.input_left or self._more_has_come()):
                 await self._linger()
 
     @property
@@ -223,6 +224,12 @@ class Connection(TCPServer):
         if not self._answers.reader_answers:  # an answer comes to its end, and then the reader does
             self._clock.cancel()
 
+    def _more_has_come(self) -> bool:
+        """Tell whether something waits to be read, which came while the reader answered."""
+        poll = select.poll()
+        poll.register(self._socket_stream.socket.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     async def _receive(self) -> bytes:
         """Return what comes next. Waiting first: a request is hardly ever there already."""
         socket = self._socket_stream.socket
@@ -238,7 +245,8 @@ class Connection(TCPServer):
             self._patience = self._clock.deadline - trio.current_time()
             self._clock.deadline = inf
         await self._http.handle(RawData(data))
-        await self._answers.begin()
+        # A deadline may have passed in the very turn in which the rest came.
+        await self._answers.begin(beside=self._clock.cancel_called)
         if self.phase is Phase.CLOSING:
             self._end_reading()
         if self.phase is not Phase.READING or self._ended:
@@ -364,9 +372,12 @@ class _Answers(TaskGroup):
         self._next = partial(self._run_app, app, scope, receive, send)
         return deliver
 
-    async def begin(self) -> None:
-        """Answer the request that has come whole, or begin to answer one of which some has come."""
-        if self._connection.phase is not Phase.ANSWERING:
+    async def begin(self, *, beside: bool) -> None:
+        """Answer the request that has come whole, or begin to answer one of which some has come.
+
+        `beside`: in any case in a task of its own, for the reader is being cancelled.
+        """
+        if beside or self._connection.phase is not Phase.ANSWERING:
             self._begin_beside()
         elif self._next is not None:
             answer, self._next = self._next, None

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from api.asgi import Api
+from api.connection import Connection
 from tests.support.api_harness import request, serving
 
 
@@ -105,3 +106,48 @@ async def test_an_answer_by_the_reader_may_end_the_connection() -> None:
         client = await server.connect()
         assert (await client.get("/plain", "Connection: close")).body == b"plain"
         assert await client.closed(3)
+
+
+async def test_a_deadline_in_the_turn_in_which_a_request_comes_does_not_cut_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Api("slow", static_folder=None)
+
+    @app.get("/")
+    async def handler() -> str:
+        await trio.lowlevel.checkpoint()
+        return "whole"
+
+    receive = Connection._receive
+
+    async def too_late(self: Connection) -> bytes:
+        data = await receive(self)
+        self._clock.cancel()
+        return data
+
+    monkeypatch.setattr(Connection, "_receive", too_late)
+    async with serving(app) as server:
+        client = await server.connect()
+        assert (await client.get("/")).body == b"whole"
+        assert await client.closed(3)
+
+
+async def test_what_comes_behind_the_last_request_does_not_reset_its_answer() -> None:
+    app = Api("gated", static_folder=None)
+    entered, gate = trio.Event(), trio.Event()
+
+    @app.get("/")
+    async def handler() -> str:
+        entered.set()
+        await gate.wait()
+        return "last"
+
+    async with serving(app) as server:
+        client = await server.connect()
+        await client.send(request("GET", "/", "Connection: close"))
+        await entered.wait()
+        await client.send(request("GET", "/") * 100)
+        gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await client.answer()).body == b"last"
+        assert await client.stream.receive_some(1) == b"", "an end, and no reset"
