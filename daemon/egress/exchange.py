@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import trio
 
+from daemon.egress.arrivals import Arrivals
 from daemon.egress.connection import converse, encode_request
 from daemon.egress.errors import EgressError, Phases
 from daemon.egress.guard import Guard
@@ -52,10 +53,12 @@ class Exchange:
         self._excerpt = excerpt
         self._sessions: OrderedDict[Origin, ssl.SSLSession] = OrderedDict()
         self._overdue = Overdue()
+        self._arrivals = Arrivals()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """End requests that take too long and connections that are idle for too long, until cancelled."""
+        """Look after kept connections: what comes, what takes too long, what is idle, until cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._arrivals.serve)
             nursery.start_soon(self._overdue.serve)
             await self._pool.serve(task_status=task_status)
 
@@ -142,6 +145,8 @@ class Exchange:
             raise
         if not phases.reused:
             self._remember(origin, wire.new_session())
+            if reader.reusable:
+                wire.keep(self._arrivals)
         now = trio.current_time()
         if reader.reusable:
             self._pool.give(origin, wire, now)

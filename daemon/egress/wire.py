@@ -15,6 +15,7 @@ from ipaddress import IPv6Address
 import trio
 
 from daemon.egress.addresses import Address
+from daemon.egress.arrivals import Arrivals
 from daemon.egress.errors import EgressError
 from daemon.egress.response import ResponseReader
 
@@ -22,7 +23,19 @@ from daemon.egress.response import ResponseReader
 class Wire:
     """One connected socket. One task uses it at a time; whoever holds it closes it or hands it on."""
 
-    __slots__ = ("_fileno", "_poll", "_sock", "_tls", "idle_since", "opened", "reader")
+    __slots__ = (
+        "_arrivals",
+        "_fileno",
+        "_more",
+        "_poll",
+        "_sock",
+        "_tls",
+        "_unsure",
+        "_waiting",
+        "idle_since",
+        "opened",
+        "reader",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -30,6 +43,12 @@ class Wire:
         self._fileno = sock.fileno()
         self._poll = select.poll()
         self._poll.register(self._fileno, select.POLLIN)
+        self._arrivals: Arrivals | None = None
+        self._waiting: trio.lowlevel.Task | None = None  # for arrivals
+        self._more = False  # to read, perhaps
+        # Whether there may be more though a read came short: OpenSSL reads a record at a time, and that the
+        # peer has ended is told but once.
+        self._unsure = self._tls is not None
         self.reader = ResponseReader()
         self.opened = trio.current_time()
         self.idle_since = self.opened
@@ -62,16 +81,30 @@ class Wire:
     async def receive(self, size: int) -> bytes:
         """Return up to `size` bytes, none at the end; raise OSError (ssl.SSLError) if the peer is gone."""
         sock = self._sock
-        # Waiting first: an answer is hardly ever there already, and each read is thus a checkpoint.
-        if self._tls is None or not self._tls.pending():
-            await trio.lowlevel.wait_readable(self._fileno)
         while True:
+            # Waiting first: an answer is hardly ever there already, and each read is thus a checkpoint.
+            if not self._more:
+                if self._arrivals is None:
+                    await trio.lowlevel.wait_readable(self._fileno)
+                else:
+                    self._waiting = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+                    if not self._more:
+                        raise trio.ClosedResourceError("the wait for this wire was interrupted")
             try:
-                return sock.recv(size)
+                data = sock.recv(size)
             except (BlockingIOError, ssl.SSLWantReadError):
-                await trio.lowlevel.wait_readable(self._fileno)
+                self._more = False
             except ssl.SSLWantWriteError:
                 await trio.lowlevel.wait_writable(self._fileno)
+            else:
+                self._more = self._unsure or len(data) == size
+                return data
+
+    def keep(self, arrivals: Arrivals) -> None:
+        """Learn from `arrivals` what comes, from now on: worth while for more requests than one."""
+        arrivals.watch(self._fileno, self._has_come)
+        self._arrivals = arrivals
 
     def is_quiet(self) -> bool:
         """Tell whether the peer has sent nothing more and has not closed, so that another request may go."""
@@ -79,11 +112,33 @@ class Wire:
 
     def interrupt(self) -> None:
         """Let the task that waits for this wire, if any, fail with `trio.ClosedResourceError`."""
-        trio.lowlevel.notify_closing(self._fileno)
+        if self._waiting is None:
+            trio.lowlevel.notify_closing(self._fileno)
+        else:
+            self._wake()
 
     def close(self) -> None:
         """Close the socket at once; may be called again."""
+        if self._arrivals is not None:
+            self._arrivals.forget(self._fileno)
+            self._arrivals = None
         self._sock.close()
+
+    def _has_come(self, events: int) -> None:
+        self._more = True
+        if events != select.EPOLLIN:
+            self._unsure = True
+        self._wake()
+
+    def _wake(self) -> None:
+        task = self._waiting
+        if task is not None:
+            self._waiting = None
+            trio.lowlevel.reschedule(task)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 async def connect(address: Address, port: int, *, timeout: float) -> socket.socket:
