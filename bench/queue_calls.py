@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import cycle, islice
 from statistics import median
 from uuid import UUID, uuid4
@@ -162,7 +162,7 @@ def results(rows: list[asyncpg.Record], token: UUID, retry_after: float | None =
         None,
         ["answered_badly" if failed else "answered_well"] * size,
         [False] * size,
-        [datetime.now(UTC)] * size,
+        [time.time()] * size,
         [1.0] * size,
         ["{NULL,NULL,NULL,0.5}"] * size,
         [None] * size,

@@ -14,14 +14,18 @@ logger = logging.getLogger("hookd.delivery")
 
 def log_attempt(result: Result, host: str, detail: str | None) -> None:
     """Log an attempt: given up is a warning, failed or recovered an info, good at once a debug line."""
-    retried = result.attempt > 1
-    level, end = logging.INFO, f"next attempt in {readable(result.delay or 0)}"
-    if result.outcome == "succeeded":
-        level, end = (logging.INFO if retried else logging.DEBUG), "succeeded"
-    elif result.outcome == "given_up":
-        level, end = logging.WARNING, f"given up ({result.reason})"
+    level = logging.INFO
+    if result.outcome == "given_up":
+        level = logging.WARNING
+    elif result.outcome == "succeeded" and result.attempt == 1:
+        level = logging.DEBUG
     if not logger.isEnabledFor(level):
         return
+    end = "succeeded"
+    if result.outcome == "given_up":
+        end = f"given up ({result.reason})"
+    elif result.outcome != "succeeded":
+        end = f"next attempt in {readable(result.delay or 0)}"
     status = "" if result.status is None else f" {result.status}"
     said = "" if result.error is None else f"{result.error}{status}{f' ({detail})' if detail else ''}, "
     logger.log(

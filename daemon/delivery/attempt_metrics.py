@@ -25,7 +25,7 @@ def count_attempts(metrics: Metrics, results: Iterable[Result]) -> None:
         if one.duration is not None:
             observe_seconds(one.duration / 1000)
             if one.attempt == 1 and one.started is not None:
-                observe_latency(latency(one.event_id, one.delivery_id, one.started.timestamp()))
+                observe_latency(latency(one.event_id, one.delivery_id, one.started))
         if one.error is not None:
             metrics.attempt_errors.add((one.error,))
             if one.hold is not None:

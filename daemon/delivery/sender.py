@@ -117,7 +117,7 @@ class Sender:
             verdict.hold,
             verdict.lane,
             True if verdict.host_failed else False if verdict.host_reached else None,
-            started=datetime.fromtimestamp(now, UTC),
+            started=now,
             duration=(phases.total or 0.0) * 1000,
             phases=_milliseconds(phases),
             excerpt=excerpt,

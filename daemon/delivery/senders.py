@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from time import time
 
 import trio
 
@@ -195,7 +195,7 @@ class Senders:
                     result = await self._sender.send(claimed)
             except trio.Cancelled:
                 with trio.move_on_after(HAND_BACK, shield=True):
-                    await results.send(claimed.result("interrupted", "interrupted", datetime.now(UTC)))
+                    await results.send(claimed.result("interrupted", "interrupted", time()))
                 raise
             finally:
                 self._busy -= 1

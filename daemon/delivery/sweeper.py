@@ -4,7 +4,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from time import time
 
 import trio
 from asyncpg import PostgresError
@@ -75,7 +75,7 @@ async def reap(database: Database, disable_after: float, metrics: Metrics) -> in
     held, tokens = await expired(database, LEASES)
     if not tokens:
         return 0
-    now = datetime.now(UTC)
+    now = time()
     results = [one.result("interrupted", "interrupted", now) for one in held]
     written = await database.run(recording(database, results, tokens, disable_after, nullcontext))
     count_attempts(metrics, (one for one, counted in zip(results, written.counted, strict=False) if counted))

@@ -1,7 +1,7 @@
 """Telling kept connections that something has come, through one epoll for all of them.
 
-Trio arms a socket anew for each wait and keeps books about it, which is a seventh of a delivery. Here a socket
-is registered once, for as long as it is open, and Trio waits for the epoll alone.
+Trio arms a socket anew for each wait and keeps books about it, which is a seventh of a delivery. Here a
+socket is registered once, for as long as it is open, and Trio waits for the epoll alone.
 """
 
 import select

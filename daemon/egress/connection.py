@@ -60,8 +60,10 @@ def encode_request(method: str, url: Url, headers: Sequence[tuple[bytes, bytes]]
     return b"".join(parts)
 
 
-async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: Phases, start: float) -> None:
+async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: Phases, start: float) -> float:
     """Send `request` and read until `reader` is done; note in `phases` when, after `start`, a byte came.
+
+    Returns when the last one came.
 
     The caller sets the deadline, and closes `wire` unless this returns with `reader.reusable`.
     Raises EgressError: connection_lost, protocol_error, response_too_large, or tls_failed.
@@ -82,14 +84,16 @@ async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: P
             raise _lost() if reader.received else tls_error(error) from error
         except OSError as error:
             raise _lost() from error
+        now = trio.current_time()
         if not data:
             reader.end()
-            return
+            return now
         if phases.first_byte is None:
-            phases.first_byte = trio.current_time() - start
+            phases.first_byte = now - start
         reader.feed(data)
     if not sent:
         reader.reusable = False
+    return now
 
 
 def _lost() -> EgressError:

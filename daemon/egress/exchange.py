@@ -139,7 +139,8 @@ class Exchange:
         reader = wire.reader
         reader.begin(max_response=self._max_response, excerpt=excerpt)
         try:
-            await converse(wire, request, reader, phases, start if phases.reused else trio.current_time())
+            began = start if phases.reused else trio.current_time()
+            now = await converse(wire, request, reader, phases, began)
         except BaseException:
             wire.close()
             raise
@@ -147,7 +148,6 @@ class Exchange:
             self._remember(origin, wire.new_session())
             if reader.reusable:
                 wire.keep(self._arrivals)
-        now = trio.current_time()
         if reader.reusable:
             self._pool.give(origin, wire, now)
         else:

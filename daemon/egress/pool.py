@@ -1,6 +1,6 @@
 """Idle connections, kept for the next request to the same origin."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 
 import trio
 
@@ -21,7 +21,7 @@ class Pool:
         self._max_idle = max_idle
         self._max_age = max_age
         self._closed = False
-        self._by_origin: dict[Origin, deque[Wire]] = {}
+        self._by_origin: dict[Origin, list[Wire]] = {}  # the one used last at the end
         self._by_age: OrderedDict[Wire, Origin] = OrderedDict()  # the one unused for longest first
 
     def __len__(self) -> int:
@@ -35,20 +35,23 @@ class Pool:
         """
         wires = self._by_origin.get(origin)
         while wires:
-            wire = wires[-1]
-            self._remove(wire, origin)
-            if self._is_fresh(wire, now) and wire.is_quiet():
+            wire = wires.pop()
+            del self._by_age[wire]
+            if now - wire.idle_since < self._idle_timeout and self._is_young(wire, now) and wire.is_quiet():
                 return wire
             wire.close()
         return None
 
     def give(self, origin: Origin, wire: Wire, now: float) -> None:
         """Keep `wire`, on which the last response ended cleanly, for another request to `origin`."""
-        wire.idle_since = now
-        if self._closed or not self._is_fresh(wire, wire.idle_since):
+        if self._closed or not self._is_young(wire, now):
             wire.close()
             return
-        self._by_origin.setdefault(origin, deque()).append(wire)
+        wire.idle_since = now
+        wires = self._by_origin.get(origin)
+        if wires is None:
+            wires = self._by_origin[origin] = []
+        wires.append(wire)
         self._by_age[wire] = origin
         if len(self._by_age) > self._max_idle:
             self._close_oldest()
@@ -58,6 +61,7 @@ class Pool:
         oldest_allowed = trio.current_time() - self._idle_timeout
         while self._by_age and next(iter(self._by_age)).idle_since <= oldest_allowed:
             self._close_oldest()
+        self._by_origin = {origin: wires for origin, wires in self._by_origin.items() if wires}
 
     def close(self) -> None:
         """Close every idle connection, and each one given back from now on."""
@@ -75,21 +79,10 @@ class Pool:
         finally:
             self.close()
 
-    def _is_fresh(self, wire: Wire, now: float) -> bool:
-        return now - wire.idle_since < self._idle_timeout and now - wire.opened < self._max_age
+    def _is_young(self, wire: Wire, now: float) -> bool:
+        return now - wire.opened < self._max_age
 
     def _close_oldest(self) -> None:
-        wire, origin = next(iter(self._by_age.items()))
-        self._remove(wire, origin)
+        wire, origin = self._by_age.popitem(last=False)
+        self._by_origin[origin].remove(wire)
         wire.close()
-
-    def _remove(self, wire: Wire, origin: Origin) -> None:
-        # It is the newest or the oldest of its origin, so this is quick at either end.
-        del self._by_age[wire]
-        wires = self._by_origin[origin]
-        if wires[-1] is wire:
-            wires.pop()
-        else:
-            wires.remove(wire)
-        if not wires:
-            del self._by_origin[origin]

@@ -108,6 +108,8 @@ class Wire:
 
     def is_quiet(self) -> bool:
         """Tell whether the peer has sent nothing more and has not closed, so that another request may go."""
+        if not self._more and self._arrivals is not None:
+            return True
         return not self._poll.poll(0) and (self._tls is None or not self._tls.pending())
 
     def interrupt(self) -> None:

@@ -25,7 +25,7 @@ class Result:
     """What became of a leased delivery. `outcome`: succeeded, retry, given_up, interrupted or unsent.
 
     `delay` and `hold` are in seconds, `duration` and `phases` (dns, connect, tls, first byte) in
-    milliseconds. `host_failed` is None where the attempt says nothing of the host.
+    milliseconds, `started` in Unix seconds. `host_failed` is None where the attempt says nothing of the host.
     """
 
     token: UUID
@@ -43,7 +43,7 @@ class Result:
     hold: float | None = None
     lane: str = "neutral"
     host_failed: bool | None = None
-    started: datetime | None = None
+    started: float | None = None
     duration: float | None = None
     phases: str | None = None
     excerpt: str | None = None
@@ -61,7 +61,7 @@ class Held:
     event_type: str
     attempt: int
 
-    def result(self, outcome: str, error: str | None = None, started: datetime | None = None) -> Result:
+    def result(self, outcome: str, error: str | None = None, started: float | None = None) -> Result:
         """Return the result that gives the delivery back."""
         return Result(
             token=self.token,

@@ -19,7 +19,8 @@ select hookd.record(array_agg(h.delivery_id), array_agg(h.token), array_agg(h.su
     array_agg('{outcome}'::text),
     array_agg(null::text), array_agg(200), array_agg(null::text), array_agg({delay}::float8),
     array_agg(null::float8),
-    array_agg('answered_well'::text), array_agg(false), array_agg(hookd.clock()), array_agg(1.0::float8),
+    array_agg('answered_well'::text), array_agg(false),
+    array_agg(extract(epoch from hookd.clock())::float8), array_agg(1.0::float8),
     array_agg(null::text), array_agg(null::text), '{{{token}}}', '5 days')
 from hookd.leased('{token}') h
 """

@@ -292,7 +292,7 @@ def result(held: Held, outcome: str = "succeeded", **more: Any) -> Result:
     }
     if outcome == "succeeded":
         more = {"lane": "answered_well", "host_failed": False, "status": 200, **more}
-    return Result(**base, outcome=outcome, **{"started": NOON, "duration": 1.0, **more})
+    return Result(**base, outcome=outcome, **{"started": NOON.timestamp(), "duration": 1.0, **more})
 
 
 async def record(

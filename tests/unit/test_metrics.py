@@ -63,7 +63,7 @@ def result(outcome: str, published: float = 0.0, made: float = 0.0, **changed: A
         "event_type": "match.proposed",
         "attempt": 1,
         "outcome": outcome,
-        "started": datetime.fromtimestamp(1000, UTC),
+        "started": 1000.0,
         "duration": 20.0,
     }
     return Result(**{**values, **changed})

@@ -3,7 +3,7 @@ alter function hookd.record rename to record_fenced;
 create function hookd.record(
     p_deliveries uuid[], p_tokens uuid[], p_subscriptions uuid[], p_hosts integer[], p_events uuid[], p_types text[],
     p_attempts integer[], p_outcomes text[], p_reasons text[], p_statuses integer[], p_errors text[], p_delays float8[],
-    p_holds float8[], p_lanes text[], p_host_failed boolean[], p_started timestamptz[], p_durations float8[],
+    p_holds float8[], p_lanes text[], p_host_failed boolean[], p_started float8[], p_durations float8[],
     p_phases text[], p_excerpts text[], p_done uuid[], p_disable_after interval, out counted boolean[], out owed boolean
 ) language sql volatile as $$
     select r.counted, r.owed from hookd.record_fenced(p_deliveries, array(

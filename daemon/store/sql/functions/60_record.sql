@@ -8,7 +8,7 @@ $$;
 --     'interrupted' (sent, outcome unknown: due again now, not a failure); 'unsent' (never left: as if not claimed).
 --   p_lanes: what the answer says of the lane: 'answered_well', 'answered_badly' (in time, but overloaded or failing),
 --     'unanswered', 'neutral'. p_host_failed: no connection could be made; null says nothing of the host.
---   p_holds: seconds for which Retry-After holds the lane.
+--   p_holds: seconds for which Retry-After holds the lane. p_started: Unix seconds.
 -- p_outcomes, p_lanes and p_host_failed are null where all succeeded, as most batches do. One token, host, type, attempt,
 -- status or excerpt stands for all.
 -- What a replay that was cancelled meanwhile owes is not kept: it ends with the reason 'cancelled'.
@@ -18,7 +18,7 @@ $$;
 create or replace function hookd.record(
     p_deliveries uuid[], p_tokens uuid[], p_subscriptions uuid[], p_hosts integer[], p_events uuid[], p_types text[],
     p_attempts integer[], p_outcomes text[], p_reasons text[], p_statuses integer[], p_errors text[], p_delays float8[],
-    p_holds float8[], p_lanes text[], p_host_failed boolean[], p_started timestamptz[], p_durations float8[],
+    p_holds float8[], p_lanes text[], p_host_failed boolean[], p_started float8[], p_durations float8[],
     p_phases text[], p_excerpts text[], p_done uuid[], p_disable_after interval, out counted boolean[], out owed boolean
 )
 language plpgsql volatile as $$
@@ -107,7 +107,7 @@ begin
         case when x.outcome = 'unsent' then 'cancelled' else x.error end,
         case when x.over then 'cancelled' when x.outcome = 'succeeded' then 'succeeded'
             when x.outcome = 'given_up' then x.reason end,
-        x.duration, x.phases::real[], x.excerpt, case when x.outcome = 'unsent' then v_now else x.started end,
+        x.duration, x.phases::real[], x.excerpt, case when x.outcome = 'unsent' then v_now else to_timestamp(x.started) end,
         case when x.over then null when x.outcome = 'retry' then v_now + make_interval(secs => x.delay)
             when x.outcome = 'interrupted' then v_now end
     from unnest(v_ok, v_over, p_subscriptions, p_deliveries, p_events, p_types, p_attempts, p_outcomes, p_reasons, p_statuses,
