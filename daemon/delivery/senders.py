@@ -14,7 +14,7 @@ from daemon.store.queue import Claimed, Result
 
 HAND_BACK = 2.0
 """Seconds within which a cancelled sender must get rid of its result."""
-AT_ONCE, TURN = 64, 0.001
+AT_ONCE, TURN = 128, 0.001
 """Requests that are begun in so many seconds, or in one turn of Trio's loop where that takes longer."""
 MAKING_WAY, AT_ONCE_THEN, CLAIM_THEN = 0.5, 16, 64
 """Seconds after events were routed in which turns are kept short, since a new event needs several, one

@@ -111,14 +111,19 @@ async def test_a_large_body_goes_through_tls(ca: trustme.CA) -> None:
     lengths = []
 
     async def handler(stream: trio.SSLStream[trio.SocketStream]) -> None:
-        lengths.append(len(await read_request(stream)))
-        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + b"y" * 50_000)
+        while request := await read_request(stream):
+            lengths.append(len(request))
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + b"y" * 50_000)
 
     exchange = make_exchange(ssl_context=trusting(ca), excerpt=60_000)
     async with tls_receiver(server_context(ca.issue_cert("receiver.test")), handler) as port:
-        answer = await post(exchange, port, b"x" * 3_000_000, scheme="https")
-    assert lengths[0] > 3_000_000
-    assert answer.excerpt == b"y" * 50_000
+        # The second time on a kept connection, of whose many records it is told but once.
+        answers = [await post(exchange, port, b"x" * 3_000_000, scheme="https") for _ in range(2)]
+    assert min(lengths) > 3_000_000
+    assert [(answer.excerpt, answer.phases.reused) for answer in answers] == [
+        (b"y" * 50_000, False),
+        (b"y" * 50_000, True),
+    ]
 
 
 async def test_an_address_may_stand_in_the_certificate(ca: trustme.CA) -> None:

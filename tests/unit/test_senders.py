@@ -43,7 +43,7 @@ class Stage:
 
     def __init__(self, nursery: trio.Nursery, *, count: int = 4, share: float = 0.5) -> None:
         self.receiver = Receiver()
-        self.give, self.take = trio.open_memory_channel[Result](100)
+        self.give, self.take = trio.open_memory_channel[Result](4 * AT_ONCE)
         self.senders = Senders(self.receiver, self.give, count=count, share=share, look=self.look)  # type: ignore[arg-type]
         nursery.start_soon(self.senders.serve)
         self.looks = 0

@@ -1,0 +1,192 @@
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from daemon.egress.arrivals import Arrivals
+from daemon.egress.wire import Wire
+
+
+@dataclass(slots=True)
+class Kept:
+    """A kept wire, its other end, and what it is told by."""
+
+    wire: Wire
+    peer: socket.socket
+    arrivals: Arrivals
+
+
+@asynccontextmanager
+async def kept() -> AsyncIterator[Kept]:
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    wire, arrivals = Wire(ours), Arrivals()
+    wire.keep(arrivals)
+    with peer:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(arrivals.serve)
+            with trio.fail_after(5):
+                yield Kept(wire, peer, arrivals)
+            nursery.cancel_scope.cancel()
+        wire.close()
+
+
+async def test_each_piece_is_told_of() -> None:
+    async with kept() as k, trio.open_nursery() as nursery:
+        got: list[bytes] = []
+
+        async def read() -> None:
+            while data := await k.wire.receive(100):
+                got.append(data)
+
+        nursery.start_soon(read)
+        for piece in (b"a", b"b" * 100, b"c"):
+            await wait_all_tasks_blocked()
+            k.peer.send(piece)
+        await wait_all_tasks_blocked()
+        k.peer.close()
+    assert got == [b"a", b"b" * 100, b"c"]
+
+
+@pytest.mark.parametrize("size", [2, 4, 100])
+async def test_what_came_at_once_is_read_to_its_end(size: int) -> None:
+    # The kernel tells but once of the bytes and the end behind them.
+    async with kept() as k:
+        k.peer.send(b"abcd")
+        k.peer.close()
+        await wait_all_tasks_blocked()
+        got = b""
+        while data := await k.wire.receive(size):
+            got += data
+        assert got == b"abcd"
+
+
+async def test_the_end_is_heard_though_it_comes_after_the_news_of_the_bytes() -> None:
+    async with kept() as k:
+        k.peer.send(b"abcd")
+        await wait_all_tasks_blocked()
+        k.peer.close()  # nobody has been told of this when the bytes are read
+        assert await k.wire.receive(100) == b"abcd"
+        assert await k.wire.receive(100) == b""
+
+
+async def test_a_reset_is_an_error_and_not_a_wait() -> None:
+    async with kept() as k:
+        k.wire.close()
+        listener = socket.create_server(("127.0.0.1", 0))
+        ours = socket.create_connection(listener.getsockname())
+        ours.setblocking(False)
+        peer, _ = listener.accept()
+        listener.close()
+        wire = Wire(ours)
+        wire.keep(k.arrivals)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.close()
+        with pytest.raises(ConnectionResetError):
+            await wire.receive(100)
+        wire.close()
+
+
+async def test_nobody_is_told_again_of_what_is_left_unread() -> None:
+    told: list[int] = []
+    arrivals = Arrivals()
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        arrivals.watch(ours.fileno(), told.append)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(arrivals.serve)
+            peer.send(b"a")
+            await wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()
+            assert len(told) == 1
+            nursery.cancel_scope.cancel()
+        arrivals.forget(ours.fileno())
+
+
+async def test_a_cancelled_wait_takes_nothing_along() -> None:
+    async with kept() as k:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await k.wire.receive(100)
+        k.peer.send(b"late")
+        await wait_all_tasks_blocked()  # a task that no longer waits is not woken out of its next wait
+        assert await k.wire.receive(100) == b"late"
+
+
+async def test_an_interrupted_wait_fails_and_one_more_can_be_had() -> None:
+    async with kept() as k, trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await k.wire.receive(100)
+            assert await k.wire.receive(100) == b"x"
+
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        k.wire.interrupt()
+        await wait_all_tasks_blocked()
+        k.peer.send(b"x")
+
+
+async def test_what_came_before_the_interruption_was_heard_is_read() -> None:
+    async with kept() as k, trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            assert await k.wire.receive(100) == b"x"
+
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        k.peer.send(b"x")
+        await wait_all_tasks_blocked()
+        k.wire.interrupt()
+
+
+async def test_a_send_that_is_stuck_can_be_interrupted() -> None:
+    async with kept() as k, trio.open_nursery() as nursery:
+
+        async def write() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await k.wire.send(b"x" * 10_000_000)
+
+        nursery.start_soon(write)
+        await wait_all_tasks_blocked()
+        k.wire.interrupt()
+
+
+async def test_a_closed_wire_hears_nothing_of_the_next_one_with_its_number() -> None:
+    async with kept() as k:
+        k.wire.close()
+        ours, peer = socket.socketpair()
+        ours.setblocking(False)
+        with peer:
+            again = Wire(ours)
+            again.keep(k.arrivals)
+            peer.send(b"x")
+            assert await again.receive(100) == b"x"
+            again.close()
+            again.close()
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_a_kept_wire_is_quiet_until_something_comes(size: int) -> None:
+    async with kept() as k:
+        assert k.wire.is_quiet()
+        k.peer.send(b"x")
+        assert await k.wire.receive(size) == b"x"
+        assert k.wire.is_quiet()
+        k.peer.send(b"unasked")
+        await wait_all_tasks_blocked()
+        assert not k.wire.is_quiet()
+
+
+async def test_a_kept_wire_is_not_quiet_once_its_peer_has_closed() -> None:
+    async with kept() as k:
+        k.peer.send(b"x")
+        assert await k.wire.receive(100) == b"x"
+        k.peer.close()
+        await wait_all_tasks_blocked()
+        assert not k.wire.is_quiet()
