@@ -127,7 +127,8 @@ class Claims:
         self._targets.learn(claimed.targets)
         for token, count in Counter(one.token for one in claimed.deliveries).items():
             self._leases.add(token, count, lone=lone)
-        self._senders.start((one, one.token == asked.tokens[1]) for one in claimed.deliveries)
+        probes = ((one, one.token == asked.tokens[1]) for one in claimed.deliveries)
+        self._senders.start(probes, fresh=lone)
 
     def others_wait(self) -> bool:
         """Tell whether the router has claimed for so long that the claimer must have its turn."""

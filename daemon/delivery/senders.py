@@ -117,11 +117,14 @@ class Senders:
             self._promised_probes -= probe_room
             self.freed.ring()
 
-    def start(self, deliveries: Iterable[tuple[Claimed, bool]]) -> None:
-        """Take deliveries over, each with whether it is a probe: to such a lane."""
+    def start(self, deliveries: Iterable[tuple[Claimed, bool]], *, fresh: bool = False) -> None:
+        """Take deliveries over, each with whether it is a probe: to such a lane.
+
+        `fresh`: they have only just been published, and do not wait behind a backlog.
+        """
         now = trio.current_time()
         for claimed, probe in deliveries:
-            self._waiting.push(claimed.host_id, (claimed, probe, now))
+            self._waiting.push(claimed.host_id, (claimed, probe, now), fresh=fresh)
             self._probing += probe
         self._wake()
         self._started.ring()

@@ -13,7 +13,8 @@ class Turns(Generic[T]):
     """Round robin: of each host in the order in which they came, one of each before a second of any.
 
     A host that comes and has had no turn for a whole round is owed one, and goes first: it need not wait for
-    all those with a backlog. These wait for twice a round at most.
+    all those with a backlog. These wait for twice a round at most. What has only just been published goes
+    before all of them, every other turn: a claim may bring a hundred hosts that are owed one.
     """
 
     def __init__(self) -> None:
@@ -21,6 +22,7 @@ class Turns(Generic[T]):
         # Each host that has something waiting is in one of them, once; in the round with the turn since when.
         self._round: deque[tuple[int, int]] = deque()
         self._owed: deque[int] = deque()
+        self._fresh: deque[int] = deque()
         self._last: dict[int, int] = {}  # of a host, the number of its last turn
         self._turn = 0
         self._count = 0
@@ -29,13 +31,15 @@ class Turns(Generic[T]):
         """Return how many wait."""
         return self._count
 
-    def push(self, host: int, item: T) -> None:
-        """Let `item` wait for the host's turn."""
+    def push(self, host: int, item: T, *, fresh: bool = False) -> None:
+        """Let `item` wait for the host's turn; `fresh`: it has only just been published."""
         waiting = self._of_host.get(host)
         if waiting is None:
             self._of_host[host] = deque((item,))
             last = self._last.get(host)
-            if last is None or self._turn - last >= len(self._round):
+            if fresh:
+                self._fresh.append(host)
+            elif last is None or self._turn - last >= len(self._round):
                 self._owed.append(host)
             else:
                 self._round.append((host, self._turn))
@@ -45,7 +49,9 @@ class Turns(Generic[T]):
 
     def pop(self) -> T:
         """Take what is next. Error: `IndexError` if nothing waits."""
-        if self._owed and not (self._round and self._turn - self._round[0][1] >= 2 * len(self._of_host)):
+        if self._fresh and (self._turn % 2 or not (self._owed or self._round)):
+            host = self._fresh.popleft()
+        elif self._owed and not (self._round and self._turn - self._round[0][1] >= 2 * len(self._of_host)):
             host = self._owed.popleft()
         else:
             host, _ = self._round.popleft()

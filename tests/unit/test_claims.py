@@ -77,10 +77,11 @@ class Desk:
     def ring(self) -> None:
         self.rung += 1
 
-    def wait(self, count: int) -> None:
-        """Let so many deliveries wait for a sender."""
-        one = Claimed(uuid4(), uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}")
-        self.senders.start((one, False) for _ in range(count))
+    def wait(self, count: int, *, hosts: int = 1) -> None:
+        """Let so many deliveries wait for a sender, for so many hosts in turn."""
+        for n in range(count):
+            one = Claimed(uuid4(), uuid4(), uuid4(), 1 + n % hosts, uuid4(), "t", 1, 0, 1, "{}")
+            self.senders.start([(one, False)])
 
     async def follow(
         self,
@@ -104,9 +105,9 @@ def left(wait: float | None) -> list[Any]:
     return [(None, wait, None)]
 
 
-def taken() -> list[Any]:
+def taken(host: int = 1) -> list[Any]:
     """Rows that say that one delivery was leased."""
-    return [(False, None, uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}")]
+    return [(False, None, uuid4(), uuid4(), host, uuid4(), "t", 1, 0, 1, "{}")]
 
 
 async def test_what_a_round_claimed_is_handed_to_the_senders_and_recorded_apart() -> None:
@@ -119,6 +120,13 @@ async def test_what_a_round_claimed_is_handed_to_the_senders_and_recorded_apart(
     assert desk.leases.apart([lone]) == ([lone], [])
     assert desk.leases.settle([lone]) == [token]
     assert desk.leases.apart([lone, bulk]) == ([], [lone, bulk]), "the lease is forgotten"
+
+
+async def test_what_a_round_claimed_goes_before_what_a_claim_brought_of_other_hosts() -> None:
+    desk = Desk(count=100)
+    desk.wait(20, hosts=20)
+    await desk.follow(taken(host=50))
+    assert 50 in [desk.senders._waiting.pop()[0].host_id for _ in range(2)]
 
 
 async def test_what_the_router_claims_does_not_starve_who_waits_longer(autojump_clock: MockClock) -> None:

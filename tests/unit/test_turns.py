@@ -71,6 +71,34 @@ def test_those_who_come_keep_a_backlog_waiting_for_two_rounds_at_most(before: in
         assert since <= two_rounds
 
 
+def test_what_was_published_just_now_goes_before_a_hundred_hosts_that_are_owed_a_turn() -> None:
+    turns = turns_of(*range(100))
+    turns.push(100, (100, 0), fresh=True)
+    turns.push(101, (101, 0), fresh=True)
+    first = [turns.pop()[0] for _ in range(4)]
+    assert {100, 101} < set(first)
+    assert sorted(first + drained(turns)) == list(range(102))
+
+
+def test_what_is_published_without_end_takes_every_other_turn_and_no_more() -> None:
+    turns = turns_of(*[0] * 100, 1, 1)
+    served: Counter[int] = Counter()
+    for host in range(1000, 1100):
+        turns.push(host, (host, 0), fresh=True)
+        served[min(2, turns.pop()[0])] += 1
+    assert (served[0], served[1], served[2]) == (48, 2, 50)
+
+
+def test_one_event_after_the_other_of_a_host_keeps_its_order_and_its_place() -> None:
+    turns = turns_of(1, 1, 2)
+    turns.push(1, (1, 3), fresh=True)
+    turns.push(3, (3, 4), fresh=True)
+    turns.push(3, (3, 5), fresh=True)
+    found = [turns.pop() for _ in range(6)]
+    assert [item for item in found if item[0] == 1] == [(1, 0), (1, 1), (1, 3)]
+    assert [item for item in found if item[0] == 3] == [(3, 4), (3, 5)]
+
+
 def test_who_comes_again_at_once_waits_for_the_round() -> None:
     turns = turns_of(*list(range(20)) * 4, 20)
     while turns.pop()[0] != 20:
