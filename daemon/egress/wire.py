@@ -83,14 +83,11 @@ class Wire:
         sock = self._sock
         while True:
             # Waiting first: an answer is hardly ever there already, and each read is thus a checkpoint.
-            if not self._more:
-                if self._arrivals is None:
+            if self._tls is None or not self._tls.pending():
+                if self._arrivals is None or (self._more and self._poll.poll(0)):
                     await trio.lowlevel.wait_readable(self._fileno)
                 else:
-                    self._waiting = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-                    if not self._more:
-                        raise trio.ClosedResourceError("the wait for this wire was interrupted")
+                    await self._wait()
             try:
                 data = sock.recv(size)
             except (BlockingIOError, ssl.SSLWantReadError):
@@ -108,7 +105,7 @@ class Wire:
 
     def is_quiet(self) -> bool:
         """Tell whether the peer has sent nothing more and has not closed, so that another request may go."""
-        if not self._more and self._arrivals is not None:
+        if self._arrivals is not None and not self._more:
             return True
         return not self._poll.poll(0) and (self._tls is None or not self._tls.pending())
 
@@ -125,6 +122,13 @@ class Wire:
             self._arrivals.forget(self._fileno)
             self._arrivals = None
         self._sock.close()
+
+    async def _wait(self) -> None:
+        self._more = False
+        self._waiting = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        if not self._more:
+            raise trio.ClosedResourceError("the wait for this wire was interrupted")
 
     def _has_come(self, events: int) -> None:
         self._more = True

@@ -1,6 +1,6 @@
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -143,6 +143,27 @@ async def test_what_came_before_the_interruption_was_heard_is_read() -> None:
         k.peer.send(b"x")
         await wait_all_tasks_blocked()
         k.wire.interrupt()
+
+
+async def test_each_read_lets_others_have_a_turn_and_can_be_interrupted_though_there_is_always_more() -> None:
+    async with kept() as k, trio.open_nursery() as nursery:
+        reads = turns = 0
+
+        async def read() -> None:
+            nonlocal reads
+            with suppress(trio.ClosedResourceError):
+                while await k.wire.receive(1):
+                    reads += 1
+
+        k.peer.send(b"x" * 1000)
+        nursery.start_soon(read)
+        while reads < 100:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+        assert turns >= reads
+        k.wire.interrupt()
+        await wait_all_tasks_blocked()
+        assert reads < 110
 
 
 async def test_a_send_that_is_stuck_can_be_interrupted() -> None:
