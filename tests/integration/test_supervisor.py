@@ -262,11 +262,14 @@ async def test_a_port_in_use_is_told_by_the_parent(tmp_path: Path, postgres_url:
 
 
 async def test_a_hosts_limits_hold_across_the_processes(tmp_path: Path, postgres_url: str) -> None:
-    rate, burst, cap, events = 20, 5, 6, 100
+    rate, burst, cap, events = 20, 5, 6, 0
 
     async def answer(request: Received) -> Reply:
         await trio.sleep(0.25)
         return Reply()
+
+    def all_came() -> bool:
+        return len(receiver.requests) >= events
 
     org = uuid4()
     async with (
@@ -286,14 +289,17 @@ async def test_a_hosts_limits_hold_across_the_processes(tmp_path: Path, postgres
     ):
         await daemon.register(org, receiver.url())
         begin = time.monotonic()
-        await publish_many(postgres_url, org, events)
-        await receiver.until(lambda: len(receiver.requests) >= events, 60)
+        made = [0.0]
+        while not min(made) and events < 500:  # by chance one may have all of a hundred
+            await publish_many(postgres_url, org, 100)
+            events += 100
+            await receiver.until(all_came, 60)
+            made = []
+            for line in lines(daemon, "metrics are served on"):
+                shown = await metrics(f"http://{str(line['message']).rpartition(' ')[2]}")
+                assert number_in(shown) == line["process"]
+                made.append(float(shown['hookd_attempts_total{outcome="succeeded",status_class="2xx"}']))
         took = receiver.requests[-1].at - begin
-        made = []
-        for line in lines(daemon, "metrics are served on"):
-            shown = await metrics(f"http://{str(line['message']).rpartition(' ')[2]}")
-            assert number_in(shown) == line["process"]
-            made.append(float(shown['hookd_attempts_total{outcome="succeeded",status_class="2xx"}']))
         assert await daemon.stop() == 0
     print(f"\n{events} in {took:.2f} s, by process {made}, at most {receiver.most_in_flight} in flight")
     assert min(made) > 0
