@@ -19,6 +19,7 @@ from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
 from daemon.store.bell import Bell
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.precedence import Precedence
 from daemon.store.queue import Asked
 from daemon.store.routing import Round, route
 from daemon.store.turn import TakeTurn
@@ -29,13 +30,15 @@ GATHER = 0.005
 """Seconds for which a router at work lets events gather."""
 QUICK, LONGEST_WAIT = 0.005, 30.0
 """Seconds after which it looks by itself: awake; and else, when the pulse and hints wake it before."""
+BREATHER = 0.005
+"""Seconds for which a router of crowds rests after a round while others publish."""
 RING_AT_LEAST = 0.1
 """Seconds after which a router of crowds at work wakes the other one, whatever it does."""
 KEPT = 600.0
 """Seconds after which the connection is given back, which replaces it now and then."""
 OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 0.2
-FEW_EVENTS, FEW_DELIVERIES, MANY_DELIVERIES = 40, 150, 600
+FEW_EVENTS, FEW_DELIVERIES, MANY_DELIVERIES = 40, 150, 400
 """In one routing transaction: few where others wait for its end, many of a crowd."""
 TURNS = 2
 """Rounds in a crowd's shard of which one is for those who pass it."""
@@ -46,6 +49,7 @@ async def serve_router(
     *,
     crowds: bool,
     turn: TakeTurn,
+    precedence: Precedence,
     hurry: Bell,
     wake_other: Callable[[], None],
     size: RoundSize,
@@ -65,8 +69,9 @@ async def serve_router(
     their `turn` while others publish. Else those without, in small rounds. A crowd begins where a round was
     cut, and ends where none is any more: then `wake_other` lets the router for the other kind look. That one
     rings `hurry` when it was rung for and finds nothing: it may be for somebody in a crowd's shard, who is
-    served by small rounds out of turn. `awake` tells whether nothing rings. `routed` hears of how many
-    transactions the events of each round were, and `claims` take what was claimed with it.
+    served by small rounds out of turn. What it is rung for has `precedence` until it is handed over, or
+    nothing is found. `awake` tells whether nothing rings. `routed` hears of how many transactions the events
+    of each round were, and `claims` take what was claimed with it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -112,6 +117,8 @@ async def serve_router(
     async def go_on(more: bool) -> bool:
         nonlocal gather, idled, worked, hurried, told, small_rounds
         idled = not more
+        if not crowds:
+            precedence.end()
         if crowds and await hurry.wait(rest() if more else 0.0):
             small_rounds = TURNS
         hurried = small_rounds > 0
@@ -128,12 +135,14 @@ async def serve_router(
                 gather = False
             news = await bell.wait(QUICK if awake() and not crowds else LONGEST_WAIT)
             told = news and not crowds
+            if told:
+                precedence.give()
         return trio.current_time() < since + KEPT and not stopping.is_set()
 
     def rest() -> float:
         now = trio.current_time()
         at_once = small_rounds or slices or awake() or not size.others(now)
-        return 0.0 if at_once else arrival.rest(now)
+        return 0.0 if at_once else max(BREATHER, arrival.rest(now))
 
     def events() -> int:
         return size.events if crowds and not hurried else FEW_EVENTS

@@ -10,6 +10,7 @@ import trio
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.sender import Sender
 from daemon.delivery.turns import Turns
+from daemon.store.precedence import Precedence
 from daemon.store.queue import Claimed, Result
 
 HAND_BACK = 2.0
@@ -47,7 +48,8 @@ class Senders:
     """`count` senders, `share` of which at most serve lanes and hosts that have not answered in time of late.
 
     So that they need not wait for the next claim, about as many deliveries may wait for them as they finish
-    in a sixteenth of a second, at most two for each; while they hang that is none.
+    in a sixteenth of a second, at most two for each; while they hang that is none. While an event has
+    `precedence`, they begin nothing but what has only just been published.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class Senders:
         count: int,
         share: float,
         look: Callable[[], None],
+        precedence: Precedence,
     ) -> None:
         self._sender = sender
         self._results = results
         self._look = look
+        self._precedence = precedence
         self._count = count
         self._probes = max(1, int(count * share))
         self._probing = 0
@@ -126,7 +130,8 @@ class Senders:
         for claimed, probe in deliveries:
             self._waiting.push(claimed.host_id, (claimed, probe, now), fresh=fresh)
             self._probing += probe
-        self._wake()
+        if fresh or not self._precedence.given:
+            self._wake()
         self._started.ring()
 
     async def close(self) -> None:
@@ -171,14 +176,15 @@ class Senders:
             going_on = True
             while going_on:
                 await trio.sleep(TURN)
-                self._wake()
+                if not self._precedence.given:
+                    self._wake()
                 self._left = AT_ONCE_THEN if self._makes_way() else AT_ONCE
                 going_on = bool(self._waiting and self._idle)
 
     async def _run(self) -> None:
-        waiting, results = self._waiting, self._results
+        waiting, results, precedence = self._waiting, self._results, self._precedence
         while True:
-            while not waiting or not self._left:
+            while not waiting or not self._left or precedence.given:
                 if self._closed:
                     return
                 if waiting:

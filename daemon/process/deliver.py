@@ -13,6 +13,7 @@ from daemon.delivery.router import serve_router
 from daemon.delivery.senders import Senders
 from daemon.process.parts import Parts
 from daemon.store.database import Database
+from daemon.store.precedence import Precedence
 from daemon.store.queue import Result
 from daemon.store.turn import Turn
 
@@ -32,13 +33,15 @@ async def deliver(
     concurrency = parts.config.delivery.concurrency
     give, take = trio.open_memory_channel[Result](RESULTS_AHEAD * concurrency)
     leases = Leases()
-    turn = Turn()
+    precedence = Precedence()
+    turn = Turn(precedence)
     senders = Senders(
         parts.sender,
         give.clone(),
         count=concurrency,
         share=parts.config.delivery.unanswered_share,
         look=parts.database.look,
+        precedence=precedence,
     )
 
     claims = Claims(
@@ -76,7 +79,7 @@ async def deliver(
                 await work.start(senders.serve)
                 task_status.started()
                 async with trio.open_nursery() as claiming:
-                    _route(parts, demand, claims, turn, claiming, for_routing, for_crowds)
+                    _route(parts, demand, claims, turn, precedence, claiming, for_routing, for_crowds)
                     await serve_claimer(
                         for_claims,
                         claims=claims,
@@ -95,6 +98,7 @@ def _route(
     demand: Demand,
     claims: Claims,
     turn: Turn,
+    precedence: Precedence,
     nursery: trio.Nursery,
     for_routing: Database,
     for_crowds: Database,
@@ -104,6 +108,7 @@ def _route(
         serve_router,
         size=RoundSize(),
         turn=turn.take,
+        precedence=precedence,
         hurry=parts.database.bell(),
         awake=demand.awake,
         routed=demand.note,

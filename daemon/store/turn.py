@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TypeAlias
 
+from daemon.store.precedence import Precedence
+
 TakeTurn: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 
 LONGEST_WAIT = 0.2
@@ -16,10 +18,12 @@ class Turn:
 
     Two of them at once take as long as one after the other, and whoever publishes meanwhile finds no
     processor free. As it is for speed alone, nobody waits for long: not for a statement that hangs at a lock.
+    Whoever has the turn lets an event go first that has `precedence`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, precedence: Precedence) -> None:
         self._lock = asyncio.Lock()
+        self._precedence = precedence
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
@@ -29,6 +33,7 @@ class Turn:
             async with asyncio.timeout(LONGEST_WAIT):
                 held = await self._lock.acquire()
         try:
+            await self._precedence.over()
             yield
         finally:
             if held:

@@ -10,6 +10,7 @@ import trio
 from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.metrics import Metrics
 from daemon.store.database import Database
+from daemon.store.precedence import Precedence
 from daemon.store.queue import Result
 from daemon.store.turn import Turn
 from tests.support.postgres import Session
@@ -49,7 +50,7 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
             lambda: serve_recorder(
                 database,
                 take,
-                turn=Turn().take,
+                turn=Turn(Precedence()).take,
                 leases=leases,
                 disable_after=disable_after,
                 claimable=lambda: None,

@@ -9,6 +9,7 @@ import trio
 import trio_asyncio
 
 from daemon.store import turn as module
+from daemon.store.precedence import Precedence
 from daemon.store.turn import Turn
 
 
@@ -16,7 +17,8 @@ class Hall:
     """Tasks that take turns, and what they did."""
 
     def __init__(self) -> None:
-        self.turn = Turn()
+        self.precedence = Precedence()
+        self.turn = Turn(self.precedence)
         self.done: list[str] = []
 
     async def visit(self, name: str, leave: asyncio.Event) -> None:
@@ -43,6 +45,22 @@ async def test_each_waits_for_the_one_before(asyncio_loop: None) -> None:
             assert hall.done == ["a comes"]
             first.set()
         assert hall.done == ["a comes", "a goes", "b comes", "b goes"]
+
+    await in_asyncio(scene)
+
+
+async def test_whoever_has_the_turn_lets_go_first_what_was_just_announced(asyncio_loop: None) -> None:
+    async def scene() -> None:
+        hall, leave = Hall(), asyncio.Event()
+        hall.precedence.give()
+        visit = asyncio.create_task(hall.visit("a", leave))
+        await asyncio.sleep(0)
+        assert hall.done == []
+        hall.precedence.end()
+        await asyncio.sleep(0)
+        assert hall.done == ["a comes"]
+        leave.set()
+        await visit
 
     await in_asyncio(scene)
 

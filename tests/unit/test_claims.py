@@ -14,6 +14,7 @@ from daemon.delivery.claims import BESIDE_CROWD, BESIDE_SLICES, LATELY, PATIENCE
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import CLAIM_THEN, Senders
 from daemon.metrics import Metrics
+from daemon.store.precedence import Precedence
 from daemon.store.queue import Claimed, Result
 from daemon.store.routing import Round
 from daemon.store.turn import TakeTurn
@@ -60,7 +61,7 @@ class Desk:
 
     def __init__(self, count: int = 4, *, knows: bool = True, turn: TakeTurn = nullcontext) -> None:
         give, _ = trio.open_memory_channel[Result](10)
-        self.senders = Senders(None, give, count=count, share=0.5, look=lambda: None)  # type: ignore[arg-type]
+        self.senders = Senders(None, give, count=count, share=0.5, look=lambda: None, precedence=Precedence())  # type: ignore[arg-type]
         self.rung = 0
         self.leases = Leases()
         self.claims = Claims(

@@ -26,6 +26,7 @@ class Scene:
         self.rung = self.awake = False
         self.waits: list[float] = []
         self.hurries = 0
+        self.precedence: list[str] = []
         self.begun: list[float] = []
         self._scripts = scripts
         self._crowds = crowds
@@ -61,6 +62,7 @@ class Scene:
                 nothing,
                 crowds=self._crowds,
                 turn=lambda: nothing,
+                precedence=nothing,
                 hurry=nothing,
                 wake_other=self._wake_other,
                 size=RoundSize(),
@@ -76,6 +78,12 @@ class Scene:
 
     def _wake_other(self) -> None:
         self.woken += 1
+
+    def give(self) -> None:
+        self.precedence.append("given")
+
+    def end(self) -> None:
+        self.precedence.append("over")
 
     def ring(self) -> None:
         """Count what one router passes on to the other."""
@@ -195,6 +203,24 @@ async def test_the_router_for_all_others_waits_for_no_turn_and_passes_on_what_wa
     await scene.run()
 
 
+@pytest.mark.parametrize("crowds", [False, True])
+async def test_what_it_was_rung_for_has_precedence_until_it_was_looked_for(
+    monkeypatch: pytest.MonkeyPatch, crowds: bool
+) -> None:
+    async def script(heard: Any, go_on: Any) -> None:
+        await go_on(False)
+        assert "given" not in scene.precedence, "it looks by itself"
+        scene.rung = True
+        await go_on(False)
+        await heard(False)
+        assert scene.precedence[-1:] == ([] if crowds else ["given"])
+        await go_on(True)
+        assert scene.precedence[-1:] == ([] if crowds else ["over"])
+
+    scene = Scene(monkeypatch, crowds=crowds, scripts=[script])
+    await scene.run()
+
+
 async def test_a_burst_that_is_being_published_beside_others_is_routed_slowly(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
@@ -208,7 +234,7 @@ async def test_a_burst_that_is_being_published_beside_others_is_routed_slowly(
         assert await rest_after(heard, go_on) == 0.0
         assert await rest_after(heard, go_on) == 0.0, "nobody else publishes"
         await heard(False)
-        assert await rest_after(heard, go_on) == 0.0, "what is there may all have been there before"
+        assert await rest_after(heard, go_on) == router.BREATHER, "it may all have been there before"
         assert await rest_after(heard, go_on) == REST
         scene.awake = True
         assert await rest_after(heard, go_on) == 0.0, "nothing would ring for others in its shard"

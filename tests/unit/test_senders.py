@@ -16,13 +16,14 @@ from daemon.delivery.senders import (
     Pace,
     Senders,
 )
+from daemon.store.precedence import Precedence
 from daemon.store.queue import Claimed, Result
 
 TOKEN = uuid4()
 
 
-def claimed() -> Claimed:
-    return Claimed(TOKEN, uuid4(), uuid4(), 1, uuid4(), "match.proposed", 1, 0, 1, "{}")
+def claimed(host: int = 1) -> Claimed:
+    return Claimed(TOKEN, uuid4(), uuid4(), host, uuid4(), "match.proposed", 1, 0, 1, "{}")
 
 
 class Receiver:
@@ -44,7 +45,15 @@ class Stage:
     def __init__(self, nursery: trio.Nursery, *, count: int = 4, share: float = 0.5) -> None:
         self.receiver = Receiver()
         self.give, self.take = trio.open_memory_channel[Result](4 * AT_ONCE)
-        self.senders = Senders(self.receiver, self.give, count=count, share=share, look=self.look)  # type: ignore[arg-type]
+        self.precedence = Precedence()
+        self.senders = Senders(
+            self.receiver,  # type: ignore[arg-type]
+            self.give,
+            count=count,
+            share=share,
+            look=self.look,
+            precedence=self.precedence,
+        )
         nursery.start_soon(self.senders.serve)
         self.looks = 0
 
@@ -114,6 +123,30 @@ async def test_so_many_requests_are_begun_in_a_turn(mock_clock: MockClock) -> No
             mock_clock.jump(TURN)
             await wait_all_tasks_blocked()
         assert stage.senders.busy == AT_ONCE + 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_while_an_event_has_precedence_no_backlog_is_begun(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        await wait_all_tasks_blocked()
+        stage.start(1)
+        await wait_all_tasks_blocked()
+        stage.precedence.given = True
+        backlog = stage.start(5)
+        stage.receiver.answer.set()  # who ends a request does not go on either
+        mock_clock.jump(TURN)
+        await wait_all_tasks_blocked()
+        assert len(stage.receiver.asked) == 1
+        fresh = claimed(host=2)
+        stage.senders.start([(fresh, False)], fresh=True)
+        await wait_all_tasks_blocked()
+        assert fresh in stage.receiver.asked
+        stage.precedence.given = False
+        for _ in range(2):
+            mock_clock.jump(TURN)
+            await wait_all_tasks_blocked()
+        assert [one for one in stage.receiver.asked[1:] if one != fresh] == backlog
         nursery.cancel_scope.cancel()
 
 
