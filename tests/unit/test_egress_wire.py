@@ -160,7 +160,7 @@ async def test_each_read_lets_others_have_a_turn_and_can_be_interrupted_though_t
         while reads < 100:
             await trio.lowlevel.checkpoint()
             turns += 1
-        assert turns >= reads
+        assert turns >= reads - 1  # either may be the first in a turn of the loop
         k.wire.interrupt()
         await wait_all_tasks_blocked()
         assert reads < 110
