@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from uuid import UUID
 
@@ -31,7 +31,7 @@ GATHER = 0.005
 QUICK, LONGEST_WAIT = 0.005, 30.0
 """Seconds after which it looks by itself: awake; and else, when the pulse and hints wake it before."""
 BREATHER = 0.005
-"""Seconds for which a router of crowds rests after a round while others publish."""
+"""Seconds for which a router of crowds rests after a round of a burst while others publish."""
 RING_AT_LEAST = 0.1
 """Seconds after which a router of crowds at work wakes the other one, whatever it does."""
 KEPT = 600.0
@@ -69,9 +69,9 @@ async def serve_router(
     their `turn` while others publish. Else those without, in small rounds. A crowd begins where a round was
     cut, and ends where none is any more: then `wake_other` lets the router for the other kind look. That one
     rings `hurry` when it was rung for and finds nothing: it may be for somebody in a crowd's shard, who is
-    served by small rounds out of turn. What it is rung for has `precedence` until it is handed over, or
-    nothing is found. `awake` tells whether nothing rings. `routed` hears of how many transactions the events
-    of each round were, and `claims` take what was claimed with it.
+    served by small rounds out of turn. What it is rung for has `precedence` until it was looked for, unless
+    so many publish that nothing rings. `awake` tells whether nothing rings. `routed` hears of how many
+    transactions the events of each round were, and `claims` take what was claimed with it.
 
     An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
     """
@@ -117,15 +117,15 @@ async def serve_router(
     async def go_on(more: bool) -> bool:
         nonlocal gather, idled, worked, hurried, told, small_rounds
         idled = not more
+        if told:
+            hurry.ring()  # there was nothing for this router
+            told = False
         if not crowds:
             precedence.end()
         if crowds and await hurry.wait(rest() if more else 0.0):
             small_rounds = TURNS
         hurried = small_rounds > 0
         small_rounds = max(0, small_rounds - 1)
-        if told:
-            hurry.ring()  # there was nothing for this router
-            told = False
         if not more:
             if crowds and worked:
                 worked = False
@@ -135,7 +135,7 @@ async def serve_router(
                 gather = False
             news = await bell.wait(QUICK if awake() and not crowds else LONGEST_WAIT)
             told = news and not crowds
-            if told:
+            if told and not awake():
                 precedence.give()
         return trio.current_time() < since + KEPT and not stopping.is_set()
 
@@ -147,8 +147,16 @@ async def serve_router(
     def events() -> int:
         return size.events if crowds and not hurried else FEW_EVENTS
 
-    def in_turn() -> AbstractAsyncContextManager[None]:
-        return turn() if crowds and not hurried and size.others(trio.current_time()) else nullcontext()
+    @asynccontextmanager
+    async def in_turn() -> AsyncIterator[None]:
+        nonlocal hurried, small_rounds
+        if not crowds or hurried or not (precedence.given or size.others(trio.current_time())):
+            yield
+            return
+        async with turn():
+            if await hurry.wait(0.0):  # it rang meanwhile
+                hurried, small_rounds = True, TURNS - 1
+            yield
 
     routing = partial(
         route,

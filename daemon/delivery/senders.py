@@ -130,8 +130,7 @@ class Senders:
         for claimed, probe in deliveries:
             self._waiting.push(claimed.host_id, (claimed, probe, now), fresh=fresh)
             self._probing += probe
-        if fresh or not self._precedence.given:
-            self._wake()
+        self._wake()
         self._started.ring()
 
     async def close(self) -> None:
@@ -163,6 +162,8 @@ class Senders:
 
     def _wake(self) -> None:
         woken = min(len(self._waiting), len(self._idle), self._left)
+        if self._precedence.given:
+            woken = min(woken, 2 * self._waiting.fresh)
         self._idle.unpark(count=woken)
         self._left -= woken
 
@@ -176,15 +177,16 @@ class Senders:
             going_on = True
             while going_on:
                 await trio.sleep(TURN)
-                if not self._precedence.given:
-                    self._wake()
+                self._wake()
                 self._left = AT_ONCE_THEN if self._makes_way() else AT_ONCE
                 going_on = bool(self._waiting and self._idle)
 
     async def _run(self) -> None:
         waiting, results, precedence = self._waiting, self._results, self._precedence
         while True:
-            while not waiting or not self._left or precedence.given:
+            if precedence.given:
+                self._look()  # what it is given for may have come
+            while not waiting or not self._left or (precedence.given and not waiting.fresh):
                 if self._closed:
                     return
                 if waiting:

@@ -31,6 +31,11 @@ class Turns(Generic[T]):
         """Return how many wait."""
         return self._count
 
+    @property
+    def fresh(self) -> int:
+        """At how many hosts something waits that has only just been published: every other turn is theirs."""
+        return len(self._fresh)
+
     def push(self, host: int, item: T, *, fresh: bool = False) -> None:
         """Let `item` wait for the host's turn; `fresh`: it has only just been published."""
         waiting = self._of_host.get(host)

@@ -256,8 +256,8 @@ def collect_seldom() -> None:
     """Let the garbage collector leave alone what lives as long as the process, and look at the rest seldom.
 
     A delivery makes hundreds of objects and no cycles: the usual thresholds cost a tenth of the rate. But
-    what is looked at in one go stops everything, for 6 ms with 20,000 new objects, and for 20 where others
-    take the processor meanwhile.
+    what is looked at in one go stops everything: 20,000 new objects for 6 ms, or 20 where others take the
+    processor meanwhile. What has lived for a while is looked at every two million.
     """
     gc.collect()
     gc.freeze()

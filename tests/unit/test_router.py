@@ -1,6 +1,7 @@
 """When one of the two routers wakes the other, and how it goes on after a failure."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -27,6 +28,8 @@ class Scene:
         self.waits: list[float] = []
         self.hurries = 0
         self.precedence: list[str] = []
+        self.given = self.rings_meanwhile = False
+        self.turns = 0
         self.begun: list[float] = []
         self._scripts = scripts
         self._crowds = crowds
@@ -55,13 +58,25 @@ class Scene:
         rung, self.rung = self.rung, False
         return rung
 
+    @asynccontextmanager
+    async def take_turn(self) -> AsyncIterator[None]:
+        self.turns += 1
+        self.rung = self.rung or self.rings_meanwhile
+        yield
+
+    async def waits_for_turn(self) -> bool:
+        """Tell whether the next round waits for its turn."""
+        before = self.turns
+        async with self.turn():
+            return self.turns > before
+
     async def run(self) -> None:
         nothing: Any = self
         with trio.fail_after(10):
             await router.serve_router(
                 nothing,
                 crowds=self._crowds,
-                turn=lambda: nothing,
+                turn=self.take_turn,
                 precedence=nothing,
                 hurry=nothing,
                 wake_other=self._wake_other,
@@ -157,23 +172,23 @@ async def test_who_was_rung_for_beside_a_crowd_is_served_in_a_small_round_out_of
 ) -> None:
     async def script(heard: Any, go_on: Any) -> None:
         await go_on(True)
-        assert scene.turn() is not scene, "nobody else publishes"
+        assert not await scene.waits_for_turn(), "nobody else publishes"
         await heard(False)
-        assert scene.turn() is scene
+        assert await scene.waits_for_turn()
         assert scene.events() > router.FEW_EVENTS
         scene.rung = True
         for _ in range(2):  # the first one may be everybody's turn
             await go_on(True)
-            assert scene.turn() is not scene
+            assert not await scene.waits_for_turn()
             assert scene.events() == router.FEW_EVENTS
             await heard(True)
         await go_on(True)
-        assert scene.turn() is scene
+        assert await scene.waits_for_turn()
         scene.rung = True
         await go_on(True)
         await heard(False)
         await go_on(True)
-        assert scene.turn() is scene, "who was waiting has been served"
+        assert await scene.waits_for_turn(), "who was waiting has been served"
 
     scene = Scene(monkeypatch, crowds=True, scripts=[script])
     await scene.run()
@@ -197,27 +212,63 @@ async def test_the_router_for_all_others_waits_for_no_turn_and_passes_on_what_wa
         await heard(True)
         await go_on(True)
         assert scene.hurries == 1, "it was for this one"
-        assert scene.turn() is not scene
+        assert not await scene.waits_for_turn()
 
     scene = Scene(monkeypatch, crowds=False, scripts=[script])
     await scene.run()
 
 
-@pytest.mark.parametrize("crowds", [False, True])
 async def test_what_it_was_rung_for_has_precedence_until_it_was_looked_for(
-    monkeypatch: pytest.MonkeyPatch, crowds: bool
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def script(heard: Any, go_on: Any) -> None:
         await go_on(False)
-        assert "given" not in scene.precedence, "it looks by itself"
+        assert scene.precedence == ["over"], "it looks by itself"
         scene.rung = True
         await go_on(False)
-        await heard(False)
-        assert scene.precedence[-1:] == ([] if crowds else ["given"])
+        assert scene.precedence == ["over", "over", "given"]
         await go_on(True)
-        assert scene.precedence[-1:] == ([] if crowds else ["over"])
+        assert scene.precedence[3:] == ["over"]
+        scene.rung = scene.awake = True
+        await go_on(False)
+        assert scene.precedence[4:] == ["over"], "many come, and most of them without being announced"
 
-    scene = Scene(monkeypatch, crowds=crowds, scripts=[script])
+    scene = Scene(monkeypatch, crowds=False, scripts=[script])
+    await scene.run()
+
+
+async def test_who_rings_while_a_crowd_waits_for_its_turn_is_served_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(heard: Any, go_on: Any) -> None:
+        await heard(False)
+        await go_on(True)
+        scene.rings_meanwhile = True
+        async with scene.turn():
+            assert scene.events() == router.FEW_EVENTS
+        await heard(True)
+        scene.rings_meanwhile = False
+        await go_on(True)
+        assert scene.events() == router.FEW_EVENTS, "the first one may be everybody's turn"
+        await heard(True)
+        await go_on(True)
+        assert scene.events() > router.FEW_EVENTS
+        assert scene.precedence == [], "it is another router's to give"
+
+    scene = Scene(monkeypatch, crowds=True, scripts=[script])
+    await scene.run()
+
+
+async def test_what_has_precedence_stops_a_crowd_though_nobody_has_published_of_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(heard: Any, go_on: Any) -> None:
+        await go_on(True)
+        assert not await scene.waits_for_turn()
+        scene.given = True
+        assert await scene.waits_for_turn()
+
+    scene = Scene(monkeypatch, crowds=True, scripts=[script])
     await scene.run()
 
 
