@@ -49,7 +49,7 @@ class Senders:
 
     So that they need not wait for the next claim, about as many deliveries may wait for them as they finish
     in a sixteenth of a second, at most two for each; while they hang that is none. While an event has
-    `precedence`, they begin nothing but what has only just been published.
+    `precedence`, they begin what has only just been published, and at most as many out of a backlog with it.
     """
 
     def __init__(
