@@ -16,10 +16,12 @@ from quart.globals import request_ctx
 from quart.routing import QuartRule
 from quart.utils import encode_headers
 from quart.wrappers import Request, Response
+from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest, TrioResponse
+from werkzeug.routing import MapAdapter
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from api.bodies import IncomingBody
@@ -47,6 +49,16 @@ class ApiRequest(TrioRequest):
     incoming: IncomingBody
     organisation: UUID | None = None
     answer_headers: dict[str, str]
+
+    @property
+    def content_length(self) -> None:
+        """Not read: that is for Quart's own body, which nothing feeds."""
+
+    @property
+    def blueprints(self) -> list[str]:
+        """The blueprint of the request's route, of which none is in another one."""
+        name = (self.endpoint or "").rpartition(".")[0]
+        return [name] if name else []
 
     async def get_data(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: nothing feeds Quart's own body, which would be buffered whole."""
@@ -100,14 +112,10 @@ class ApiContext(RequestContext):
     app: "Api"
 
     def match_request(self) -> None:
-        """Find the request's route."""
-        request = self.request
-        rule = self.app.plain_routes.get((request.method, request.path))
-        if rule is not None:
-            request.url_rule, request.view_args = rule, {}
-            return
+        """Find the request's route, and remember it if it is a plain one."""
         super().match_request()
-        if request.url_rule is not None and not request.view_args:
+        request = self.request
+        if request.url_rule is not None and not request.view_args and request.method != "OPTIONS":
             self.app.plain_routes[request.method, request.path] = request.url_rule
 
 
@@ -130,6 +138,19 @@ class Api(QuartTrio):
         """Return the context in which a request is handled."""
         return ApiContext(self, request, self._no_session)
 
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """Return what finds the request's route; None where that is known, and the request has it now.
+
+        The Host field has no part in it: Quart would answer 500 to one that is no name.
+        """
+        if request is None:
+            return super().create_url_adapter(request)
+        rule = self.plain_routes.get((request.method, request.path))
+        if rule is not None:
+            request.url_rule, request.view_args = rule, {}
+            return None
+        return self.url_map.bind("localhost", path_info=request.path, default_method=request.method)
+
     async def make_default_options_response(self) -> Response:
         """Answer OPTIONS with what the path allows (RFC 9110 section 9.3.7)."""
         adapter = request_ctx.url_adapter
@@ -139,7 +160,7 @@ class Api(QuartTrio):
 
 def current_request() -> ApiRequest:
     """Return the request that the running handler answers."""
-    return cast(ApiRequest, quart.request)
+    return cast(ApiRequest, cast(Any, quart.request)._get_current_object())
 
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -135,7 +135,7 @@ class Connection(TCPServer):
     @property
     def waits(self) -> bool:
         """Tell whether the next move is the client's, unless a handler has yet to take what has come."""
-        return self._writing is not None or self._lingers or self.phase in {Phase.IDLE, Phase.READING}
+        return self._writing is not None or self._lingers or self.phase in (Phase.IDLE, Phase.READING)
 
     @property
     def pauses(self) -> bool:
@@ -178,7 +178,7 @@ class Connection(TCPServer):
             return
         if phase is Phase.IDLE and self.context.terminated.is_set():
             phase = Phase.CLOSING
-        if phase in {Phase.IDLE, Phase.READING} and self._leaves:
+        if phase in (Phase.IDLE, Phase.READING) and self._leaves:
             phase = Phase.CLOSING
         self.phase = phase
         match phase:
@@ -188,7 +188,8 @@ class Connection(TCPServer):
                 self._patience = self._limits.read_timeout
                 self._clock.deadline = trio.current_time() + self._patience
             case Phase.ANSWERING:
-                self._clock.deadline = inf
+                if self._clock.deadline < inf:
+                    self._clock.deadline = inf
             case Phase.CLOSING:
                 self._end_reading()
         self._stand()

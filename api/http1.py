@@ -5,10 +5,11 @@ from email.utils import formatdate
 
 import h11
 from hypercorn.events import Closed, RawData
-from hypercorn.protocol.events import Event, Response
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.events import Event, Request, Response
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.typing import H11SendableEvent
 
+from api.http_stream import Fields, Stream
 from api.problems import CONTENT_TYPE, http_problem
 from api.request_ids import request_id
 
@@ -47,20 +48,33 @@ class Http1(H11Protocol):
 
     async def stream_send(self, event: Event) -> None:
         """Send a part of an answer, and say so if it is the connection's last (RFC 9112 section 9.6)."""
-        if isinstance(event, Response):
-            last = self.context.terminated.is_set() or self.connection.their_state is h11.SEND_BODY
-            if last:
-                headers = [*event.headers, (b"connection", b"close")]
-                event = Response(event.stream_id, headers, event.status_code)
+        if isinstance(event, Response) and self._is_last():
+            headers = [*event.headers, (b"connection", b"close")]
+            event = Response(event.stream_id, headers, event.status_code)
         await super().stream_send(event)
 
-    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+    async def _send_whole(self, status: int, headers: Fields, body: bytes) -> None:
+        fields = [*headers, *self.config.response_headers("h11")]
+        if self._is_last() or self.keep_alive_requests >= self.config.keep_alive_max_requests:
+            fields.append((b"connection", b"close"))
+        data = self._serialised(h11.Response(status_code=status, headers=fields))
+        if body:
+            data += self._serialised(h11.Data(data=body))
+        await self.send(RawData(data + self._serialised(h11.EndOfMessage())))
+
+    def _is_last(self) -> bool:
+        return self.context.terminated.is_set() or self.connection.their_state is h11.SEND_BODY
+
+    def _serialised(self, event: H11SendableEvent) -> bytes:
         try:
-            data = self.connection.send(event) or b""
+            return self.connection.send(event) or b""
         except h11.LocalProtocolError:
             if self.connection.their_state is not h11.ERROR:
                 raise
-            return  # the client broke the protocol and has been told
+            return b""  # the client broke the protocol and has been told
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        data = self._serialised(event)
         if isinstance(event, h11.Response):
             self._head = data  # goes with the first of the body: one segment, one system call
             return
@@ -71,30 +85,48 @@ class Http1(H11Protocol):
         pass  # an Upgrade may be ignored (RFC 9110 section 7.8), and here all are
 
     async def _create_stream(self, request: h11.Request) -> None:
-        status = self._refusal(request)
+        headers = list(request.headers)
+        status = self._refusal(request, headers)
         if status is not None:
             await self._send_error_response(status)
             await self.send(Closed())
             return
-        headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
         target = _ABSOLUTE.sub(b"", request.target)
-        if len(headers) < len(request.headers) or target != request.target:
-            target = target if target.startswith((b"/", b"*")) else b"/" + target
-            version, method = request.http_version, request.method
-            request = h11.Request(method=method, headers=headers, target=target, http_version=version)
-        await super()._create_stream(request)
+        self.stream = Stream(
+            self._send_whole,
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                STREAM_ID,
+                headers,
+                request.http_version.decode(),
+                request.method.decode("ascii"),
+                target if target.startswith((b"/", b"*")) else b"/" + target,
+                self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1
 
-    def _refusal(self, request: h11.Request) -> int | None:
+    def _refusal(self, request: h11.Request, headers: Fields) -> int | None:
         """Return the status for a request that no handler shall see."""
         if request.http_version not in _VERSIONS:
             return 505
         if request.method != request.method.upper():
             return 400  # methods are case-sensitive (RFC 9110 section 9.1), and Hypercorn forgets the case
-        names = {name for name, _ in request.headers}
+        names = {name for name, _ in headers}
         if {b"content-length", b"transfer-encoding"} <= names:
             return 400  # a proxy may see another end of it (RFC 9112 section 6.1)
         # h11 checks the size of what is incomplete only: a header that comes in one piece passes it.
-        fields = sum(len(name) + len(value) for name, value in request.headers)
+        fields = sum(len(name) + len(value) for name, value in headers)
         if len(request.target) + fields > self.config.h11_max_incomplete_size:
             return 431
         if not request.target.startswith((b"/", b"*")) and not _ABSOLUTE.match(request.target):

@@ -102,6 +102,8 @@ async def serve_recorder(
             claimable()
 
     async with results:
+        # Nothing: Postgres makes its plans now, and not when the first result comes.
+        await _write(database, [], [], 0.0, leases, nullcontext)
         async for first in results:
             batch = [first]
             size = len(first.excerpt or "")

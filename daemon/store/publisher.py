@@ -1,6 +1,7 @@
 """Publishing single events together: what comes while one transaction runs goes into the next one."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import trio
@@ -53,6 +54,8 @@ class Publisher:
 
     async def serve(self) -> None:
         """Publish until cancelled."""
+        with suppress(PostgresError, DatabaseUnavailable, RetryTransaction):
+            await self._events.publish([])  # Postgres makes its plans now, and not when the first event comes
         async for first in self._take:
             batch = [first]
             while len(batch) < MOST:

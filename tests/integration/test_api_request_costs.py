@@ -60,7 +60,17 @@ async def test_a_route_that_is_known_is_the_same_route() -> None:
             assert (await client.answer()).status == 405
             await client.send(request("OPTIONS", "/plain"))
             assert (await client.answer()).headers["allow"] == "GET, HEAD, OPTIONS, POST"
-    assert set(app.plain_routes) == {(method, "/plain") for method in ("GET", "HEAD", "OPTIONS")}
+    assert set(app.plain_routes) == {(method, "/plain") for method in ("GET", "HEAD")}
+
+
+async def test_routes_are_found_whatever_the_host_field_says() -> None:
+    app, _ = tasks()
+    async with serving(app) as server:
+        for host in ("a" * 300, "[::1", "\xe4 b:99999", ""):
+            for path, status in (("/plain", 200), ("/of/1", 200), ("/unknown", 404)):
+                client = await server.connect()
+                await client.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"))
+                assert (await client.answer()).status == status, (host, path)
 
 
 async def test_a_request_that_has_come_whole_is_answered_by_who_read_it() -> None:

@@ -26,8 +26,12 @@ class Store:
         self.go = trio.Event()
         self.batches: list[list[str]] = []
         self.error: Exception | None = None
+        self.plans_made = 0
 
     async def publish(self, events: Sequence[NewEvent], once: Once | None = None) -> list[UUID]:
+        if not events:
+            self.plans_made += 1
+            raise DatabaseUnavailable("the server is only just starting")
         self.batches.append([one.body for one in events])
         await self.go.wait()
         if self.error is not None:
@@ -60,6 +64,17 @@ class Stage:
         for body in bodies:
             self.nursery.start_soon(self.ask, event(body))
             await wait_all_tasks_blocked()
+
+
+async def test_plans_are_made_before_the_first_event_comes_if_that_can_be() -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        await wait_all_tasks_blocked()
+        assert stage.store.plans_made == 1
+        stage.store.go.set()
+        await stage.ask_all("1")
+        assert (stage.store.batches, list(stage.ends)) == ([["1"]], ["1"])
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_comes_while_one_transaction_runs_goes_into_the_next() -> None:
