@@ -4,36 +4,24 @@ Hypercorn 0.18 leaves open what a server on a network needs: limits for reading 
 connection that a client keeps half open, a body read at the application's pace. That is added here.
 """
 
-import logging
 import os
 import select
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum, auto
-from functools import partial
 from math import inf
 from typing import Any, cast
 
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import (
-    AppWrapper,
-    ASGIReceiveEvent,
-    ASGISendEvent,
-    ConnectionState,
-    LifespanState,
-    Scope,
-)
+from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
+from api.answering import Answers, Phase
 from api.http1 import Http1
-
-logger = logging.getLogger("hookd.api")
 
 _READ_SIZE = 65536
 _WRITE_SIZE = 65536
@@ -59,15 +47,6 @@ class ServerLimits:
     read_timeout: float = 30.0
     write_timeout: float = 30.0
     drain_timeout: float = 10.0
-
-
-class Phase(Enum):
-    """What a connection waits for: its next request, the rest of one, our answer, or its end."""
-
-    IDLE = auto()
-    READING = auto()
-    ANSWERING = auto()
-    CLOSING = auto()
 
 
 class Connection(TCPServer):
@@ -103,7 +82,7 @@ class Connection(TCPServer):
         self._ended = False  # the client sends no more
         self._broken = False  # the client cannot be written to
         self._http: Http1
-        self._answers: _Answers
+        self._answers: Answers
 
     async def run(self) -> None:
         """Serve requests until either side ends the connection. A request under way is answered first."""
@@ -115,7 +94,7 @@ class Connection(TCPServer):
             return  # the client has gone already
         with self._whole:
             async with trio.open_nursery() as nursery:
-                self._answers = _Answers(nursery, self)
+                self._answers = Answers(nursery, self)
                 self._http = Http1(
                     self.app,
                     self.config,
@@ -319,92 +298,3 @@ async def throw_away(stream: trio.SocketStream, seconds: float) -> None:
         await stream.send_eof()
         while await stream.receive_some(_READ_SIZE):
             pass
-
-
-class _Answers(TaskGroup):
-    """Runs the application for Hypercorn's streams: for a request that has come whole in the reader's own
-    task, else beside it, in the connection's nursery.
-
-    A task of its own costs two turns of the loop, which others fill. `reader_answers`: the reader is at it.
-    """
-
-    def __init__(self, nursery: trio.Nursery, connection: Connection) -> None:
-        super().__init__()
-        self._nursery: trio.Nursery = nursery
-        self._connection = connection
-        self._next: Callable[[], Awaitable[None]] | None = None
-        self.reader_answers = False
-
-    async def spawn_app(
-        self,
-        app: AppWrapper,
-        config: Config,
-        scope: Scope,
-        send: Callable[[ASGISendEvent | None], Awaitable[None]],
-    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
-        """Have the application answer one request; the result takes what the client sends as it is read."""
-        # Room for one piece and the end: who does not read a body does not fill the memory with it.
-        arriving, pieces = trio.open_memory_channel[ASGIReceiveEvent](2)
-
-        async def receive() -> ASGIReceiveEvent:
-            try:
-                with suppress(trio.WouldBlock):
-                    return pieces.receive_nowait()
-                return await pieces.receive()
-            except trio.EndOfChannel:
-                return {"type": "http.disconnect"}
-
-        async def deliver(event: ASGIReceiveEvent) -> None:
-            if event["type"] != "http.request":
-                arriving.close()  # never waits, and frees a reader that does
-                return
-            if not event["more_body"]:
-                self._connection.enter(Phase.ANSWERING)
-                if self._connection.pauses:
-                    self._begin_beside()
-            # Once the answer is given, nobody wants the rest of the body.
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                try:
-                    arriving.send_nowait(event)
-                except trio.WouldBlock:
-                    self._begin_beside()
-                    await arriving.send(event)
-
-        self._next = partial(self._run_app, app, scope, receive, send)
-        return deliver
-
-    async def begin(self, *, beside: bool) -> None:
-        """Answer the request that has come whole, or begin to answer one of which some has come.
-
-        `beside`: in any case in a task of its own, for the reader is being cancelled.
-        """
-        if beside or self._connection.phase is not Phase.ANSWERING:
-            self._begin_beside()
-        elif self._next is not None:
-            answer, self._next = self._next, None
-            self.reader_answers = True
-            try:
-                await answer()
-            finally:
-                self.reader_answers = False
-
-    def _begin_beside(self) -> None:
-        if self._next is not None:
-            self._nursery.start_soon(self._next)
-            self._next = None
-
-    async def _run_app(
-        self,
-        app: AppWrapper,
-        scope: Scope,
-        receive: Callable[[], Awaitable[ASGIReceiveEvent]],
-        send: Callable[[ASGISendEvent | None], Awaitable[None]],
-    ) -> None:
-        try:
-            await app(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
-        except Exception:
-            logger.exception("a request ended in an unexpected error; its connection is closed")
-            await send(None)  # Hypercorn answers 500 if there was no answer yet
-            self._connection.enter(Phase.CLOSING)
-        else:
-            await send(None)  # Hypercorn ends what the application left open

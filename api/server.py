@@ -12,7 +12,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 from quart_trio import QuartTrio
 
-from api.connection import GRACE, Connection, Phase, ServerLimits, throw_away
+from api.answering import Phase
+from api.connection import GRACE, Connection, ServerLimits, throw_away
 from api.http1 import error_response
 from api.listeners import Listeners
 
