@@ -30,8 +30,9 @@ GATHER = 0.005
 """Seconds for which a router at work lets events gather."""
 QUICK, LONGEST_WAIT = 0.005, 30.0
 """Seconds after which it looks by itself: awake; and else, when the pulse and hints wake it before."""
-BREATHER = 0.005
-"""Seconds for which a router of crowds rests after a round of a burst while others publish."""
+BREATHER, SLICE_BREATHER = 0.005, 0.010
+"""Seconds for which a router of crowds rests while others publish: after a round of a burst, and after a slice
+of a fan-out, which keeps its processor busy for longer."""
 RING_AT_LEAST = 0.1
 """Seconds after which a router of crowds at work wakes the other one, whatever it does."""
 KEPT = 600.0
@@ -141,8 +142,9 @@ async def serve_router(
 
     def rest() -> float:
         now = trio.current_time()
-        at_once = small_rounds or slices or awake() or not size.others(now)
-        return 0.0 if at_once else max(BREATHER, arrival.rest(now))
+        if small_rounds or awake() or not size.others(now):
+            return 0.0
+        return SLICE_BREATHER if slices else max(BREATHER, arrival.rest(now))
 
     def events() -> int:
         return size.events if crowds and not hurried else FEW_EVENTS

@@ -117,8 +117,8 @@ class Scene:
     ) -> None:
         self.events, self.turn = events, turn
 
-        async def heard(cut: bool) -> None:
-            await routed(self, Round(1, 1, cut), NO_CLAIM)
+        async def heard(cut: bool, slices: bool = False) -> None:
+            await routed(self, Round(1, 1, cut, slices=slices), NO_CLAIM)
 
         self.begun.append(trio.current_time())
         script = self._scripts.pop(0)
@@ -289,6 +289,25 @@ async def test_a_burst_that_is_being_published_beside_others_is_routed_slowly(
         assert await rest_after(heard, go_on) == REST
         scene.awake = True
         assert await rest_after(heard, go_on) == 0.0, "nothing would ring for others in its shard"
+
+    scene = Scene(monkeypatch, crowds=True, scripts=[script])
+    await scene.run()
+
+
+async def test_a_fan_out_beside_others_is_queued_with_a_rest_after_each_slice(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def rest_after_slice(heard: Any, go_on: Any) -> float:
+        await trio.sleep(LOOK_EVERY)
+        await heard(True, slices=True)
+        await go_on(True)
+        return scene.waits[-1]
+
+    async def script(heard: Any, go_on: Any) -> None:
+        assert await rest_after_slice(heard, go_on) == 0.0, "nobody else publishes"
+        await heard(False)
+        assert await rest_after_slice(heard, go_on) == router.SLICE_BREATHER
+        assert await rest_after_slice(heard, go_on) == router.SLICE_BREATHER, "however much comes"
 
     scene = Scene(monkeypatch, crowds=True, scripts=[script])
     await scene.run()
