@@ -31,8 +31,8 @@ GATHER = 0.005
 QUICK, LONGEST_WAIT = 0.005, 30.0
 """Seconds after which it looks by itself: awake; and else, when the pulse and hints wake it before."""
 BREATHER, SLICE_BREATHER = 0.005, 0.010
-"""Seconds for which a router of crowds rests while others publish: after a round of a burst, and after a slice
-of a fan-out, which keeps its processor busy for longer."""
+"""Seconds for which a router of crowds rests while others publish: after a round of a burst, and after a
+slice of a fan-out, which keeps its processor busy for longer."""
 RING_AT_LEAST = 0.1
 """Seconds after which a router of crowds at work wakes the other one, whatever it does."""
 KEPT = 600.0
