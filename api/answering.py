@@ -73,6 +73,7 @@ class Answers(TaskGroup):
         async def deliver(event: ASGIReceiveEvent) -> None:
             if event["type"] != "http.request":
                 arriving.close()  # never waits, and frees a reader that does
+                self._next = None  # who was refused for what followed the request is not to see it done
                 return
             if not event["more_body"]:
                 self._reader.enter(Phase.ANSWERING)

@@ -6,7 +6,7 @@ from typing import Any
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import ASGISendEvent, HTTPResponseStartEvent
-from hypercorn.utils import suppress_body
+from hypercorn.utils import build_and_validate_headers, suppress_body
 
 Fields = Iterable[tuple[bytes, bytes]]
 SendWhole = Callable[[int, Fields, bytes], Awaitable[None]]
@@ -34,7 +34,8 @@ class Stream(HTTPStream):
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 status = head["status"]
                 body = b"" if suppress_body(self.scope["method"], status) else message["body"]
-                await self._send_whole(status, head["headers"], body)
+                self.state = ASGIHTTPState.RESPONSE  # there is none to be made up for it if this fails
+                await self._send_whole(status, build_and_validate_headers(head["headers"]), body)
                 self.state = ASGIHTTPState.CLOSED
                 await self.send(StreamClosed(self.stream_id))
                 return

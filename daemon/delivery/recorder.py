@@ -13,7 +13,7 @@ from asyncpg import PostgresError
 from daemon.delivery.attempt_log import CircuitLog
 from daemon.delivery.attempt_metrics import count_attempts, count_ends
 from daemon.metrics import Metrics
-from daemon.store.database import Database, persistently
+from daemon.store.database import Database, persistently, warm_up
 from daemon.store.queue import Recorded, Result, recording
 from daemon.store.turn import TakeTurn
 
@@ -102,8 +102,7 @@ async def serve_recorder(
             claimable()
 
     async with results:
-        # Nothing: Postgres makes its plans now, and not when the first result comes.
-        await _write(database, [], [], 0.0, leases, nullcontext)
+        await warm_up(database.run(recording(database, [], [], 0.0, nullcontext)))
         async for first in results:
             batch = [first]
             size = len(first.excerpt or "")

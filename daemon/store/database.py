@@ -10,7 +10,7 @@ import contextvars
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -48,6 +48,7 @@ __all__ = [
     "RetryTransaction",
     "open_database",
     "persistently",
+    "warm_up",
 ]
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ OWN_CONNECTIONS = 5
 RELEASE_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 5.0
 CUT_TIMEOUT = 1.0
+WARM_UP_TIMEOUT = 2.0
 STATEMENTS_PER_CONNECTION = 500_000
 BACKOFF = (0.1, 5.0)
 LOG_EVERY = 60.0
@@ -294,6 +296,12 @@ async def persistently(
             return result
         await trio.sleep(pause(attempt))
         attempt += 1
+
+
+async def warm_up(work: Awaitable[object]) -> None:
+    """Await what does nothing but have Postgres make its plans, before they are needed and if that can be."""
+    with suppress(*FAILURES, DatabaseUnavailable, RetryTransaction), trio.move_on_after(WARM_UP_TIMEOUT):
+        await work
 
 
 def pause(attempt: int) -> float:

@@ -1,13 +1,12 @@
 """Publishing single events together: what comes while one transaction runs goes into the next one."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from uuid import UUID
 
 import trio
 from asyncpg import PostgresError
 
-from daemon.store.database import DatabaseUnavailable, RetryTransaction
+from daemon.store.database import DatabaseUnavailable, RetryTransaction, warm_up
 from daemon.store.events import Events, NewEvent, Once
 
 MOST = 500
@@ -54,8 +53,7 @@ class Publisher:
 
     async def serve(self) -> None:
         """Publish until cancelled."""
-        with suppress(PostgresError, DatabaseUnavailable, RetryTransaction):
-            await self._events.publish([])  # Postgres makes its plans now, and not when the first event comes
+        await warm_up(self._events.publish([]))
         async for first in self._take:
             batch = [first]
             while len(batch) < MOST:

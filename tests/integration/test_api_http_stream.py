@@ -29,6 +29,21 @@ async def in_parts(send: ASGISendCallable) -> None:
     await send(body(b"of it"))  # type: ignore[arg-type]
 
 
+async def with_blanks(send: ASGISendCallable) -> None:
+    await send({**START, "headers": [(b"x-note", b" blanks around ")]})  # type: ignore[arg-type]
+    await send(body(b""))  # type: ignore[arg-type]
+
+
+async def longer_than_told(send: ASGISendCallable) -> None:
+    await send({**START, "headers": [(b"content-length", b"2")]})  # type: ignore[arg-type]
+    await send(body(b"more"))  # type: ignore[arg-type]
+
+
+async def shorter_than_told(send: ASGISendCallable) -> None:
+    await send({**START, "headers": [(b"content-length", b"9")]})  # type: ignore[arg-type]
+    await send(body(b"less"))  # type: ignore[arg-type]
+
+
 async def without_content(send: ASGISendCallable) -> None:
     await send({**START, "status": 204, "headers": []})  # type: ignore[arg-type]
     await send(body(b"never sent"))  # type: ignore[arg-type]
@@ -82,6 +97,26 @@ async def test_a_status_without_content_has_none() -> None:
             assert (answer.status, answer.body) == (204, b"")
 
 
+async def test_blanks_around_a_value_are_not_sent() -> None:
+    async with serving(saying(with_blanks)) as server:
+        client = await server.connect()
+        assert (await client.get()).headers["x-note"] == "blanks around"
+
+
+@pytest.mark.parametrize("say", [longer_than_told, shorter_than_told])
+async def test_an_answer_of_another_length_than_it_says_ends_its_connection_and_no_more(
+    say: Say, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(saying(say)) as server:
+        client = await server.connect()
+        with pytest.raises((EOFError, h11.RemoteProtocolError)):
+            await client.get()
+        await _still_serves(await server.connect())
+    assert {record.getMessage() for record in caplog.records} == {
+        "a request ended in an unexpected error; its connection is closed"
+    }
+
+
 @pytest.mark.parametrize("say", [fails_with_the_head, leaves_after_the_head])
 async def test_a_head_without_a_body_becomes_a_500(say: Say) -> None:
     async with serving(saying(say)) as server:
@@ -99,8 +134,24 @@ async def test_an_answer_that_fails_amid_its_body_ends_the_connection() -> None:
 
 
 async def _still_serves(client: RawClient) -> None:
-    with pytest.raises(h11.RemoteProtocolError):
+    with pytest.raises((EOFError, h11.RemoteProtocolError)):
         await client.get()
+
+
+async def test_a_request_that_was_refused_for_what_follows_it_is_not_handled() -> None:
+    handled: list[None] = []
+
+    async def noted(send: ASGISendCallable) -> None:
+        handled.append(None)
+        await whole(send)
+
+    async with serving(saying(noted)) as server:
+        client = await server.connect()
+        lead = request("POST", "/", "Connection: close", body=b"all")
+        await client.send(lead + b"more")
+        assert (await client.answer()).status == 400
+        assert await client.closed(3)
+    assert not handled
 
 
 async def test_an_answer_of_many_parts_that_quart_makes_is_sent_as_it_comes() -> None:

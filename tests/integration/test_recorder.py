@@ -9,7 +9,7 @@ import trio
 
 from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.metrics import Metrics
-from daemon.store.database import Database
+from daemon.store.database import Database, DatabaseUnavailable
 from daemon.store.precedence import Precedence
 from daemon.store.queue import Result
 from daemon.store.turn import Turn
@@ -102,3 +102,28 @@ async def test_results_wait_for_their_turn_but_for_lone_ones(database: Database,
         )
     assert turns == 1
     assert metrics.deliveries.values[("succeeded",)] == 2
+
+
+async def test_it_ends_without_postgres_where_nothing_is_to_be_recorded() -> None:
+    class Full:
+        """Stands for a server that has no connection left."""
+
+        def sql(self, name: str) -> str:
+            return name
+
+        async def run(self, unit: object, timeout: float | None = None) -> None:
+            await trio.lowlevel.checkpoint()
+            raise DatabaseUnavailable("too many clients")
+
+    give, take = trio.open_memory_channel[Result](1)
+    give.close()
+    with trio.fail_after(2):
+        await serve_recorder(
+            Full(),  # type: ignore[arg-type]
+            take,
+            turn=Turn(Precedence()).take,
+            leases=Leases(),
+            disable_after=lambda: 1e6,
+            claimable=lambda: None,
+            metrics=Metrics(),
+        )
