@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import lru_cache
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 
 class Role(StrEnum):
     """Roles that a token may carry (the `roles` claim)."""
@@ -36,7 +38,8 @@ def uuid7(at: float | None = None) -> UUID:
         _last_tick = tick
     time_bits = (tick >> 12 & (1 << 48) - 1) << 80 | (tick & 0xFFF) << 64
     random_bits = int.from_bytes(os.urandom(8)) >> 2
-    return UUID(int=time_bits | 0x7 << 76 | 0x2 << 62 | random_bits)
+    # A uuid.UUID that is made, written out and sent to Postgres in less time; what comes from there is one, too.
+    return pgproto.UUID((time_bits | 0x7 << 76 | 0x2 << 62 | random_bits).to_bytes(16))
 
 
 def uuid7_time(identifier: UUID) -> datetime:

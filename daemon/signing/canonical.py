@@ -132,8 +132,9 @@ def event_body(event_id: UUID, event_type: str, data: JSON) -> str:
 
     Its timestamp is the moment that the id, a UUIDv7, carries.
     """
-    timestamp = uuid7_rfc3339(event_id)
-    return canonical({"data": data, "id": str(event_id), "timestamp": timestamp, "type": event_type})
+    # The members in their order; an id and a timestamp need no escapes.
+    told = f'"id":"{event_id}","timestamp":"{uuid7_rfc3339(event_id)}","type":{canonical(event_type)}'
+    return f'{{"data":{canonical(data)},{told}}}'
 
 
 def _both_forms(text: str | bytes) -> tuple[bytes, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from daemon.store.columns import some
 from daemon.store.database import Connection, Database
 
 
@@ -60,8 +61,8 @@ class Events:
             [event.org_id for event in events],
             [event.type for event in events],
             [event.body for event in events],
-            [event.key for event in events],
-            [event.deliver_after for event in events],
+            some([event.key for event in events]),
+            some([event.deliver_after for event in events]),
         )
         statement = self._database.sql("publish_bodies" if once is None else "publish_once")
 

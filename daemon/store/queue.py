@@ -7,13 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
+from daemon.store.columns import alike, some
 from daemon.store.database import Connection, Database
 from daemon.store.turn import TakeTurn
-
-T = TypeVar("T")
 
 logger = logging.getLogger("hookd.store")
 
@@ -280,24 +279,24 @@ def recording(
     good = all(one.outcome == "succeeded" for one in results)
     arguments = (
         [one.delivery_id for one in results],
-        _alike([one.token for one in results]),
+        alike([one.token for one in results]),
         [one.subscription_id for one in results],
-        _alike([one.host_id for one in results]),
+        alike([one.host_id for one in results]),
         [one.event_id for one in results],
-        _alike([one.event_type for one in results]),
-        _alike([one.attempt for one in results]),
+        alike([one.event_type for one in results]),
+        alike([one.attempt for one in results]),
         None if good else [one.outcome for one in results],
-        _some([one.reason for one in results]),
-        _alike([one.status for one in results]),
-        _some([one.error for one in results]),
-        _some([one.delay for one in results]),
-        _some([one.hold for one in results]),
+        some([one.reason for one in results]),
+        alike([one.status for one in results]),
+        some([one.error for one in results]),
+        some([one.delay for one in results]),
+        some([one.hold for one in results]),
         None if good else [one.lane for one in results],
         None if good else [one.host_failed for one in results],
         [one.started for one in results],
         [one.duration for one in results],
         [one.phases for one in results],
-        _alike([one.excerpt for one in results]),
+        alike([one.excerpt for one in results]),
         list(done),
         timedelta(seconds=disable_after),
     )
@@ -311,19 +310,6 @@ def recording(
         return Recorded(counted or [], [Circuit(*row) for row in rows], owed)
 
     return unit
-
-
-def _some(values: list[T]) -> list[T] | None:
-    """Return the values, None if all are: unnest() makes the same of it, and it costs nothing."""
-    return None if values.count(None) == len(values) else values  # type: ignore[arg-type]
-
-
-def _alike(values: list[T]) -> list[T]:
-    """Return the first for all if they are alike: record() makes as many of it.
-
-    asyncpg takes half a microsecond to see of an element that it is not an array itself.
-    """
-    return values[:1] if values and values.count(values[0]) == len(values) else values
 
 
 async def leased(database: Database, token: UUID) -> list[Held]:
