@@ -38,7 +38,7 @@ def uuid7(at: float | None = None) -> UUID:
         _last_tick = tick
     time_bits = (tick >> 12 & (1 << 48) - 1) << 80 | (tick & 0xFFF) << 64
     random_bits = int.from_bytes(os.urandom(8)) >> 2
-    # A uuid.UUID that is made, written out and sent to Postgres in less time; what comes from there is one, too.
+    # A uuid.UUID that is made, written out and sent to Postgres in less time; what comes from there is one.
     return pgproto.UUID((time_bits | 0x7 << 76 | 0x2 << 62 | random_bits).to_bytes(16))
 
 
