@@ -22,9 +22,9 @@ setup:
 run: setup
 	@exec $(BIN)/hookd dev $(ARGS)
 
-# `logical`: a machine with one core and two threads runs two at once. Each worker has its own databases.
+# Two for each processor: half of the time a test waits for a daemon, a server or a clock. Each has its own databases.
 test: setup
-	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $$((2 * $$(nproc))) --maxprocesses 8 --dist worksteal $(ARGS)
 
 faults: setup
 	@HOOKD_FAULTS=full $(BIN)/python -m pytest -n 0 -s tests/faults $(ARGS)
