@@ -1,0 +1,1 @@
+-- Hosts are origins: scheme, name and port.

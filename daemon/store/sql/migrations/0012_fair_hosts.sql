@@ -1,0 +1,1 @@
+-- Turns at a host by organisation; daemons and their hosts.

@@ -1,0 +1,1 @@
+-- The cluster is remembered; primary keys; locks that no stranger can name.

@@ -1,0 +1,1 @@
+-- The database knows its master key.

@@ -1,0 +1,1 @@
+-- What readiness watches.
