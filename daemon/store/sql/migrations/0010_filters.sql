@@ -1,1 +1,2 @@
 -- Filters as trees of allowed parts.
+do $$ begin end $$;

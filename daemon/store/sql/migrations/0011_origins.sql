@@ -1,1 +1,2 @@
 -- Hosts are origins: scheme, name and port.
+do $$ begin end $$;

@@ -1,1 +1,2 @@
 -- Turns at a host by organisation; daemons and their hosts.
+do $$ begin end $$;

@@ -1,1 +1,2 @@
 -- One clock, Postgres'.
+do $$ begin end $$;

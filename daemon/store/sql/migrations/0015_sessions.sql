@@ -1,1 +1,2 @@
 -- What publishing and sessions need.
+do $$ begin end $$;

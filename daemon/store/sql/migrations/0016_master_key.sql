@@ -1,1 +1,2 @@
 -- The database knows its master key.
+do $$ begin end $$;

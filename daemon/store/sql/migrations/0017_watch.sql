@@ -1,1 +1,2 @@
 -- What readiness watches.
+do $$ begin end $$;
