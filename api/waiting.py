@@ -86,7 +86,7 @@ def _timed(standing: Standing) -> Iterator[Waiting]:
         detail = "The last attempt failed; the subscription is in strict order and waits for the next one."
         yield Waiting(Reason.RETRY, standing.hold_until, detail)
     else:
-        detail = "The receiver asked for a pause with Retry-After."
+        detail = "The receiver asked for a pause with Retry-After, or no secret can be opened to sign with."
         yield Waiting(Reason.RETRY_AFTER, standing.hold_until, detail)
     if standing.circuit_open:
         detail = f"{standing.host_name} could not be connected to, several times in a row."

@@ -22,7 +22,7 @@ def subscribe(sql: Sql, state: Path, wanted: Sequence[tuple[UUID, str]]) -> None
 
     Hosts get the limits that `bench.hookd` sets.
     """
-    vault = Vault(*parse_master_keys((state / "master.key").read_text()))
+    vault = Vault(*parse_master_keys((state / "master.key").read_bytes()))
     for start in range(0, len(wanted), AT_ONCE):
         some = wanted[start : start + AT_ONCE]
         ids = [uuid7() for _ in some]

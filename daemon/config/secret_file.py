@@ -15,8 +15,8 @@ class SecretFileError(Exception):
     """A secret cannot be read or made; the text names the file and says what to do, never what is in it."""
 
 
-class _Missing(SecretFileError):
-    pass
+class SecretMissing(SecretFileError):
+    """There is no such file."""
 
 
 def read_secret(path: Path, *, environ: Mapping[str, str] = os.environ) -> bytes:
@@ -29,7 +29,7 @@ def read_secret(path: Path, *, environ: Mapping[str, str] = os.environ) -> bytes
         # Non-blocking, so that a named pipe in place of the file does not hold up the start.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise _Missing(
+        raise SecretMissing(
             f"{path}: there is no such file: make it, or correct the setting that names it"
         ) from None
     except OSError as error:
@@ -68,7 +68,7 @@ def read_or_make(
     """
     try:
         return read_secret(path, environ=environ), False
-    except _Missing:
+    except SecretMissing:
         pass
     try:
         made = _put(path, make())

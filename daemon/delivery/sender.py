@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
@@ -18,6 +18,9 @@ from daemon.egress.response import Answer
 from daemon.egress.url import Url
 from daemon.signing.standard import header_fields, stamp
 from daemon.store.queue import Claimed, Result
+
+NO_KEY_HOLD = 60.0
+"""Seconds for which a lane rests that cannot be signed for: that is ours to mend, and no failed attempt."""
 
 
 class Send(Protocol):
@@ -60,6 +63,8 @@ class Sender:
         target = self._targets.get(claimed.subscription_id)
         if target is None:
             return claimed.result("unsent")  # deleted meanwhile: nothing is owed any more
+        if not target.keys:
+            return replace(claimed.result("unsent"), hold=NO_KEY_HOLD)
         if claimed.body is not None:
             return await self._attempt(claimed, target, claimed.body.encode())
         async with self._large_bodies.of(claimed.subscription_id, claimed.event_id) as body:

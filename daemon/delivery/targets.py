@@ -116,10 +116,16 @@ class Targets:
         self._kept.clear()
 
     def get(self, subscription_id: UUID) -> Target | None:
-        """Return the target, or None if the subscription is gone."""
-        target = self._kept.get(subscription_id)
-        if isinstance(target, TargetRow):
-            target = self._kept[subscription_id] = self.read(target)
+        """Return the target, or None if the subscription is gone.
+
+        One without keys is read anew each time, so that the log goes on to say why.
+        """
+        kept = self._kept.get(subscription_id)
+        if not isinstance(kept, TargetRow):
+            return kept
+        target = self.read(kept)
+        if target.keys:
+            self._kept[subscription_id] = target
         return target
 
 

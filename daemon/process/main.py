@@ -29,13 +29,19 @@ from daemon.delivery.upkeep import serve_partitions
 from daemon.process.child import serve_channel
 from daemon.process.deliver import deliver
 from daemon.process.embedded import serve_embedded
+from daemon.process.master_key import MasterKeyError, settle_master_keys
 from daemon.process.open_files import raise_open_files
-from daemon.process.parts import RECORDING_TIME, Parts, check_master_key
+from daemon.process.parts import RECORDING_TIME, Parts
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.reload import serve_reload
 from daemon.process.systemd import READY, notify, watchdog_period
-from daemon.signing.vault import VaultError
-from daemon.store.database import Connection, DatabaseUnavailable, RetryTransaction, open_database
+from daemon.store.database import (
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    RetryTransaction,
+    open_database,
+)
 from daemon.store.hints import Hints
 from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, migrate
 from daemon.store.upkeep import make_partitions
@@ -138,8 +144,9 @@ async def _start(
             pool_size=config.database.pool_size,
             command_timeout=config.database.command_timeout,
         ) as database:
-            parts = Parts(prepared, database)
-            await _set_up(parts)
+            await _set_up(database)
+            parts = Parts(prepared, database, await settle_master_keys(database, prepared.master_key_file))
+            await parts.apply_rules()
             async with trio.open_nursery() as beside:
                 beside.start_soon(serve_reload, parts, prepared.loaded, hangup)
                 beside.start_soon(parts.publisher.serve)
@@ -149,7 +156,7 @@ async def _start(
                     beside.start_soon(serve_embedded, prepared.embedded, database)
                 await _run(parts, listeners, beside_api, ready, stop)
                 beside.cancel_scope.cancel()
-    except (MigrationError, VaultError, DatabaseUnavailable, RetryTransaction) as error:
+    except (MigrationError, MasterKeyError, DatabaseUnavailable, RetryTransaction) as error:
         raise StartError(str(error)) from error
     finally:
         listeners.close()
@@ -181,9 +188,8 @@ async def _listen(prepared: Prepared) -> tuple[Listeners, Listeners | None]:
         raise StartError(str(error)) from error
 
 
-async def _set_up(parts: Parts) -> None:
-    """Bring schema, partitions and rules to what this code and configuration need."""
-    database = parts.database
+async def _set_up(database: Database) -> None:
+    """Bring schema and partitions to what this code needs."""
 
     async def unit(connection: Connection) -> None:
         isolation = await connection.fetchval(database.sql("default_isolation"))
@@ -202,10 +208,8 @@ async def _set_up(parts: Parts) -> None:
         for name in report.applied:
             logger.info("applied the migration %s", name)
         await make_partitions(connection, database)
-        await check_master_key(connection, database, parts.vault)
 
     await database.run(unit, MIGRATION_TIMEOUT)
-    await parts.apply_rules()
 
 
 async def _run(

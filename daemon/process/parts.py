@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from uuid import UUID
 
 import trio
 
@@ -34,6 +33,7 @@ from daemon.egress.pool import Pool
 from daemon.egress.url import Url, UrlRefused, parse_url
 from daemon.metrics import Metrics
 from daemon.process.issuer import key_set_fetch
+from daemon.process.master_key import cursor_key
 from daemon.process.open_files import idle_connections
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.version import VERSION
@@ -76,15 +76,15 @@ class Bells:
 class Parts:
     """Everything that the process runs. `config` is that of the moment."""
 
-    def __init__(self, prepared: Prepared, database: Database) -> None:
-        """Make the parts. Error: `StartError`."""
+    def __init__(self, prepared: Prepared, database: Database, master_keys: tuple[bytes, ...]) -> None:
+        """Make the parts; the newest of `master_keys` is the first. Error: `StartError`."""
         self.config = prepared.config
         self._rules = (prepared.config, _rules(prepared.config))
         self.database = database
         self.stopping = trio.Event()
         self.bells = Bells(database.bell(), database.bell(), Doorbell(), Doorbell())
         self.metrics = Metrics(VERSION, prepared.child.number if prepared.child else 1)
-        self.vault = Vault(*prepared.master_keys)
+        self.vault = Vault(*master_keys)
         config = prepared.config
         try:
             self.schemas = load_schemas(config.events.schemas)
@@ -122,7 +122,7 @@ class Parts:
         )
         self._of_config = (self.config, self._api_settings())
         self.publisher = Publisher(Events(self.database))
-        self.app = self._api(prepared, keys)
+        self.app = self._api(keys, cursor_key(master_keys))
 
     @property
     def lease(self) -> float:
@@ -240,7 +240,7 @@ class Parts:
             cors_origins=config.api.cors_origins,
         )
 
-    def _api(self, prepared: Prepared, keys: KeySource) -> Api:
+    def _api(self, keys: KeySource, cursor_key: bytes) -> Api:
         auth = self.config.auth
         rules = TokenRules(
             algorithms=auth.algorithms,
@@ -252,7 +252,7 @@ class Parts:
         )
         services = Services(
             authenticator=Authenticator(rules, keys),
-            cursors=Cursors(prepared.cursor_key),
+            cursors=Cursors(cursor_key),
             subscriptions=Subscriptions(
                 self.database,
                 seal=self.vault.encrypt,
@@ -303,11 +303,3 @@ def _key_source(config: Config, token_key: bytes) -> KeySource:
             " algorithm that the issuer signs with"
         )
     return source
-
-
-async def check_master_key(connection: Connection, database: Database, vault: Vault) -> None:
-    """Open one stored secret, so that a wrong master key shows at the start. Error: `VaultError`."""
-    row = await connection.fetchrow(database.sql("newest_secret"))
-    if row is not None:
-        subscription: UUID = row["subscription_id"]
-        vault.decrypt(row["ciphertext"], subscription)

@@ -1,9 +1,8 @@
 """What must stand before the daemon starts: the state directory, the secrets, a Postgres."""
 
-import hmac
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from daemon.config.model import Config
 from daemon.config.secret_file import SecretFileError, read_or_make, read_secret
 from daemon.config.state import StateError, make_state_directory, state_directory
 from daemon.process.child import Child
-from daemon.signing.vault import VaultError, generate_master_key, parse_master_keys
+from daemon.process.master_key import MasterKeyError, MasterKeyFile
 from daemon.store.database import OWN_CONNECTIONS
 from daemon.store.embedded import Embedded, EmbeddedError
 
@@ -38,15 +37,10 @@ class Prepared:
     loaded: Loaded
     state: Path
     database_url: str
-    master_keys: tuple[bytes, ...]
+    master_key_file: MasterKeyFile
     token_key: bytes
     embedded: Embedded | None = None
     child: Child | None = None
-
-    @property
-    def cursor_key(self) -> bytes:
-        """What signs the cursors of lists; the same for all daemons that share a master key."""
-        return hmac.digest(self.master_keys[0], b"hookd cursors", "sha256")
 
     @property
     def config(self) -> Config:
@@ -59,13 +53,14 @@ def prepared(loaded: Loaded, child: Child | None = None) -> Iterator[Prepared]:
     """Prepare a start; afterwards stop the embedded Postgres if nobody else uses it. Error: `StartError`."""
     config = loaded.config
     state = prepare_state(config)
+    master_key_file = master_key_file_of(config, state)
     try:
-        master_keys = parse_master_keys(_master_key(config, state).decode())
+        master_key_file.read()  # a fault in it is told before a server is started
         token_key = read_token_key(config, state)
-    except (SecretFileError, VaultError, UnicodeDecodeError) as error:
+    except (SecretFileError, MasterKeyError) as error:
         raise StartError(str(error)) from error
     with postgres(config, state) as (url, embedded):
-        yield Prepared(loaded, state, url, master_keys, token_key, embedded, child)
+        yield Prepared(loaded, state, url, master_key_file, token_key, embedded, child)
 
 
 def prepare_state(config: Config) -> Path:
@@ -130,28 +125,21 @@ def read_token_key(config: Config, state: Path) -> bytes:
         return read_secret(Path(config.auth.public_key_file))
     if config.auth.secret_file:
         return read_secret(Path(config.auth.secret_file))
-    return _made(
-        state / "token.secret",
-        _random_text,
-        "signs and verifies HS256 tokens, for daemons with this state directory",
-    )
-
-
-def _master_key(config: Config, state: Path) -> bytes:
-    if config.signing.master_key_file:
-        return read_secret(Path(config.signing.master_key_file))
-    return _made(
-        state / "master.key",
-        lambda: generate_master_key().encode(),
-        "encrypts the subscriptions' secrets: keep a copy, without it they are lost",
-    )
-
-
-def _made(path: Path, make: Callable[[], bytes], purpose: str) -> bytes:
-    secret, made = read_or_make(path, make)
+    path = state / "token.secret"
+    secret, made = read_or_make(path, _random_text)
     if made:
-        logger.warning("made %s on first start; it %s", path, purpose)
+        logger.warning(
+            "made %s on first start; it signs and verifies HS256 tokens, for daemons with this state"
+            " directory",
+            path,
+        )
     return secret
+
+
+def master_key_file_of(config: Config, state: Path) -> MasterKeyFile:
+    """Return the file that is configured, or that of the state directory, which a first start makes."""
+    named = config.signing.master_key_file
+    return MasterKeyFile(Path(named) if named else state / "master.key", bool(named))
 
 
 def _random_text() -> bytes:

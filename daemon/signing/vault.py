@@ -19,6 +19,8 @@ _ID_END = 9
 _NONCE_END = 21
 _TAG = 16
 _KEY = 32
+_CHECKED, _CHECK = UUID(int=0), "hookd master key"
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 class VaultError(Exception):
@@ -69,35 +71,72 @@ class Vault:
         """Tell whether `sealed` is under the newest master key; an older key may go when no row needs it."""
         return sealed[:_ID_END] == self._newest
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the master keys, newest first, as people read them."""
+        return tuple(one.hex() for one in self._ciphers)
+
+    def check_value(self) -> bytes:
+        """Return a value by which the newest master key is known again: see `opens`."""
+        return self.encrypt(_CHECK, _CHECKED)
+
+    def opens(self, check_value: bytes) -> bool:
+        """Tell whether one of the master keys made `check_value`."""
+        try:
+            return self.decrypt(check_value, _CHECKED) == _CHECK
+        except VaultError:
+            return False
+
+
+def key_id(sealed: bytes) -> str:
+    """Return the id of the master key that a value is sealed with, as people read it."""
+    return sealed[1:_ID_END].hex()
+
 
 def generate_master_key() -> str:
     """Return a new master key as one line of text: the base64 of 32 random bytes."""
     return b2a_base64(os.urandom(_KEY), newline=False).decode("ascii")
 
 
-def parse_master_keys(text: str) -> tuple[bytes, ...]:
-    """Return the keys in the text of a master key file: one a line, newest first; `#` starts a comment.
+def parse_master_keys(content: bytes) -> tuple[bytes, ...]:
+    """Return the keys in a master key file: one a line, newest first; `#` starts a comment.
 
     Raises `VaultError`, naming the line but never showing it.
     """
-    keys = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        try:
-            key = a2b_base64(line, strict_mode=True)
-        except (Base64Error, ValueError):
-            key = b""
-        if len(key) != _KEY:
-            raise VaultError(
-                f"line {number} is not a master key, the base64 of {_KEY} bytes;"
-                f" make one with `openssl rand -base64 {_KEY}`"
-            )
-        keys.append(key)
+    try:
+        lines = content.decode().splitlines()
+    except UnicodeDecodeError:
+        raise VaultError(
+            f"holds raw bytes, not the base64 of a master key; if they are the {_KEY} bytes of one, write"
+            " it as text with `openssl base64 -in FILE`"
+        ) from None
+    keys = [
+        _parse_master_key(number, line)
+        for number, line in enumerate(map(str.strip, lines), start=1)
+        if line and not line.startswith("#")
+    ]
     if not keys:
         raise VaultError(f"holds no master key; make one with `openssl rand -base64 {_KEY}`")
     return tuple(keys)
+
+
+def _parse_master_key(number: int, line: str) -> bytes:
+    if len(line) == 2 * _KEY and _HEX.issuperset(line):
+        raise VaultError(
+            f"line {number} is hexadecimal, not the base64 of a master key; write it as base64 with"
+            " `xxd -r -p FILE | openssl base64`"
+        )
+    try:
+        key = a2b_base64(line, strict_mode=True)
+    except (Base64Error, ValueError):
+        key = b""
+    if len(key) != _KEY:
+        found = f"it is the base64 of {len(key)}" if key else "it is not base64"
+        raise VaultError(
+            f"line {number} is not a master key, the base64 of {_KEY} bytes: {found};"
+            f" make one with `openssl rand -base64 {_KEY}`"
+        )
+    return key
 
 
 def _key_id(key: bytes) -> bytes:

@@ -70,16 +70,35 @@ async def test_a_secret_that_others_can_read(tmp_path: Path, postgres_url: str) 
     assert f"chmod 600 {secret}" in said
 
 
-async def test_another_master_key(tmp_path: Path, postgres_url: str) -> None:
+async def test_another_master_key_on_a_database_without_subscriptions(
+    tmp_path: Path, postgres_url: str
+) -> None:
     async with running(tmp_path, postgres_url) as daemon:
-        await daemon.register(uuid4(), "http://127.0.0.1:9/")
         await daemon.stop()
     other = tmp_path / "other.key"
     other.write_text("/////////////////////////////////////////ws=\n".replace("w", "8")[:44])
     other.chmod(0o600)
     status, said = await refused(tmp_path / "d", postgres_url, signing__master_key_file=str(other))
     assert status == 1
-    assert "master" in said
+    assert f"{other}: holds the master key " in said
+    assert "this database's secrets are sealed with " in said
+    assert "Traceback" not in said
+
+
+async def test_no_master_key_is_made_where_one_is_missing(tmp_path: Path, postgres_url: str) -> None:
+    directory = tmp_path / "d"
+    async with running(directory, postgres_url, signing__master_key_file="") as daemon:
+        state = daemon.log.parent
+        await daemon.register(uuid4(), "http://127.0.0.1:9/")
+        await daemon.stop()
+        (state / "master.key").rename(tmp_path / "elsewhere")
+        with pytest.raises(AssertionError, match="there is no such file, and this database's secrets are"):
+            await daemon.start()
+        assert await daemon.ended(10) == 1
+        assert not (state / "master.key").exists()
+        (tmp_path / "elsewhere").rename(state / "master.key")
+        await daemon.start()
+        assert await daemon.stop() == 0
 
 
 async def test_two_daemons_start_at_once_on_an_empty_database(

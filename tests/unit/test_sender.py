@@ -144,11 +144,20 @@ async def test_what_cannot_be_sent_is_a_failed_attempt_and_no_crash() -> None:
     for made, error in (
         (sender(Wire(answer(200))).send(claimed(event_type="ereignis.gelöst")), "header_invalid"),
         (sender(Wire(answer(200)), "http://example.com/").send(claimed()), "scheme_forbidden"),
-        (sender(Wire(answer(200)), sealed=True).send(claimed()), "key_missing"),
     ):
         result = await made
         assert (result.outcome, result.error, result.status) == ("retry", error, None)
         assert result.host_failed is None
+
+
+async def test_what_cannot_be_signed_waits_and_is_no_failed_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire(answer(200))
+    keyless = sender(wire, sealed=True)
+    for _ in range(2):
+        result = await keyless.send(claimed())
+        assert (result.outcome, result.error, result.hold, wire.sent) == ("unsent", None, 60.0, [])
+    said = f"subscription {SUBSCRIPTION} cannot be signed for: no key opens it"
+    assert [said in one.getMessage() for one in caplog.records] == [True, True]
 
 
 async def test_a_deleted_subscription_gives_the_delivery_back() -> None:

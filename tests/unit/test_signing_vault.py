@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.signing.secrets import generate_secret
-from daemon.signing.vault import Vault, VaultError, generate_master_key, parse_master_keys
+from daemon.signing.vault import Vault, VaultError, generate_master_key, key_id, parse_master_keys
 
 OLD, NEW = os.urandom(32), os.urandom(32)
 ROW = uuid4()
@@ -68,7 +68,7 @@ def test_a_vault_takes_only_whole_keys(keys: tuple[bytes, ...]) -> None:
 def test_a_master_key_file_is_read_newest_first() -> None:
     new, old = generate_master_key(), generate_master_key()
     assert new != old
-    keys = parse_master_keys(f"# newest first\n{new}\n\n  {old}  \r\n")
+    keys = parse_master_keys(f"# newest first\n{new}\n\n  {old}  \r\n".encode())
     assert keys == (base64.b64decode(new), base64.b64decode(old))
     assert len(keys[0]) == 32
 
@@ -78,11 +78,40 @@ def test_a_master_key_file_is_read_newest_first() -> None:
 )
 def test_a_bad_line_of_a_master_key_file_is_named_and_not_shown(line: str) -> None:
     with pytest.raises(VaultError, match="line 2 ") as caught:
-        parse_master_keys(f"{generate_master_key()}\n{line}\n")
+        parse_master_keys(f"{generate_master_key()}\n{line}\n".encode())
     assert line not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n"])
 def test_an_empty_master_key_file_is_refused(text: str) -> None:
     with pytest.raises(VaultError, match="no master key"):
-        parse_master_keys(text)
+        parse_master_keys(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff" * 32, "holds raw bytes, not the base64"),
+        (b"\xff" * 31 + b"\n", "openssl base64 -in FILE"),
+        (b"k" * 32, "base64 of 24"),
+        (b"\0" * 32, "line 1 is not a master key"),
+        (b"0f" * 32 + b"\n", "line 1 is hexadecimal"),
+        (base64.b64encode(b"x" * 64), "base64 of 64"),
+        (b"whsec_" + base64.b64encode(b"x" * 32), "it is not base64"),
+    ],
+)
+def test_a_key_in_another_form_is_told_what_it_is(content: bytes, said: str) -> None:
+    with pytest.raises(VaultError, match=said) as caught:
+        parse_master_keys(content)
+    assert repr(content)[2:-1] not in str(caught.value)
+
+
+def test_a_check_value_is_opened_by_the_key_that_made_it_and_no_other() -> None:
+    check = Vault(OLD).check_value()
+    assert Vault(OLD).opens(check)
+    assert Vault(NEW, OLD).opens(check)
+    assert not Vault(NEW).opens(check)
+    assert not Vault(OLD).opens(check[:-1] + bytes([check[-1] ^ 1]))
+    assert not Vault(OLD).opens(Vault(OLD).encrypt("hookd master key", ROW))
+    assert not Vault(OLD).opens(b"")
+    assert key_id(check) == Vault(OLD).key_ids[0] == Vault(NEW, OLD).key_ids[1]

@@ -32,6 +32,3 @@ where hookd.matches('{}'::jsonb, f.path) is not null
 
 -- name: set_active
 select hookd.set_active($1, $2, $3)
-
--- name: newest_secret
-select subscription_id, ciphertext from hookd.subscription_secret order by subscription_id desc limit 1

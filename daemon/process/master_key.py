@@ -1,0 +1,152 @@
+"""The master key of a start: the one that the database's secrets are sealed with, or a first one, made now.
+
+The database keeps a value that was sealed at the first start. Keys that do not open it are found out before
+anything is made, sealed or sent: of two keys on one database, each would lose what the other seals.
+"""
+
+import hmac
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.config.secret_file import SecretFileError, SecretMissing, read_or_make, read_secret
+from daemon.signing.vault import Vault, VaultError, generate_master_key, key_id, parse_master_keys
+from daemon.store.database import Connection, Database
+
+logger = logging.getLogger("hookd")
+
+SETTLE_TIMEOUT = 300.0
+"""Seconds for all of it: other starts are waited for, and every sealed value is counted."""
+
+
+class MasterKeyError(Exception):
+    """The master key cannot be used; the text says what was found, what was expected and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKeyFile:
+    """The file with the master keys. `named`: by the configuration, so that it is not for us to make."""
+
+    path: Path
+    named: bool
+
+    def read(self) -> tuple[bytes, ...] | None:
+        """Return the keys, newest first; None where the file is still to be made. Error: `MasterKeyError`."""
+        try:
+            return self._parsed(read_secret(self.path))
+        except SecretMissing as error:
+            if self.named:
+                raise MasterKeyError(str(error)) from None
+            return None
+        except SecretFileError as error:
+            raise MasterKeyError(str(error)) from None
+
+    def make(self) -> tuple[bytes, ...]:
+        """Return a new key, once it is in the file. Error: `MasterKeyError`."""
+        try:
+            content, made = read_or_make(self.path, lambda: generate_master_key().encode())
+        except SecretFileError as error:
+            raise MasterKeyError(str(error)) from None
+        if made:
+            logger.warning(
+                "made %s on first start; it encrypts the subscriptions' secrets: keep a copy, without it they"
+                " are lost",
+                self.path,
+            )
+        return self._parsed(content)
+
+    def _parsed(self, content: bytes) -> tuple[bytes, ...]:
+        try:
+            return parse_master_keys(content)
+        except VaultError as error:
+            raise MasterKeyError(f"{self.path}: {error}") from None
+
+
+def cursor_key(master_keys: tuple[bytes, ...]) -> bytes:
+    """Return what signs the cursors of lists; the same for all daemons that share a master key."""
+    return hmac.digest(master_keys[0], b"hookd cursors", "sha256")
+
+
+async def settle_master_keys(database: Database, file: MasterKeyFile) -> tuple[bytes, ...]:
+    """Return the keys in `file` once they are known to open all that is sealed in the database.
+
+    Where nothing is and the file is missing, it is made. The database remembers the newest key. Of several
+    first starts at once one makes the key, and the others have it or are refused. Error: `MasterKeyError`.
+    """
+
+    async def unit(connection: Connection) -> tuple[bytes, ...]:
+        async with connection.transaction():
+            await connection.execute(database.sql("lock_master_key_check"), timeout=SETTLE_TIMEOUT)
+            check: bytes | None = await connection.fetchval(database.sql("master_key_check"))
+            rows = await connection.fetch(database.sql("sealed_by_key"), timeout=SETTLE_TIMEOUT)
+            needed = {row["key_id"].hex(): row["sealed"] for row in rows}
+            keys = file.read()
+            if keys is None:
+                _refuse_missing(file, check, needed)
+                keys = file.make()
+            vault = Vault(*keys)
+            _refuse_other(file, vault, check, needed, database.schema)
+            if check is None:
+                await _open_newest(connection, database, vault)
+            if check is None or not vault.is_newest(check):
+                await connection.execute(database.sql("keep_master_key_check"), vault.check_value())
+                if check is not None:
+                    logger.warning(
+                        "the master key %s seals from now on, before it was %s: every daemon on this database"
+                        " needs it",
+                        vault.key_ids[0],
+                        key_id(check),
+                    )
+            return keys
+
+    return await database.run(unit, SETTLE_TIMEOUT)
+
+
+def _refuse_missing(file: MasterKeyFile, check: bytes | None, needed: Mapping[str, int]) -> None:
+    sealed = _sealed_with(check, needed)
+    if sealed:
+        raise MasterKeyError(
+            f"{file.path}: there is no such file, and this database's secrets are sealed with the master key"
+            f" {_listed(sealed, needed)}: put that key there, from a backup or another daemon's state"
+            " directory, or name its file in [signing] master_key_file of config.toml"
+        )
+
+
+def _refuse_other(
+    file: MasterKeyFile, vault: Vault, check: bytes | None, needed: Mapping[str, int], schema: str
+) -> None:
+    missing = [one for one in _sealed_with(check, needed) if one not in vault.key_ids]
+    if missing:
+        anew = f"; as nothing needs it yet, 'truncate {schema}.master_key_check' lets another take its place"
+        raise MasterKeyError(
+            f"{file.path}: holds the master key {', '.join(vault.key_ids)}, and this database's secrets are"
+            f" sealed with {_listed(missing, needed)}: add the line of that key, from a backup or another"
+            f" daemon's file{'' if needed else anew}"
+        )
+    if check is not None and not vault.opens(check):
+        raise MasterKeyError(
+            f"the check value of the master key {key_id(check)} is damaged: restore {schema}.master_key_check"
+            f" from a backup, or, if that key opens what it should, 'truncate {schema}.master_key_check'"
+        )
+
+
+def _sealed_with(check: bytes | None, needed: Mapping[str, int]) -> list[str]:
+    """Return the ids of the keys that are wanted, that of the check value first."""
+    first = [] if check is None else [key_id(check)]
+    return [*first, *(one for one in sorted(needed) if one not in first)]
+
+
+def _listed(keys: Sequence[str], needed: Mapping[str, int]) -> str:
+    return " and ".join(f"{one} ({needed.get(one, 0)} values)" for one in keys)
+
+
+async def _open_newest(connection: Connection, database: Database, vault: Vault) -> None:
+    """Open one secret of a database that has no check value yet: its key's id alone proves little."""
+    row = await connection.fetchrow(database.sql("newest_secret"))
+    if row is None:
+        return
+    try:
+        vault.decrypt(row["ciphertext"], row["subscription_id"])
+    except VaultError as error:
+        raise MasterKeyError(str(error)) from None
