@@ -71,7 +71,10 @@ class Receiver:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection."""
-        port = stream.socket.getsockname()[1]
+        await self.converse(stream, stream.socket.getsockname()[1])
+
+    async def converse(self, stream: trio.abc.Stream, port: int) -> None:
+        """Serve one connection that may be encrypted."""
         parser = _Parser()
         try:
             while True:
