@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Failures before a request could be sent at all: the host's fault, whichever subscription met them.
+from daemon.egress.errors import Fault
+
+# Failures to connect: the host's, unless the subscription's own settings brought them about.
 HOST_ERRORS = frozenset(
     {
         "dns_failed",
         "dns_timeout",
+        "address_forbidden",
         "connect_refused",
         "connect_timeout",
         "connect_failed",
@@ -23,7 +26,6 @@ BAD_ANSWER_ERRORS = frozenset({"protocol_error", "response_too_large"})
 # Nothing was sent, by our own rules: nobody's fault beyond the failed attempt.
 REFUSED_ERRORS = frozenset(
     {
-        "address_forbidden",
         "port_forbidden",
         "scheme_forbidden",
         "url_invalid",
@@ -57,8 +59,8 @@ class LaneEffect(StrEnum):
 
     An answer in time proves the lane. It widens its room if it is a good one (or blames only the request, as
     404 does), and narrows the room to one request at a time if it says that the receiver is failing or
-    overloaded. No answer narrows the room and makes the lane unproven. Neutral: the lane was never reached,
-    nothing changes.
+    overloaded. No answer narrows the room and makes the lane unproven; so does a failure to connect that is
+    due to the subscription's own settings. Neutral: the lane was never reached, nothing changes.
     """
 
     ANSWERED_WELL = "answered_well"
@@ -88,7 +90,7 @@ class Verdict:
     @property
     def host_reached(self) -> bool:
         """Whether a connection to the host stood, so that its circuit closes."""
-        return self.lane is not LaneEffect.NEUTRAL
+        return self.lane is not LaneEffect.NEUTRAL and self.error not in HOST_ERRORS
 
 
 _SUCCESS = Verdict(Outcome.SUCCEEDED, None, None, None, False, LaneEffect.ANSWERED_WELL, None)
@@ -99,6 +101,8 @@ def classify(
     error_code: str | None,
     retry_after: float | None,
     *,
+    fault: Fault = Fault.HOST,
+    shortened: bool = False,
     failed_before: int,
     schedule: Sequence[float],
     jitter: float,
@@ -107,6 +111,8 @@ def classify(
 ) -> Verdict:
     """Judge an attempt by its answer's `status`, or by the `error_code` of the exchange, which goes first.
 
+    `fault` says what brought the error about, `shortened` that the subscription sets itself less time than
+    the operator gives: only what everybody would have met counts against a host that others use as well.
     `retry_after` is what the answer asks for in seconds, heard with 429 (RFC 6585 section 4) and 503 (RFC
     9110 section 15.6.4) and bounded by `retry_after_max`. `failed_before` counts the delivery's failed
     attempts before this one; `schedule`, `jitter` and `random` are as in `retry_delay`. Raises `ValueError`
@@ -121,8 +127,10 @@ def classify(
     hold = None
     if answered in (_TOO_MANY_REQUESTS, _UNAVAILABLE) and retry_after is not None and retry_after > 0:
         hold = min(retry_after, retry_after_max)
-    lane = _lane_effect(answered, error)
-    host_failed = error in HOST_ERRORS
+    if error in HOST_ERRORS and fault is Fault.DEADLINE and not shortened:
+        fault = Fault.HOST
+    lane = _lane_effect(answered, error, fault)
+    host_failed = error in HOST_ERRORS and fault is Fault.HOST
     if answered == _GONE:
         return Verdict(Outcome.GIVEN_UP, Reason.GONE, None, None, False, lane, error)
     delay = retry_delay(schedule, jitter, failed_before + 1, random)
@@ -152,11 +160,12 @@ def _status_error(status: int) -> str:
     return f"status_{status // 100}xx" if 300 <= status < 600 else "protocol_error"
 
 
-def _lane_effect(answered: int | None, error: str) -> LaneEffect:
+def _lane_effect(answered: int | None, error: str, fault: Fault) -> LaneEffect:
     if answered is not None:
         well = 300 <= answered < 500 and answered != _TOO_MANY_REQUESTS
         return LaneEffect.ANSWERED_WELL if well else LaneEffect.ANSWERED_BADLY
-    if error in UNANSWERED_ERRORS:
+    own_doing = error in HOST_ERRORS and fault in (Fault.DEADLINE, Fault.REQUEST)
+    if error in UNANSWERED_ERRORS or own_doing:
         return LaneEffect.UNANSWERED
     if error in BAD_ANSWER_ERRORS:
         return LaneEffect.ANSWERED_BADLY

@@ -13,7 +13,7 @@ from daemon.delivery.attempt_log import log_attempt
 from daemon.delivery.policy import classify
 from daemon.delivery.retry_after import parse_retry_after
 from daemon.delivery.targets import Target, Targets, unsendable
-from daemon.egress.errors import EgressError, Phases
+from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.response import Answer
 from daemon.egress.url import Url
 from daemon.signing.standard import header_fields, stamp
@@ -75,7 +75,8 @@ class Sender:
     async def _attempt(self, claimed: Claimed, target: Target, body: bytes) -> Result:
         rules = self._rules()
         now = time.time()
-        status, code, retry_after = None, None, None
+        status, code, retry_after, fault, note = None, None, None, Fault.HOST, None
+        timeout = timeout_of(target, rules)
         try:
             form = target.form
             if form is None:
@@ -87,10 +88,10 @@ class Sender:
                 timestamp=int(now),
                 body=body,
             )
-            answer = await self._send(form.url, request, timeout=timeout_of(target, rules))
+            answer = await self._send(form.url, request, timeout=timeout)
         except EgressError as error:
-            code, phases = error.code, error.phases
-            excerpt = error.detail
+            code, phases, fault = error.code, error.phases, error.fault
+            excerpt, note = error.detail, error.note
         else:
             status, phases = answer.status, answer.phases
             excerpt = answer.excerpt.decode("utf-8", "replace").replace("\0", "\ufffd")
@@ -100,6 +101,8 @@ class Sender:
             status,
             code,
             retry_after,
+            fault=fault,
+            shortened=timeout < rules.timeout,
             failed_before=claimed.failures,
             schedule=rules.retry_schedule,
             jitter=rules.retry_jitter,
@@ -128,7 +131,7 @@ class Sender:
             excerpt=excerpt,
         )
         host = "nowhere" if target.url is None else target.url.host_name
-        log_attempt(result, host, None if code is None else excerpt)
+        log_attempt(result, host, None if code is None else note or excerpt)
         return result
 
 

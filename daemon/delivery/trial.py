@@ -138,6 +138,8 @@ class Trials:
             answer = await self._post(url, headers, what.body, timeout=timeout, fresh=True)
         except EgressError as error:
             took = (trio.current_time() - began) * 1000
+            if error.note is not None:
+                logger.info("a test was refused: %s", error.note)
             return Outcome(None, error.code, error.detail, took, error.phases, None)
         took = (trio.current_time() - began) * 1000
         verdict = classify(

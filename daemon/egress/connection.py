@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import trio
 
-from daemon.egress.errors import EgressError, Phases
+from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.response import ResponseReader
 from daemon.egress.url import Url
 from daemon.egress.wire import Wire, tls_error
@@ -72,7 +72,7 @@ async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: P
     try:
         await wire.send(request)
     except ssl.SSLError as error:
-        raise tls_error(error) from error
+        raise tls_error(error, Fault.REQUEST) from error
     except OSError:
         # A receiver may answer (413, 401) and close before it has read everything: its answer still counts.
         sent = False
@@ -80,8 +80,9 @@ async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: P
         try:
             data = await wire.receive(min(_RECEIVE_SIZE, reader.room))
         except ssl.SSLError as error:
-            # With TLS 1.3 the host's complaint about our handshake comes only now.
-            raise _lost() if reader.received else tls_error(error) from error
+            # With TLS 1.3 the host's complaint about our handshake comes only now; but so does that about a
+            # path for which it wants a client's certificate.
+            raise _lost() if reader.received else tls_error(error, Fault.REQUEST) from error
         except OSError as error:
             raise _lost() from error
         now = trio.current_time()

@@ -1,6 +1,7 @@
 """How an outgoing request can fail: a stable code, a sentence, and the phases it went through."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import httpx
 
@@ -30,6 +31,20 @@ CODES = frozenset(
 )
 
 
+class Fault(StrEnum):
+    """What brought a failure about, so that what one organisation chooses is not held against a host.
+
+    `HOST`: whoever sends there would meet it. `DEADLINE`: the caller's time was up before any limit of the
+    exchange itself. `REQUEST`: it came only after the request had been written, and may be due to what was
+    in it. `DAEMON`: this daemon lacks something.
+    """
+
+    HOST = "host"
+    DEADLINE = "deadline"
+    REQUEST = "request"
+    DAEMON = "daemon"
+
+
 @dataclass(slots=True)
 class Phases:
     """How long each phase of one request took, in seconds; None where a phase did not happen.
@@ -53,14 +68,24 @@ class EgressError(httpx.TransportError):
 
     `code` is one of `CODES`. `detail` is one printable sentence of at most `DETAIL_LIMIT` characters; it
     names no resolved address, because the owner of a subscription may read it and could map an internal
-    network with it. `rule` names the rule that refused an address or URL. `phases` tells how far the request
-    came.
+    network with it. `rule` names the rule that refused an address or URL, `note` is what only the operator
+    may read. `phases` tells how far the request came, `fault` what brought the failure about.
     """
 
-    def __init__(self, code: str, detail: str, *, rule: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        rule: str | None = None,
+        note: str | None = None,
+        fault: Fault = Fault.HOST,
+    ) -> None:
         self.code = code
         self.detail = printable(detail)
         self.rule = rule
+        self.note = note
+        self.fault = fault
         self.phases = Phases()
         super().__init__(f"{code}: {self.detail}")
 

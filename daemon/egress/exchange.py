@@ -8,7 +8,7 @@ import trio
 
 from daemon.egress.arrivals import Arrivals
 from daemon.egress.connection import converse, encode_request
-from daemon.egress.errors import EgressError, Phases
+from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.guard import Guard
 from daemon.egress.overdue import Overdue
 from daemon.egress.pool import Pool
@@ -126,7 +126,9 @@ class Exchange:
                 session = None if fresh else self._sessions.get(url.origin)
                 wire = await self._open(url.origin, phases, session)
                 return await self._use(wire, url.origin, request, phases, start, kept)
-            raise EgressError(*_TIMEOUTS[phases.reached])
+            # A name may have waited for its organisation's other look-ups: its own limit is the resolver's.
+            fault = Fault.REQUEST if phases.reached == "dns" else Fault.DEADLINE
+            raise EgressError(*_TIMEOUTS[phases.reached], fault=fault)
         except EgressError as error:
             phases.total = trio.current_time() - start
             error.phases = phases
@@ -166,16 +168,18 @@ class Exchange:
         phases.reached = "connect"
         deadline = trio.current_effective_deadline()
         addresses = addresses[:_MAX_ADDRESSES]
+        hurried = False
         for left in range(len(addresses), 0, -1):
             # A dead first address must leave time for the others.
-            share = (deadline - trio.current_time()) / left
+            share = max(0.0, (deadline - trio.current_time()) / left)
             try:
-                sock = await connect(
-                    addresses[-left], origin.port, timeout=max(0.0, min(self._connect_timeout, share))
-                )
+                sock = await connect(addresses[-left], origin.port, timeout=min(self._connect_timeout, share))
                 break
-            except EgressError:
+            except EgressError as error:
+                hurried |= error.code == "connect_timeout" and share < self._connect_timeout
                 if left == 1:
+                    if hurried:
+                        error.fault = Fault.DEADLINE
                     raise
         connected = trio.current_time()
         phases.connect = connected - resolved

@@ -16,8 +16,10 @@ import trio
 
 from daemon.egress.addresses import Address
 from daemon.egress.arrivals import Arrivals
-from daemon.egress.errors import EgressError
+from daemon.egress.errors import EgressError, Fault
 from daemon.egress.response import ResponseReader
+
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Wire:
@@ -184,8 +186,12 @@ def _connect_error(code: int) -> EgressError:
         return EgressError(
             "connect_timeout", "The host did not accept a connection in time; check its firewall."
         )
-    if code in (errno.EMFILE, errno.ENFILE):
-        return EgressError("connect_failed", "This daemon has no file descriptor left; raise its limit.")
+    if code in _SHORTAGES:
+        return EgressError(
+            "connect_failed",
+            f"This daemon cannot open a connection ({os.strerror(code)}); raise its limit.",
+            fault=Fault.DAEMON,
+        )
     return EgressError("connect_failed", f"The host could not be connected to ({os.strerror(code)}).")
 
 
@@ -226,7 +232,7 @@ async def start_tls(
         raise
 
 
-def tls_error(error: Exception) -> EgressError:
+def tls_error(error: Exception, fault: Fault = Fault.HOST) -> EgressError:
     """Return the tls_failed error for what OpenSSL, or the connection below it, complained of."""
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message
@@ -236,4 +242,4 @@ def tls_error(error: Exception) -> EgressError:
         advice = "check that the port speaks TLS 1.2 or later"
     else:
         reason, advice = "connection lost", "check that the port speaks TLS 1.2 or later"
-    return EgressError("tls_failed", f"TLS failed ({reason}); {advice}.")
+    return EgressError("tls_failed", f"TLS failed ({reason}); {advice}.", fault=fault)

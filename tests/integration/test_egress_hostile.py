@@ -1,12 +1,14 @@
 """Receivers that are broken, slow or malicious: each ends in one code, in time, with its socket closed."""
 
+import errno
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 import trio.testing
 
-from daemon.egress.errors import EgressError
+from daemon.egress.errors import EgressError, Fault
 from daemon.egress.pool import Pool
 from tests.support.egress_harness import (
     OK,
@@ -176,17 +178,43 @@ async def test_nobody_listening_is_refused() -> None:
 
 async def test_a_full_backlog_is_a_connect_timeout() -> None:
     with black_hole() as port:
-        assert await failure(port, timeout=0.2) == "connect_timeout"
+        with pytest.raises(EgressError) as caught:
+            await post(make_exchange(), port, timeout=0.2)
+        assert (caught.value.code, caught.value.fault) == ("connect_timeout", Fault.DEADLINE)
         with pytest.raises(EgressError) as caught:  # by the bound of the attempt, not the deadline
             await post(make_exchange(connect_timeout=0.1), port)
-        assert caught.value.code == "connect_timeout"
+        assert (caught.value.code, caught.value.fault) == ("connect_timeout", Fault.HOST)
         assert caught.value.phases.reached == "connect"
 
 
 async def test_a_stuck_resolver_is_a_dns_timeout() -> None:
     with pytest.raises(EgressError) as caught:
         await post(make_exchange(StuckResolver()), 80, timeout=0.1)
-    assert caught.value.code == "dns_timeout"
+    assert (caught.value.code, caught.value.fault) == ("dns_timeout", Fault.REQUEST)
+
+
+async def test_an_address_that_was_given_too_little_time_is_not_held_against_the_host() -> None:
+    with black_hole() as port:  # of 127.0.0.1; nobody listens at the other address
+        exchange = make_exchange(FakeResolver(["127.0.0.1", "127.0.0.2"]))
+        with pytest.raises(EgressError) as caught:
+            await post(exchange, port, timeout=0.2)
+        assert (caught.value.code, caught.value.fault) == ("connect_refused", Fault.DEADLINE)
+        exchange = make_exchange(FakeResolver(["127.0.0.1", "127.0.0.2"]), connect_timeout=0.1)
+        with pytest.raises(EgressError) as caught:
+            await post(exchange, port)
+        assert (caught.value.code, caught.value.fault) == ("connect_refused", Fault.HOST)
+
+
+async def test_a_shortage_of_this_daemon_is_not_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    exchange = make_exchange()
+    monkeypatch.setattr("daemon.egress.wire.socket.socket", no_more)
+    with pytest.raises(EgressError) as caught:
+        await post(exchange, 80)
+    assert (caught.value.code, caught.value.fault) == ("connect_failed", Fault.DAEMON)
+    assert "raise its limit" in caught.value.detail
 
 
 async def test_an_unreachable_network_is_named() -> None:

@@ -18,7 +18,7 @@ from daemon.delivery.policy import (
     classify,
     retry_delay,
 )
-from daemon.egress.errors import CODES
+from daemon.egress.errors import CODES, Fault
 
 SCHEDULE = [5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0]
 ERRORS = sorted(HOST_ERRORS | UNANSWERED_ERRORS | BAD_ANSWER_ERRORS | REFUSED_ERRORS)
@@ -90,6 +90,33 @@ def test_errors_blame_the_host_the_lane_or_nobody(error: str) -> None:
         assert verdict.lane is LaneEffect.NEUTRAL
 
 
+@pytest.mark.parametrize("error", sorted(HOST_ERRORS))
+def test_what_a_subscription_brings_about_itself_is_its_lanes(error: str) -> None:
+    own_deadline = judge(None, error, fault=Fault.DEADLINE, shortened=True)
+    own_request = judge(None, error, fault=Fault.REQUEST)
+    for verdict in (own_deadline, own_request):
+        assert (verdict.host_failed, verdict.host_reached, verdict.lane) == (
+            False,
+            False,
+            LaneEffect.UNANSWERED,
+        )
+        assert (verdict.outcome, verdict.error) == (Outcome.RETRY, error)
+
+
+@pytest.mark.parametrize("error", sorted(HOST_ERRORS))
+def test_a_deadline_that_the_operator_set_is_the_hosts(error: str) -> None:
+    verdict = judge(None, error, fault=Fault.DEADLINE, shortened=False)
+    assert (verdict.host_failed, verdict.lane) == (True, LaneEffect.NEUTRAL)
+    # What everybody would have met counts, however little time the subscription gives itself.
+    assert judge(None, error, shortened=True).host_failed
+
+
+@pytest.mark.parametrize("error", sorted(HOST_ERRORS))
+def test_what_this_daemon_lacks_is_nobodys(error: str) -> None:
+    verdict = judge(None, error, fault=Fault.DAEMON)
+    assert (verdict.host_failed, verdict.host_reached, verdict.lane) == (False, False, LaneEffect.NEUTRAL)
+
+
 def test_an_answer_that_broke_off_is_no_success() -> None:
     verdict = judge(200, "connection_lost")
     assert (verdict.outcome, verdict.error) == (Outcome.RETRY, "connection_lost")
@@ -126,13 +153,38 @@ def test_neither_status_nor_error_is_a_mistake() -> None:
         judge()
 
 
-@given(st.none() | statuses, st.sampled_from([None, *ERRORS]), waits, st.integers(0, 12), randoms, jitters)
+@given(
+    st.none() | statuses,
+    st.sampled_from([None, *ERRORS]),
+    waits,
+    st.sampled_from(Fault),
+    st.booleans(),
+    st.integers(0, 12),
+    randoms,
+    jitters,
+)
 def test_a_verdict_is_coherent(
-    status: int | None, error: str | None, wait: float | None, before: int, random: float, jitter: float
+    status: int | None,
+    error: str | None,
+    wait: float | None,
+    fault: Fault,
+    shortened: bool,
+    before: int,
+    random: float,
+    jitter: float,
 ) -> None:
     if status is None and error is None:
         error = "timeout"
-    verdict = judge(status, error, wait, failed_before=before, random=random, jitter=jitter)
+    verdict = judge(
+        status,
+        error,
+        wait,
+        fault=fault,
+        shortened=shortened,
+        failed_before=before,
+        random=random,
+        jitter=jitter,
+    )
     assert (verdict.next_delay is not None) == (verdict.outcome is Outcome.RETRY)
     assert (verdict.reason is not None) == (verdict.outcome is Outcome.GIVEN_UP)
     assert (verdict.error is None) == (verdict.outcome is Outcome.SUCCEEDED)

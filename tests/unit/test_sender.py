@@ -1,3 +1,4 @@
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from daemon.delivery.form import Form
 from daemon.delivery.sender import Rules, Sender, timeout_of
 from daemon.delivery.targets import Target, Targets
-from daemon.egress.errors import EgressError, Phases
+from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.response import Answer
 from daemon.egress.url import Url, parse_url
 from daemon.signing.secrets import generate_secret
@@ -72,7 +73,13 @@ def claimed(event_type: str = "match.proposed", failures: int = 0) -> Claimed:
     )
 
 
-def sender(wire: Wire, url: str = "https://example.com/hook", *, sealed: bool = False) -> Sender:
+def sender(
+    wire: Wire,
+    url: str = "https://example.com/hook",
+    *,
+    sealed: bool = False,
+    timeout: float | None = None,
+) -> Sender:
     secret = generate_secret()
 
     def unseal(ciphertext: bytes, subscription: object) -> str:
@@ -81,11 +88,11 @@ def sender(wire: Wire, url: str = "https://example.com/hook", *, sealed: bool = 
         return secret
 
     targets = Targets(
-        parse_url=lambda text: parse_url(text, https_only=True, ports=()),
+        parse_url=lambda text: parse_url(text, https_only=True),
         unseal=unseal,
         write=partial(Form, prefix="X-Alter-", user_agent="hookd/test"),
     )
-    targets.learn([TargetRow(SUBSCRIPTION, 1, url, None, None, (b"x",), None)])
+    targets.learn([TargetRow(SUBSCRIPTION, 1, url, timeout, None, (b"x",), None)])
     return Sender(send=wire, targets=targets, rules=lambda: RULES, large_bodies=Stored())
 
 
@@ -114,7 +121,7 @@ async def test_a_target_is_read_when_it_is_first_sent_to() -> None:
         return generate_secret()
 
     targets = Targets(
-        parse_url=lambda text: parse_url(text, https_only=True, ports=()),
+        parse_url=lambda text: parse_url(text, https_only=True),
         unseal=unseal,
         write=partial(Form, prefix="X-Alter-", user_agent="hookd/test"),
     )
@@ -138,6 +145,25 @@ async def test_a_failed_connection_is_the_hosts_fault_and_the_last_one_gives_up(
     result = await sender(wire).send(claimed(failures=1))
     assert (result.outcome, result.reason, result.host_failed) == ("given_up", "exhausted", True)
     assert result.excerpt == "Nobody listens there."
+
+
+@pytest.mark.parametrize("own, host_failed", [(None, True), (0.1, None), (9999.0, True)])
+async def test_a_deadline_of_the_subscriptions_own_says_nothing_of_the_host(
+    own: float | None, host_failed: bool | None
+) -> None:
+    wire = Wire(EgressError("tls_timeout", "Slow.", fault=Fault.DEADLINE))
+    result = await sender(wire, timeout=own).send(claimed())
+    assert (result.host_failed, result.lane) == (host_failed, "neutral" if host_failed else "unanswered")
+
+
+async def test_the_rule_that_refused_an_address_is_for_the_operator_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hookd.delivery")
+    wire = Wire(EgressError("address_forbidden", "Use another.", rule="private", note="it is 10.0.0.1"))
+    result = await sender(wire).send(claimed())
+    assert result.excerpt == "Use another."
+    assert "address_forbidden (it is 10.0.0.1), next attempt" in caplog.text
 
 
 async def test_what_cannot_be_sent_is_a_failed_attempt_and_no_crash() -> None:
