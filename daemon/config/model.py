@@ -253,7 +253,7 @@ class EgressConfig(Section):
     deny_networks: tuple[_Network, ...] = ()
     """Networks that are refused besides the private and special ones."""
     ports: tuple[Annotated[int, Whole(1, 65535)], ...] = ()
-    """Ports that are allowed; empty: any."""
+    """Ports that are allowed; empty: 80, 443 and all from 1024 on."""
     ca_file: _Path = ""
     """PEM bundle of trusted authorities; "": the system's."""
     resolver: Annotated[str, Text(checks.resolver)] = "system"

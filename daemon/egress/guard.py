@@ -6,6 +6,9 @@ from daemon.egress.addresses import Address, AddressRules
 from daemon.egress.errors import EgressError
 from daemon.egress.resolver import Resolver
 
+NO_ADDRESS = "no_address"
+"""The rule of a name without any address."""
+
 
 class Guard:
     """Gives the addresses of a host that may be connected to, after checking every one of them.
@@ -24,17 +27,23 @@ class Guard:
         """Return the checked addresses; connect to these and to nothing else, or the check is void.
 
         Raises EgressError: dns_failed, dns_timeout, or address_forbidden with the rule's name. One bad
-        address among good ones refuses the host, since its owner chooses which one is tried first.
+        address among good ones refuses the host, since its owner chooses which one is tried first. A name
+        that has no address at all is refused in the same words as one with a bad address: else whoever may
+        register URLs could find out which internal names there are.
         """
         addresses = await self._resolver.resolve(host, port)
         if not addresses:
-            raise EgressError("dns_failed", "The host's name has no address; check its DNS records.")
+            raise self._refusal(NO_ADDRESS, f"{host} has no address")
         for address in addresses:
             if rule := self._rules.refusal(address):
-                self._refused(rule)
-                raise EgressError(
-                    "address_forbidden",
-                    f"The host has an address that may not be sent to ({rule}); use a public host.",
-                    rule=rule,
-                )
+                raise self._refusal(rule, f"{host} has the address {address}, rule {rule}")
         return addresses
+
+    def _refusal(self, rule: str, note: str) -> EgressError:
+        self._refused(rule)
+        return EgressError(
+            "address_forbidden",
+            "The host has no address that may be sent to; use a public host, and check its DNS records.",
+            rule=rule,
+            note=note,
+        )

@@ -154,7 +154,10 @@ class ResponseReader:
         codings = [value for name, value in headers if name.lower() == b"transfer-encoding"]
         if codings:
             return codings[-1].lower().rpartition(b",")[2].strip() == b"chunked"
-        return any(name.lower() == b"content-length" for name, _ in headers)
+        return self._has(b"content-length")
+
+    def _has(self, name: bytes) -> bool:
+        return any(one.lower() == name for one, _ in _Headers(self.head).found)
 
     def on_headers_complete(self) -> None:
         """Judge the status line (called by the parser)."""
@@ -169,8 +172,11 @@ class ResponseReader:
                 self._fault = "too many interim responses"
         elif not 200 <= status < 600:
             self._fault = "status code out of range"
-        elif self._parser.get_http_version() not in ("1.1", "1.0"):
+        elif (version := self._parser.get_http_version()) not in ("1.1", "1.0"):
             self._fault = "unknown HTTP version"
+        elif version == "1.0" and self._has(b"transfer-encoding"):
+            # RFC 9112 section 6.1: its framing is faulty, whatever else it says.
+            self._fault = "Transfer-Encoding with HTTP/1.0"
         else:
             self.status = status
 

@@ -13,6 +13,8 @@ def client_context(ca_file: str = "") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+    # RFC 9525 section 6.3: a name stands in subjectAltName; a Common Name is text for people.
+    context.hostname_checks_common_name = False
     context.set_alpn_protocols(["http/1.1"])
     if not ca_file:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)

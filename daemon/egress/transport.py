@@ -1,6 +1,5 @@
 """The same guarded exchange behind httpx's interface, for the few requests that want its objects."""
 
-from collections.abc import Collection
 from typing import Any
 
 import httpx
@@ -27,12 +26,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         exchange: Exchange,
         *,
         https_only: bool = True,
-        ports: Collection[int] = (),
         max_body: int = 64 * 1024,
     ) -> None:
         self._exchange = exchange
         self._https_only = https_only
-        self._ports = ports
         self._max_body = max_body
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -42,9 +39,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 f"{request.method} is not supported; use one of {sorted(METHODS)}"
             )
         try:
-            url = parse_url(
-                str(request.url.copy_with(fragment=None)), https_only=self._https_only, ports=self._ports
-            )
+            url = parse_url(str(request.url.copy_with(fragment=None)), https_only=self._https_only)
         except UrlRefused as refused:
             raise EgressError(refused.code, refused.detail, rule=refused.rule) from refused
         # httpx sets some of these; the exchange writes its own.

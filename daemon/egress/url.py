@@ -5,7 +5,6 @@ the same one for every part of the system, and for every reader of the URL.
 """
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
@@ -64,18 +63,15 @@ class Url:
     origin: Origin
 
 
-def parse_url(url: str, *, https_only: bool = True, ports: Collection[int] = ()) -> Url:
-    """Return the parts of `url`; raise UrlRefused if it is malformed, ambiguous or against the policy.
+def parse_url(url: str, *, https_only: bool = True) -> Url:
+    """Return the parts of `url`; raise UrlRefused if it is malformed or ambiguous.
 
-    With `https_only` the scheme must be https, else http will do too. `ports` are the ports that may be
-    sent to; empty means any.
+    With `https_only` the scheme must be https, else http will do too. What organisations may choose is less:
+    see `UrlPolicy`.
     """
     parsed = _parse(url)
     if https_only and parsed.scheme != "https":
         raise UrlRefused("scheme", "The URL must begin with https://.", code="scheme_forbidden")
-    if ports and parsed.port not in ports:
-        allowed = ", ".join(str(port) for port in sorted(ports)[:10])
-        raise UrlRefused("port", f"The URL's port must be one of {allowed}.", code="port_forbidden")
     return parsed
 
 

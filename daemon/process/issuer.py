@@ -9,6 +9,7 @@ from daemon.config.model import Config
 from daemon.egress.addresses import AddressRules
 from daemon.egress.assemble import make_exchange
 from daemon.egress.errors import EgressError
+from daemon.egress.guard import NO_ADDRESS
 from daemon.egress.pool import Pool
 from daemon.egress.transport import GuardedTransport
 from daemon.egress.url import UrlRefused, parse_url
@@ -92,6 +93,8 @@ def _check(response: httpx.Response) -> None:
 def _explanation(error: EgressError) -> str:
     match error.code:
         case "address_forbidden":
+            if error.rule == NO_ADDRESS:
+                return "the host of auth.jwks_url has no address; correct the URL or its DNS records"
             return f"the address may not be connected to ({error.rule}); {_ALLOW}"
         case "response_too_large":
             return f"the answer is longer than {MAX_KEY_SET} bytes; see that auth.jwks_url is a key set's"

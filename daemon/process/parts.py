@@ -30,7 +30,8 @@ from daemon.delivery.trial import Trials
 from daemon.egress.addresses import AddressRules
 from daemon.egress.assemble import make_exchange
 from daemon.egress.pool import Pool
-from daemon.egress.url import Url, UrlRefused, parse_url
+from daemon.egress.url import Url, UrlRefused
+from daemon.egress.url_policy import UrlPolicy
 from daemon.metrics import Metrics
 from daemon.process.issuer import key_set_fetch
 from daemon.process.master_key import cursor_key
@@ -178,7 +179,7 @@ class Parts:
     def _parse_url(self, url: str) -> Url:
         egress = self.config.egress
         try:
-            return parse_url(url, https_only=egress.https_only, ports=egress.ports)
+            return UrlPolicy(egress.https_only, egress.ports).parse(url)
         except UrlRefused as error:
             self._refused(error.rule)
             raise
@@ -195,8 +196,9 @@ class Parts:
             return parsed  # a name
         if rule is not None:
             self._refused(rule)
+            logger.info("a subscription's URL has the address %s: refused by the rule %s", parsed.host, rule)
             raise UrlRefused(
-                rule, "the address may not be sent to: use a public one", code="address_forbidden"
+                "address", "the address may not be sent to: use a public one", code="address_forbidden"
             )
         return parsed
 

@@ -11,8 +11,11 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from daemon.egress.errors import EgressError
+from daemon.egress.errors import EgressError, Fault
 from daemon.egress.pool import Pool
 from daemon.egress.tls import client_context
 from daemon.egress.url import parse_url
@@ -50,6 +53,40 @@ def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
 def trusting(ca: trustme.CA) -> ssl.SSLContext:
     context = client_context()
     ca.configure_trust(context)
+    return context
+
+
+def without_alternative_names(ca: trustme.CA, name: str, directory: Path) -> ssl.SSLContext:
+    """Return a server's context whose certificate, by `ca`, has the name as its Common Name only."""
+    authority = x509.load_pem_x509_certificate(ca.cert_pem.bytes())
+    authority_key = serialization.load_pem_private_key(ca.private_key_pem.bytes(), None)
+    assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    file = directory / "certificate.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
     return context
 
 
@@ -206,7 +243,18 @@ async def test_a_demand_for_a_client_certificate_is_a_tls_failure(ca: trustme.CA
             await stream.send_all(outgoing.read())
             incoming.write(await stream.receive_some(65536))
 
-    assert "certificate required" in (await tls_failure(handler, "tls_failed", ca=ca)).detail
+    error = await tls_failure(handler, "tls_failed", ca=ca)
+    assert "certificate required" in error.detail
+    assert error.fault is Fault.REQUEST, "some hosts want one for some paths only"
+
+
+async def test_a_common_name_is_no_name(ca: trustme.CA, tmp_path: Path) -> None:
+    certificate = without_alternative_names(ca, "receiver.test", tmp_path)
+    async with tls_receiver(certificate, answering()) as port:
+        with pytest.raises(EgressError) as caught:
+            await post(make_exchange(ssl_context=trusting(ca)), port, scheme="https")
+    assert caught.value.code == "tls_failed"
+    assert "mismatch" in caught.value.detail
 
 
 @pytest.mark.parametrize("bounds", [(0.15, 5.0), (5.0, 0.15)], ids=["deadline", "connect_timeout"])
@@ -219,7 +267,8 @@ async def test_a_slow_handshake_is_a_tls_timeout(bounds: tuple[float, float], dr
                 await trio.sleep(0.01)
         await trio.sleep_forever()
 
-    await tls_failure(handler, "tls_timeout", timeout=bounds[0], connect_timeout=bounds[1])
+    error = await tls_failure(handler, "tls_timeout", timeout=bounds[0], connect_timeout=bounds[1])
+    assert error.fault is (Fault.DEADLINE if bounds[0] < bounds[1] else Fault.HOST)
 
 
 async def test_an_end_without_notice_ends_a_body_without_framing(ca: trustme.CA) -> None:

@@ -99,7 +99,8 @@ async def test_a_url_that_the_rules_refuse_now_is_an_outcome(tmp_path: Path, pos
         async with running(tmp_path, postgres_url, egress__allow_networks=[]) as daemon:
             told = await tell(daemon, org, subscription, conformance=True)
             assert (told["delivered"], told["error"]) == (False, "address_forbidden")
-            assert "loopback" in told["error_detail"]
+            assert "loopback" not in told["error_detail"]
+            assert "rule loopback" in daemon.log.read_text()
             assert {one["error"] for one in told["conformance"]} == {"address_forbidden"}
             await daemon.stop()
         async with running(tmp_path, postgres_url, egress__https_only=True) as daemon:

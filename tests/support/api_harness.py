@@ -305,7 +305,7 @@ class World:
 
     async def _check_url(self, url: str) -> Url:
         await trio.lowlevel.checkpoint()
-        return parse_url(url, https_only=True, ports=())
+        return parse_url(url, https_only=True)
 
     async def _ready(self) -> Sequence[Check]:
         return self.checks

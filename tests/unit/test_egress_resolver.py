@@ -179,15 +179,20 @@ async def test_the_guard_refuses_the_host_for_one_bad_address(addresses: list[st
         await Guard(FakeResolver(addresses), AddressRules(), told.append).addresses("a.test", 443)
     assert (caught.value.code, caught.value.rule) == ("address_forbidden", rule)
     assert told == [rule]
-    assert rule in caught.value.detail
-    assert not any(address in str(caught.value) for address in addresses)
+    assert rule in str(caught.value.note)
+    assert not any(word in str(caught.value) for word in [rule, *addresses])
+    with pytest.raises(EgressError) as unknown:
+        await Guard(FakeResolver([]), AddressRules()).addresses("b.test", 443)
+    # Whether a name exists inside must not be told from what is said of it.
+    assert str(unknown.value) == str(caught.value)
+    assert (unknown.value.fault, unknown.value.phases) == (caught.value.fault, caught.value.phases)
 
 
 async def test_the_guard_fails_closed() -> None:
-    for answer in (EgressError("dns_failed", "No."), list[str]()):
+    for answer, code in ((EgressError("dns_failed", "No."), "dns_failed"), ([], "address_forbidden")):
         with pytest.raises(EgressError) as caught:
             await Guard(FakeResolver(answer), AddressRules(allow=["0.0.0.0/0"])).addresses("a.test", 443)
-        assert caught.value.code == "dns_failed"
+        assert caught.value.code == code
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ BAD = [
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n" * (MAX_INTERIM + 1),
     OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nTransfer-Encoding: gzip\r\nConnection: keep-alive\r\n\r\nok",
     OK + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
     OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok",
     OK + b"Content-Length: -1\r\n\r\n",

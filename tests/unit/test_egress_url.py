@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.egress.url import MAX_URL, Origin, Url, UrlRefused, parse_url
+from daemon.egress.url_policy import UrlPolicy
 
 ACCEPTED = [
     ("https://example.com", "example.com", 443, b"/", "example.com:443", b"example.com"),
@@ -180,12 +181,39 @@ def test_http_is_refused_unless_it_is_switched_on() -> None:
     assert (caught.value.rule, caught.value.code) == ("scheme", "scheme_forbidden")
 
 
-def test_ports_can_be_restricted() -> None:
-    assert parse_url("https://example.com:8443/", ports=(443, 8443)).port == 8443
-    assert parse_url("https://example.com/", ports=(443,)).port == 443
-    with pytest.raises(UrlRefused, match="443, 8443") as caught:
-        parse_url("https://example.com:22/", ports=(8443, 443))
+@pytest.mark.parametrize("port", [80, 443, 1024, 8443, 65535])
+def test_web_ports_and_high_ones_may_be_sent_to(port: int) -> None:
+    assert UrlPolicy().parse(f"https://example.com:{port}/").port == port
+
+
+@pytest.mark.parametrize("port", [1, 22, 25, 79, 81, 444, 636, 1023])
+def test_other_low_ports_are_refused_unless_they_are_configured(port: int) -> None:
+    with pytest.raises(UrlRefused, match="80, 443 or one from 1024 on") as caught:
+        UrlPolicy().parse(f"https://example.com:{port}/")
     assert (caught.value.rule, caught.value.code) == ("port", "port_forbidden")
+    assert UrlPolicy(ports=(port,)).parse(f"https://example.com:{port}/").port == port
+
+
+def test_ports_can_be_restricted() -> None:
+    policy = UrlPolicy(ports=(8443, 443))
+    assert policy.parse("https://example.com:8443/").port == 8443
+    assert policy.parse("https://example.com/").port == 443
+    for port in (22, 80, 8080):
+        with pytest.raises(UrlRefused, match="443, 8443") as caught:
+            policy.parse(f"https://example.com:{port}/")
+        assert (caught.value.rule, caught.value.code) == ("port", "port_forbidden")
+
+
+@pytest.mark.parametrize("host", ["metadata", "METADATA.", "localhost", "com", "my_service", "xn--bcher-kva"])
+def test_names_without_a_dot_are_refused(host: str) -> None:
+    with pytest.raises(UrlRefused, match="with a dot") as caught:
+        UrlPolicy().parse(f"https://{host}/")
+    assert (caught.value.rule, caught.value.code) == ("host_single_label", "url_invalid")
+
+
+@pytest.mark.parametrize("host", ["a.b", "192.0.2.1", "[2001:db8::1]", "[::ffff:192.0.2.1]"])
+def test_names_with_a_dot_and_addresses_are_left_to_the_rules_for_addresses(host: str) -> None:
+    assert UrlPolicy().parse(f"https://{host}/").host == host.strip("[]")
 
 
 def test_the_refusal_quotes_nothing_of_the_url() -> None:
