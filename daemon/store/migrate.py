@@ -1,9 +1,9 @@
 """Bring the schema of a database to what this code needs, and check that it is there.
 
-Everything happens in one transaction under an advisory lock: all that is missing is applied or nothing is,
-the functions always fit the tables, and of two daemons that start together one waits and then finds nothing
-to do. The functions are applied again whenever a file of theirs changed; a migration drops what no file
-defines any more.
+Everything happens in one transaction under the lock of the list of migrations: all that is missing is
+applied or nothing is, the functions always fit the tables, and of two daemons that start together one waits
+and then finds nothing to do. The functions are applied again whenever a file of theirs changed; a migration
+drops what no file defines any more.
 
 The functions here are asyncio's: run them as units of `Database.run`, or on a connection of your own.
 """
@@ -50,6 +50,10 @@ class MigrationBusy(MigrationError):
     """Another session held a lock for too long; trying again is sensible."""
 
 
+class _CreatedMeanwhile(Exception):
+    """Another session created the schema while this one was about to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What `migrate` did: the migrations it applied, whether it renewed the functions, the last number."""
@@ -68,14 +72,11 @@ async def migrate(
     raises.
     """
     await _check_server(connection, statements)
-    wait = f"{lock_timeout * 1000:.0f}ms"
     try:
-        async with connection.transaction():
-            await connection.execute(statements["migration_lock_timeout"], wait)
-            await connection.execute(
-                statements["migration_lock"], statements.schema, timeout=lock_timeout + 5
-            )
-            return await _apply(connection, statements)
+        try:
+            return await _in_transaction(connection, statements, lock_timeout)
+        except _CreatedMeanwhile:
+            return await _in_transaction(connection, statements, lock_timeout)
     except asyncpg.InsufficientPrivilegeError as error:
         raise await _permission_missing(connection, statements, error) from error
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
@@ -107,12 +108,27 @@ async def check(connection: Connection, statements: Statements) -> None:
         )
 
 
-async def _apply(connection: Connection, statements: Statements) -> Report:
-    state = await _state(connection, statements)
-    if not state["has_schema"]:
-        await connection.execute(statements["create_schema"])
-    if not state["has_migrations"]:
+async def _in_transaction(connection: Connection, statements: Statements, lock_timeout: float) -> Report:
+    async with connection.transaction():
+        await connection.execute(statements["migration_lock_timeout"], f"{lock_timeout * 1000:.0f}ms")
+        state = await _state(connection, statements)
+        if not state["has_migrations"]:
+            await _create(connection, statements, has_schema=state["has_schema"])
+        await connection.execute(statements["migration_lock"], timeout=lock_timeout + 5)
+        return await _apply(connection, statements)
+
+
+async def _create(connection: Connection, statements: Statements, *, has_schema: bool) -> None:
+    """Create the schema and its list of migrations. Another session that is at it is waited for."""
+    try:
+        if not has_schema:
+            await connection.execute(statements["create_schema"])
         await connection.execute(statements["create_migration_table"])
+    except (asyncpg.DuplicateSchemaError, asyncpg.DuplicateTableError, asyncpg.UniqueViolationError) as error:
+        raise _CreatedMeanwhile from error
+
+
+async def _apply(connection: Connection, statements: Statements) -> Report:
     applied = await _applied(connection, statements)
     _compare(applied, statements)
     done: list[str] = []

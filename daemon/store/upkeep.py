@@ -56,11 +56,12 @@ async def apply_rules(
 
 
 async def forget_keys(database: Database) -> None:
-    """Drop publishers' keys that are older than a day: those of events and those of whole requests."""
+    """Drop what is kept for a day: publishers' keys, those of whole requests, names of what happens alone."""
 
     async def unit(connection: Connection) -> None:
         await connection.execute(database.sql("forget_keys"))
         await connection.execute(database.sql("forget_requests"))
+        await connection.execute(database.sql("forget_exclusive"))
 
     await database.run(unit)
 

@@ -122,11 +122,34 @@ def test_waiting_for_another_migration_is_bounded(empty_postgres_url: str) -> No
 
     async def hold(holder: Connection) -> None:
         async with holder.transaction():
-            await holder.execute(statements["migration_lock"], "hookd")
+            await holder.execute(statements["create_schema"])
             waiting = await asyncpg.connect(empty_postgres_url)
             with pytest.raises(MigrationBusy, match="another hookd may be migrating"):
                 await migrate(waiting, statements, lock_timeout=0.05)
             await waiting.close()
+
+    on(empty_postgres_url, hold)
+
+
+def test_a_stranger_cannot_hold_up_a_migration(empty_postgres_url: str) -> None:
+    bring(empty_postgres_url, FIRST)
+    role = f"hookd_test_{uuid4().hex[:12]}"
+
+    async def hold(holder: Connection) -> None:
+        await holder.execute(f"create role {role}")
+        try:
+            await holder.execute(f"grant usage on schema hookd to {role}; set role {role}")
+            async with holder.transaction():
+                await holder.execute(
+                    "select pg_advisory_xact_lock(hashtextextended('hookd migrate hookd', 0))"
+                )
+                moving = await asyncpg.connect(empty_postgres_url)
+                report = await migrate(moving, Statements("hookd", SECOND), lock_timeout=5)
+                await moving.close()
+            await holder.execute("reset role")
+        finally:
+            await holder.execute(f"drop owned by {role}; drop role {role}")
+        assert report.applied == ("0002_second",)
 
     on(empty_postgres_url, hold)
 

@@ -13,8 +13,7 @@ declare
     v_now  timestamptz := hookd.clock();
     v_then hookd.idempotency;
 begin
-    if not pg_try_advisory_xact_lock(
-        hashtextextended(p_org_id::text || p_key, 'hookd.idempotency'::regclass::oid::bigint)) then
+    if not hookd.exclude_others(p_org_id, 'request ' || p_key, interval '100 milliseconds') then
         return query select 'running', null::uuid[];
         return;
     end if;

@@ -12,7 +12,9 @@ declare
     v_row  hookd.subscription;
 begin
     -- one registration at a time in an organisation, else two could pass the limit together
-    perform pg_advisory_xact_lock(hashtextextended('hookd.register', uuid_hash(p_org_id)));
+    if not hookd.exclude_others(p_org_id, 'register', interval '5 seconds') then
+        raise exception 'another registration of the organisation takes too long' using errcode = '55P03', hint = 'Try again.';
+    end if;
     if (select count(*) from hookd.subscription s where s.org_id = p_org_id) >= p_limit then
         return null;
     end if;

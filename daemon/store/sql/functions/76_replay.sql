@@ -91,10 +91,11 @@ declare
     v_ids uuid[];
 begin
     perform hookd.fresh_plans();
-    -- one at a time for a subscription, else two could pass the limit together, and send the same failed events
-    perform pg_advisory_xact_lock(hashtextextended('hookd.replay', uuid_hash(p_subscription_id)));
     if not exists (select from hookd.subscription s where s.org_id = p_org_id and s.id = p_subscription_id) then
         outcome := 'missing';
+    -- one at a time for a subscription, else two could pass the limit together, and send the same failed events
+    elsif not hookd.exclude_others(p_org_id, 'replay of ' || p_subscription_id, interval '5 seconds') then
+        outcome := 'busy';
     elsif (select count(*) from hookd.replay r where r.subscription_id = p_subscription_id and r.ended is null)
         >= p_running then
         outcome := 'busy';
@@ -109,8 +110,8 @@ begin
             return;
         end if;
         -- only now, so that finding the events keeps nobody else of the organisation waiting
-        perform pg_advisory_xact_lock(hashtextextended('hookd.replays', uuid_hash(p_org_id)));
-        if hookd.running_replays(p_org_id) >= p_running_org then
+        if not hookd.exclude_others(p_org_id, 'replays', interval '5 seconds')
+            or hookd.running_replays(p_org_id) >= p_running_org then
             outcome := 'busy_org';
             return;
         end if;

@@ -3,18 +3,22 @@
 
 -- Makes the partitions that are missing from p_from to p_until; returns the names of those made.
 create or replace function hookd.make_partitions(p_from timestamptz, p_until timestamptz) returns setof text
-language plpgsql volatile set timezone = 'UTC' as $$
+language plpgsql volatile set timezone = 'UTC' set lock_timeout = '20s' as $$
 declare
     v_table text;
     v_week  timestamptz;
     v_name  text;
+    v_alone boolean := false;
 begin
-    perform pg_advisory_xact_lock(hashtextextended('hookd.partitions', 'hookd.event'::regclass::oid::bigint));
     foreach v_table in array array['event', 'attempt'] loop
         for v_week in
             select w from generate_series(date_trunc('week', p_from), p_until, interval '7 days') w
         loop
             v_name := v_table || to_char(v_week, '"_"YYYYMMDD');
+            if to_regclass('hookd.' || v_name) is null and not v_alone then
+                lock table hookd.migration in share row exclusive mode; -- whoever changes tables does so alone
+                v_alone := true;
+            end if;
             if to_regclass('hookd.' || v_name) is null then
                 execute format('create table hookd.%I (like hookd.%I including all)', v_name, v_table);
                 execute format('alter table hookd.%I attach partition hookd.%I for values from (%L) to (%L)', v_table, v_name,

@@ -19,8 +19,9 @@ select exists(select from pg_namespace where nspname = $1) as has_schema,
 select set_config('lock_timeout', $1, true)
 
 -- name: migration_lock
--- Held to the end of the transaction, so that it works through a transaction pooler.
-select pg_advisory_xact_lock(hashtextextended('hookd migrate ' || $1, 0))
+-- Held to the end of the transaction, so that it works through a transaction pooler; reading goes on. A table and not a
+-- number, so that only those can take it who may write there.
+lock table hookd.migration in share row exclusive mode
 
 -- name: create_schema
 create schema hookd

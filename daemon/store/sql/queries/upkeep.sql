@@ -20,6 +20,15 @@ delete from hookd.event_key where created_at < hookd.clock() - interval '24 hour
 -- name: forget_requests
 delete from hookd.idempotency where created_at < hookd.clock() - interval '24 hours'
 
+-- name: forget_exclusive
+delete from hookd.exclusive where held_at < hookd.clock() - interval '24 hours'
+
+-- name: meet_cluster
+select hookd.meet_cluster()
+
+-- name: look_below_floor
+select hookd.look_below_floor($1)
+
 -- name: expire
 select hookd.expire(hookd.uuid7_floor($1), $2)
 
