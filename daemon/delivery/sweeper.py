@@ -12,6 +12,7 @@ from asyncpg import PostgresError
 from daemon.delivery.attempt_metrics import count_attempts
 from daemon.metrics import Metrics
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.floors import look_below_floors
 from daemon.store.queue import expired, recording, repair
 from daemon.store.upkeep import purge
 
@@ -27,6 +28,8 @@ PURGES = 50
 """Slices of it that are dropped at most in one round."""
 REPAIR_EVERY = 12
 """Rounds between two looks at all hosts."""
+FLOORS_EVERY = 60
+"""Rounds between two looks below the floors of the inbox."""
 
 
 async def serve_sweeper(
@@ -35,11 +38,14 @@ async def serve_sweeper(
     disable_after: Callable[[], float],
     grace: float,
     swept: Callable[[], None],
+    found_below: Callable[[], None],
     metrics: Metrics,
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Sweep until `stopping`; `swept` is called when something became due.
+    """Sweep until `stopping`.
+
+    `swept` is called when something became due, `found_below` when there is to route.
 
     After an outage of Postgres it waits `grace` seconds, so that daemons that live on can record first what
     they sent meanwhile.
@@ -52,6 +58,8 @@ async def serve_sweeper(
                 swept()
             if rounds % REPAIR_EVERY == 0 and await look_over(database):
                 swept()
+            if rounds % FLOORS_EVERY == 0 and await look_below_floors(database):
+                found_below()
             if rounds % PURGE_EVERY == 0:
                 for _ in range(PURGES):
                     if stopping.is_set() or not await purge(database):

@@ -42,6 +42,7 @@ from daemon.store.database import (
     RetryTransaction,
     open_database,
 )
+from daemon.store.floors import meet_cluster
 from daemon.store.hints import Hints
 from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, migrate
 from daemon.store.upkeep import make_partitions
@@ -208,6 +209,7 @@ async def _set_up(database: Database) -> None:
         for name in report.applied:
             logger.info("applied the migration %s", name)
         await make_partitions(connection, database)
+        await meet_cluster(connection, database)
 
     await database.run(unit, MIGRATION_TIMEOUT)
 
@@ -292,6 +294,7 @@ async def _serve_queue(parts: Parts, demand: Demand) -> None:
                 disable_after=lambda: parts.config.delivery.disable_after,
                 grace=RECORDING_TIME,
                 swept=parts.bells.claimable.ring,
+                found_below=parts.bells.look_in_inbox,
                 metrics=parts.metrics,
                 stopping=parts.stopping,
             )
