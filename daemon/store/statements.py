@@ -4,8 +4,9 @@
     sql/functions/*.sql            `create or replace`, applied again as a whole whenever one of them changed
     sql/queries/*.sql              named statements, each after a line `-- name: get_subscription`
 
-The files write `hookd.` wherever the schema's name qualifies something. `Statements` replaces that, `schema
-hookd` and `search_path = hookd` by the configured name: so one server can hold several independent cells.
+The files write `hookd.` wherever the schema's name qualifies something, in code and in strings. `Statements`
+replaces that and `schema hookd` by the configured name: so one database can hold several independent cells. A
+statement that would still name `hookd` is refused, since it would reach into another cell.
 """
 
 import hashlib
@@ -19,12 +20,12 @@ from importlib import resources
 SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,47}")
 QUALIFIER = re.compile(
     r"""
-      (?<! [\w.$] ) hookd (?= \.[\w"%] )     # hookd.event, 'hookd.event'::regclass, format('hookd.%I', …)
-    | (?<= \bschema[ ] ) hookd \b            # create schema hookd, in schema hookd
-    | (?<= \bsearch_path[ ]=[ ] ) hookd \b   # set search_path = hookd, pg_temp
+      (?<! [\w.$] ) hookd (?= \. )     # hookd.event, 'hookd.event'::regclass, 'hookd.' || name, hookd.{table}
+    | (?<= \bschema[ ] ) hookd \b      # create schema hookd, in schema hookd
     """,
     re.VERBOSE,
 )
+LEFT_OVER = re.compile(r"\bhookd\b", re.IGNORECASE)
 NAME_LINE = re.compile(r"^--[ \t]*name:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MIGRATION_FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -95,12 +96,21 @@ class Statements(Mapping[str, str]):
                 "the numbers of the migrations must be 0001, 0002 and so on, each once; there are "
                 + ", ".join(map(str, migrations))
             )
-        self.functions = tuple((name, self.substitute(text)) for name, text in functions)
+        self.functions = tuple((name, self._placed(f"functions/{name}", text)) for name, text in functions)
         self.functions_checksum = _checksum("\0".join(part for pair in functions for part in pair))
 
     def substitute(self, text: str) -> str:
         """Return `text` with the schema's name in the place of `hookd`, wherever that qualifies a name."""
         return QUALIFIER.sub(self.schema, text)
+
+    def _placed(self, path: str, text: str) -> str:
+        """Return `text` as `substitute` does; raise `StatementError` if it still names hookd after that."""
+        if left := LEFT_OVER.search(_code(QUALIFIER.sub("", text))):
+            raise StatementError(
+                f"{path}: {left.group()!r} stays as it is under every schema's name: write `hookd.` right"
+                " before what it qualifies"
+            )
+        return self.substitute(text)
 
     def __getitem__(self, name: str) -> str:
         try:
@@ -120,7 +130,7 @@ class Statements(Mapping[str, str]):
         match = MIGRATION_FILE.fullmatch(file)
         if match is None:
             raise StatementError(f"{path}: name it NNNN_what_it_does.sql")
-        return Migration(int(match[1]), match[2], self.substitute(text), _checksum(text))
+        return Migration(int(match[1]), match[2], self._placed(path, text), _checksum(text))
 
     def _add_queries(self, path: str, text: str) -> None:
         preamble, *parts = NAME_LINE.split(text)
@@ -137,7 +147,7 @@ class Statements(Mapping[str, str]):
                 )
             if not _code(body):
                 raise StatementError(f"{path}: there is no SQL below '-- name: {name}'")
-            self._queries[name] = self.substitute(body).strip()
+            self._queries[name] = self._placed(f"{path}: {name}", body).strip()
 
 
 @cache
@@ -162,8 +172,8 @@ def installed_files() -> Mapping[str, str]:
 
 
 def _code(text: str) -> str:
-    """Return what is left of `text` without its comment lines and white space."""
-    return "".join(line for line in text.splitlines() if not line.lstrip().startswith("--")).strip()
+    """Return what is left of `text` without its comments and white space at its ends."""
+    return "\n".join(line.partition("--")[0] for line in text.splitlines()).strip()
 
 
 def _checksum(text: str) -> str:

@@ -3,7 +3,7 @@
 -- belongs to the server's process, as the plans do, and so fits behind a transaction pooler.
 create or replace function hookd.fresh_plans() returns void language plpgsql volatile as $$
 declare
-    v_last   float8 := nullif(current_setting('hookd_plans.looked', true), '')::float8;
+    v_last   float8 := nullif(current_setting('hookd.plans_looked', true), '')::float8;
     v_now    float8 := date_part('epoch', clock_timestamp());
     v_then   bigint[];
     v_pages  bigint[];
@@ -11,14 +11,14 @@ begin
     if v_now - v_last between 0 and 0.1 then
         return; -- looking costs as much as a small statement
     end if;
-    perform set_config('hookd_plans.looked', v_now::text, false);
-    v_then := nullif(current_setting('hookd_plans.sizes', true), '')::bigint[];
+    perform set_config('hookd.plans_looked', v_now::text, false);
+    v_then := nullif(current_setting('hookd.plans_sizes', true), '')::bigint[];
     v_pages := array[pg_relation_size('hookd.delivery'), pg_relation_size('hookd.lane'), pg_relation_size('hookd.host'),
         pg_relation_size('hookd.inbox'), pg_relation_size('hookd.lease'), pg_relation_size('hookd.interest')];
     for i in 1 .. cardinality(v_pages) loop
         if v_then is null or v_pages[i] > greatest(262144, 8 * v_then[i]) then
             execute 'discard plans';
-            perform set_config('hookd_plans.sizes', v_pages::text, false);
+            perform set_config('hookd.plans_sizes', v_pages::text, false);
             return;
         end if;
     end loop;

@@ -161,7 +161,7 @@ declare
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'the queue needs read committed transactions'
-            using hint = 'Reset default_transaction_isolation for hookd''s role.';
+            using hint = 'Reset default_transaction_isolation for the daemon''s role.';
     end if;
     perform hookd.fresh_plans();
     select array_agg(s.shard order by s.served_at), array_agg(s.shard) filter (where s.crowd <> '{}') into v_waiting, v_bursts

@@ -25,7 +25,7 @@ declare
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'the queue needs read committed transactions'
-            using hint = 'Reset default_transaction_isolation for hookd''s role.';
+            using hint = 'Reset default_transaction_isolation for the daemon''s role.';
     end if;
     perform hookd.fresh_plans();
     perform set_config('synchronous_commit', 'off', true); -- a lost claim is only claimed again
