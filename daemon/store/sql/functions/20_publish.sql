@@ -182,6 +182,3 @@ begin
     from unnest(p_ids, v_ids, p_orgs, p_types, p_after) x(id, kept, org_id, type, deliver_after) where x.id = x.kept;
     return v_ids;
 end $$;
-
-revoke all on function hookd.publish(uuid, text, jsonb, text, timestamptz),
-    hookd.publish_batch(uuid, text[], jsonb[], text[], timestamptz[]) from public;
