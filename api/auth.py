@@ -1,7 +1,7 @@
 """Who calls: Bearer tokens (RFC 6750) that are JSON Web Tokens (RFC 7519), checked as RFC 8725 advises."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -58,8 +58,11 @@ class TokenRules:
 class Authenticator:
     """Tells from a request's Authorization header who calls."""
 
-    def __init__(self, rules: TokenRules, keys: KeySource) -> None:
-        """Raises ValueError for algorithms that `keys` cannot serve: no token would ever pass."""
+    def __init__(self, rules: TokenRules, keys: KeySource, *, now: Callable[[], float]) -> None:
+        """`now` gives the database's time in Unix seconds.
+
+        Raises ValueError for algorithms that `keys` cannot serve: no token would ever pass.
+        """
         unserved = [algorithm for algorithm in rules.algorithms if not keys.serves(algorithm)]
         if unserved or not rules.algorithms:
             raise ValueError(
@@ -68,7 +71,8 @@ class Authenticator:
             )
         self._rules = rules
         self._keys = keys
-        self._known: KnownTokens[Caller] = KnownTokens()
+        self._now = now
+        self._known: KnownTokens[Caller] = KnownTokens(clock=now)
 
     async def caller(self, authorization: Sequence[str]) -> Caller:
         """Return who calls, given the values of the Authorization header; raises a 401 `Problem`.
@@ -119,13 +123,16 @@ class Authenticator:
             algorithms=[algorithm],
             issuer=self._rules.issuer or None,
             audience=self._rules.audience or None,
-            leeway=self._rules.leeway,
             options={
+                "verify_exp": False,  # PyJWT would go by this machine's clock: see `check_times`
+                "verify_nbf": False,
+                "verify_iat": False,
                 "require": ["exp", "sub", *(["iss"] if self._rules.issuer else [])],
                 "verify_aud": bool(self._rules.audience),
                 "verify_iss": bool(self._rules.issuer),
             },
         )
+        check_times(claims, self._now(), self._rules.leeway)
         return claims
 
     def _caller_of(self, claims: Mapping[str, Any]) -> Caller:
@@ -150,6 +157,19 @@ class Authenticator:
         if isinstance(roles, list) and all(isinstance(role, str) for role in roles):
             return frozenset(roles)
         raise _BadClaim(self._rules.roles_claim, "a list of role names")
+
+
+def check_times(claims: Mapping[str, Any], now: float, leeway: float) -> None:
+    """Check when a token is good (RFC 7519 section 4.1.4 to 4.1.6); all in Unix seconds.
+
+    Raises `jwt.ExpiredSignatureError`, `jwt.ImmatureSignatureError`, and ValueError, TypeError or
+    OverflowError for what is no number.
+    """
+    if int(claims["exp"]) <= now - leeway:
+        raise jwt.ExpiredSignatureError
+    for name in ("nbf", "iat"):
+        if name in claims and int(claims[name]) > now + leeway:
+            raise jwt.ImmatureSignatureError
 
 
 class _BadClaim(ValueError):

@@ -130,7 +130,7 @@ async def publish_stream(
     it got: of a bad line, of a store that cannot be reached, of a client that stops in the middle.
     """
     settings = services.settings()
-    rules, progress = rules_of(settings), _Progress()
+    rules, progress = rules_of(services), _Progress()
     longest = settings.max_event + _ENVELOPE
     failure: Problem | LineTooLong | None = None
     async with trio.open_nursery() as nursery:

@@ -15,6 +15,7 @@ from api.bodies import check_media_type, parsed, read_body, validated
 from api.event_stream import publish_stream
 from api.idempotency import idempotency_key
 from api.ndjson import MEDIA_TYPES
+from api.new_event import EventRules
 from api.problems import FieldError, Problem, invalid
 from api.publishing import CHECKPOINT_EVERY, IncomingEvent, commit, event_of, rules_of
 from api.services import ApiSettings, Services
@@ -46,12 +47,12 @@ def blueprint(services: Services) -> Blueprint:
         once = None if key is None else Once(caller.org_id, key, hashlib.sha256(body).digest())
         value = parsed(body, settings.max_depth + _ENVELOPE_DEPTH)
         if not isinstance(value, list):
-            event = event_of(validated(_ONE, value), caller, rules_of(settings))
+            event = event_of(validated(_ONE, value), caller, rules_of(services))
             [identifier] = await commit(services, [event], once)
             return json_response({"id": str(identifier)}, 202)
         _check_size(len(value), settings)
         given = validated(_MANY, value)
-        batch = await _events(given, caller, settings)
+        batch = await _events(given, caller, rules_of(services))
         return json_response({"ids": [str(one) for one in await commit(services, batch, once)]}, 202)
 
     return routes
@@ -70,11 +71,10 @@ def _check_size(size: int, settings: ApiSettings) -> None:
         raise invalid([FieldError("", advice)])
 
 
-async def _events(given: Sequence[IncomingEvent], caller: Caller, settings: ApiSettings) -> list[NewEvent]:
+async def _events(given: Sequence[IncomingEvent], caller: Caller, rules: EventRules) -> list[NewEvent]:
     """Return the events as they are kept; raises a 422 `Problem` that names each bad field."""
     events: list[NewEvent] = []
     errors: list[FieldError] = []
-    rules = rules_of(settings)
     for index, item in enumerate(given):
         if index % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             await trio.lowlevel.checkpoint()  # a large batch lets others have their turn

@@ -4,7 +4,6 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import time
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -23,7 +22,7 @@ class _Known(Generic[T]):
 class KnownTokens(Generic[T]):
     """Whom each of the last `most` tokens speaks for; only their digests are kept."""
 
-    def __init__(self, *, most: int = MOST, clock: Callable[[], float] = time) -> None:
+    def __init__(self, *, most: int = MOST, clock: Callable[[], float]) -> None:
         self._most = most
         self._clock = clock
         self._kept: OrderedDict[bytes, _Known[T]] = OrderedDict()

@@ -81,6 +81,12 @@ class Exposition(Collector):
         yield _gauge(
             "hookd_in_flight", "Requests to receivers under way in this daemon.", metrics.in_flight()
         )
+        yield _gauge(
+            "hookd_clock_offset_seconds",
+            "By how many seconds the clock of this daemon's machine is ahead of Postgres', below 0: behind. "
+            "Postgres' is the one that counts: nothing goes by the other.",
+            metrics.clock_offset(),
+        )
         yield from map(_counter, metrics.counters)
         yield from map(_histogram, metrics.histograms)
         yield _gauge(

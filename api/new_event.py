@@ -1,13 +1,12 @@
 """From what a publisher gives to the event that is kept: rules that every way of publishing shares. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from api.event_types import refusal
 from api.moments import ADVICE, moment
-from daemon.model import uuid7
 from daemon.schemas import Schemas
 from daemon.signing.canonical import JSON, event_body, nests_deeper
 from daemon.store.events import NewEvent
@@ -30,11 +29,15 @@ class BadFieldError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """What events may be: of a known type, at most so many bytes long, nested so deep, as its schema says."""
+    """What events may be: of a known type, at most so many bytes long, nested so deep, as its schema says.
+
+    `new_id` gives each its id, a UUIDv7 of the database's time.
+    """
 
     types: Sequence[str]
     max_bytes: int
     max_depth: int
+    new_id: Callable[[], UUID]
     schemas: Schemas = field(default_factory=Schemas)
 
 
@@ -54,7 +57,7 @@ def new_event(
     if key is not None and not 1 <= len(key) <= LONGEST_KEY:
         raise BadFieldError("key", f"must be a string of 1 to {LONGEST_KEY} characters")
     when = None if deliver_after is None else _moment(deliver_after)
-    identifier = uuid7()
+    identifier = rules.new_id()
     body = event_body(identifier, event_type, data)
     if len(body) > rules.max_bytes:  # the body is ASCII
         advice = (

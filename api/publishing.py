@@ -11,7 +11,7 @@ from api.bodies import pointer
 from api.commits import finish
 from api.new_event import LONGEST_KEY, BadFieldError, EventRules, new_event
 from api.problems import FieldError, Problem, invalid
-from api.services import ApiSettings, Services
+from api.services import Services
 from daemon.model import Role
 from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
 
@@ -42,9 +42,12 @@ class IncomingEvent(BaseModel):
     ] = None
 
 
-def rules_of(settings: ApiSettings) -> EventRules:
+def rules_of(services: Services) -> EventRules:
     """Return what events may be now."""
-    return EventRules(settings.event_types, settings.max_event, settings.max_depth, settings.schemas)
+    settings = services.settings()
+    return EventRules(
+        settings.event_types, settings.max_event, settings.max_depth, services.new_id, settings.schemas
+    )
 
 
 def event_of(item: IncomingEvent, caller: Caller, rules: EventRules, *place: int) -> NewEvent:

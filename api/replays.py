@@ -18,7 +18,7 @@ from api.moments import ADVICE, moment
 from api.paging import page, query
 from api.problems import FieldError, Problem, invalid, not_found
 from api.services import Services
-from daemon.model import Role, rfc3339, uuid7
+from daemon.model import Role, rfc3339
 from daemon.store.replays import (
     NoSubscription,
     Replay,
@@ -80,7 +80,9 @@ def blueprint(services: Services) -> Blueprint:
         request = current_request()
         value = await read_json(request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
         wanted = validated(_REQUEST, value)
-        chosen = selection(wanted, services.settings().event_types, datetime.now(UTC))
+        chosen = selection(
+            wanted, services.settings().event_types, datetime.fromtimestamp(services.now(), UTC)
+        )
         await known(caller.org_id, subscription_id)
         try:
             if wanted.dry_run:
@@ -89,7 +91,10 @@ def blueprint(services: Services) -> Blueprint:
                 )
                 return json_response({"dry_run": True, "count": count})
             asked = await services.replays.ask(
-                replay_id=uuid7(), org_id=caller.org_id, subscription_id=subscription_id, selection=chosen
+                replay_id=services.new_id(),
+                org_id=caller.org_id,
+                subscription_id=subscription_id,
+                selection=chosen,
             )
         except ReplayRefused as error:
             raise _refused(error) from None

@@ -185,7 +185,8 @@ class Services:
     `settings` gives those of the moment, as a reload may change them. `check_url` parses and checks a
     receiver's URL, raising `daemon.egress.url.UrlRefused`. `ready` tells what works now. `published` is
     called after every successful publish, `claimable` when something may be due earlier than before.
-    `observe` tells what is seen of the queue, None where Postgres does not answer in time.
+    `observe` tells what is seen of the queue, None where Postgres does not answer in time. `now` gives the
+    database's time in Unix seconds, and `new_id` a UUIDv7 of it.
     """
 
     authenticator: Authenticator
@@ -201,6 +202,8 @@ class Services:
     ready: Callable[[], Awaitable[Sequence[Check]]]
     published: Callable[[], None]
     claimable: Callable[[], None]
+    now: Callable[[], float]
+    new_id: Callable[[], UUID]
     rate_limits: RateLimits = field(default_factory=RateLimits)
     metrics: Metrics = field(default_factory=Metrics)
     observe: Callable[[], Awaitable[Observation | None]] = _nothing_seen

@@ -25,7 +25,7 @@ from api.subscription_fields import (
     extras_of,
     shown_extras,
 )
-from daemon.model import Role, rfc3339, uuid7
+from daemon.model import Role, rfc3339
 from daemon.signing.canonical import JSON
 from daemon.signing.secrets import generate_secret
 from daemon.store.subscriptions import (
@@ -64,7 +64,7 @@ def blueprint(services: Services) -> Blueprint:
         try:
             subscription = await _finish(
                 services.subscriptions.register(
-                    subscription_id=uuid7(),
+                    subscription_id=services.new_id(),
                     org_id=caller.org_id,
                     url=wanted.url,
                     host_name=url.host_name,

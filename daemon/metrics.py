@@ -6,7 +6,6 @@ a URL, a host or an id.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from time import time
 
 Labels = tuple[str, ...]
 
@@ -64,7 +63,8 @@ class Histogram:
 
 
 class Metrics:
-    """All that one daemon counts. `version` is hookd's; `in_flight` tells how many requests are under way.
+    """All that one daemon counts. `version` is hookd's; `in_flight` tells how many requests are under way,
+    `clock_offset` by how many seconds this machine's clock is ahead of Postgres'.
 
     `process`: the daemon's number among those of one supervisor.
     """
@@ -74,7 +74,8 @@ class Metrics:
         self.process = process
         self.in_flight: Callable[[], int] = int
         self.reload_successful = True
-        self.reloaded_at = time()
+        self.reloaded_at = 0.0
+        self.clock_offset: Callable[[], float] = float
         self.attempts = Counter(
             "hookd_attempts_total",
             "Requests made for deliveries. outcome: succeeded, failed, or interrupted (a stop or a crash "

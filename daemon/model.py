@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -20,22 +21,40 @@ class Role(StrEnum):
 
 _TICKS = 4096  # a millisecond
 _CLOCK_SET_BACK = 10_000 * _TICKS  # beyond that, the clock was wrong before and is followed
-_last_tick = 0
+
+
+class NewIds:
+    """Makes UUIDv7s (RFC 9562 section 5.7) of the time that `now` gives in Unix seconds.
+
+    Each is greater than the one before, also while the clock stands or is set back by less than ten seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._last_tick = 0
+
+    def __call__(self) -> UUID:
+        """Return a new id."""
+        tick = int(self._now() * 1000 * _TICKS)
+        if 0 <= self._last_tick - tick < _CLOCK_SET_BACK:
+            tick = self._last_tick + 1
+        self._last_tick = tick
+        return _uuid7(tick)
+
+
+_ids_of_this_machine = NewIds(time.time)
 
 
 def uuid7(at: float | None = None) -> UUID:
-    """Return a new UUIDv7 (RFC 9562 section 5.7) for the time `at` in Unix seconds, by default now.
+    """Return a new UUIDv7 for the time `at` in Unix seconds, by default this machine's own.
 
-    The 12 bits after the version hold parts of a millisecond (section 6.2, method 3). Of the ids that a
-    process makes for now, each is greater than the one before, also while the clock stands or is set back by
-    less than ten seconds.
+    What the daemon makes has the database's time: see `NewIds`.
     """
-    tick = time.time_ns() * _TICKS // 1_000_000 if at is None else int(at * 1000 * _TICKS)
-    if at is None:
-        global _last_tick
-        if 0 <= _last_tick - tick < _CLOCK_SET_BACK:
-            tick = _last_tick + 1
-        _last_tick = tick
+    return _ids_of_this_machine() if at is None else _uuid7(int(at * 1000 * _TICKS))
+
+
+def _uuid7(tick: int) -> UUID:
+    """Return one of this part of a millisecond: the 12 bits after the version (section 6.2, method 3)."""
     time_bits = (tick >> 12 & (1 << 48) - 1) << 80 | (tick & 0xFFF) << 64
     random_bits = int.from_bytes(os.urandom(8)) >> 2
     # A uuid.UUID that is made, written out and sent to Postgres in less time; what comes from there is one.

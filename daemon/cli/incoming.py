@@ -1,6 +1,6 @@
 """Events as `hookd publish` is given them, held to the same rules as those that come through the REST API."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from uuid import UUID
 
@@ -15,11 +15,17 @@ ANY_DATA = Schemas()
 _FIELDS = ("type", "data", "key", "deliver_after")
 
 
+NewId = Callable[[], UUID]
+"""Gives an event its id, a UUIDv7 of the database's time."""
+
+
 class Refused(Exception):
     """An event that cannot be published; the text says why and what to do."""
 
 
-def event_of_line(line: bytes, org_id: UUID, rules: EventsConfig, schemas: Schemas = ANY_DATA) -> NewEvent:
+def event_of_line(
+    line: bytes, org_id: UUID, rules: EventsConfig, new_id: NewId, schemas: Schemas = ANY_DATA
+) -> NewEvent:
     """Return the event that one line of NDJSON is: an object with `type`, `data`, `key`?, `deliver_after`?.
 
     Error: `Refused`.
@@ -43,6 +49,7 @@ def event_of_line(line: bytes, org_id: UUID, rules: EventsConfig, schemas: Schem
         value["data"],
         org_id,
         rules,
+        new_id,
         schemas,
         key=_text(value, "key"),
         deliver_after=_text(value, "deliver_after"),
@@ -50,14 +57,19 @@ def event_of_line(line: bytes, org_id: UUID, rules: EventsConfig, schemas: Schem
 
 
 def event_of_options(
-    event_type: str, data: str, org_id: UUID, rules: EventsConfig, schemas: Schemas = ANY_DATA
+    event_type: str,
+    data: str,
+    org_id: UUID,
+    rules: EventsConfig,
+    new_id: NewId,
+    schemas: Schemas = ANY_DATA,
 ) -> NewEvent:
     """Return the event that `--type` and `--data` make. Error: `Refused`."""
     try:
         value = _parsed(data, rules.max_depth)
     except Refused as refusal:
         raise Refused(f"--data: {refusal}") from None
-    return _event(event_type, value, org_id, rules, schemas)
+    return _event(event_type, value, org_id, rules, new_id, schemas)
 
 
 def _event(
@@ -65,6 +77,7 @@ def _event(
     data: JSON,
     org_id: UUID,
     rules: EventsConfig,
+    new_id: NewId,
     schemas: Schemas,
     *,
     key: str | None = None,
@@ -76,7 +89,7 @@ def _event(
         raise Refused(f'type: "{event_type[:100]}" is not a known event type; {hint}')
     try:
         return new_event(
-            EventRules(rules.types, rules.max_bytes, rules.max_depth, schemas),
+            EventRules(rules.types, rules.max_bytes, rules.max_depth, new_id, schemas),
             org_id=org_id,
             event_type=event_type,
             data=data,

@@ -5,8 +5,10 @@ import json
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import trio
@@ -14,13 +16,22 @@ import trio_asyncio
 
 from daemon.cli.arguments import organisation
 from daemon.cli.failure import OK, CommandError, UsageError
-from daemon.cli.incoming import Refused, event_of_line, event_of_options
+from daemon.cli.incoming import NewId, Refused, event_of_line, event_of_options
 from daemon.cli.lines import Lines
 from daemon.cli.settings import load_settings, log_for_people
+from daemon.clock import Clock
 from daemon.config.model import Config
+from daemon.model import NewIds, uuid7
 from daemon.process.prepare import database_url, prepare_state
 from daemon.schemas import SchemaError, Schemas, load_schemas
-from daemon.store.database import Connection, DatabaseUnavailable, RetryTransaction, open_database
+from daemon.store.database import (
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    RetryTransaction,
+    open_database,
+)
+from daemon.store.database_clock import correct_clock
 from daemon.store.events import Events, NewEvent
 from daemon.store.migrate import check
 from daemon.store.upkeep import make_partitions
@@ -88,21 +99,24 @@ def run(args: argparse.Namespace) -> int:
     except SchemaError as error:
         raise UsageError(str(error)) from None
     if args.type is not None:
+        make = partial(
+            event_of_options, args.type, args.data or "{}", args.org, config.events, schemas=schemas
+        )
         try:
-            event = event_of_options(args.type, args.data or "{}", args.org, config.events, schemas)
+            make(uuid7)  # what is refused needs no database
         except Refused as refusal:
             raise CommandError(f"{refusal}; nothing was published") from None
         with database_url(config, prepare_state(config)) as url:
-            trio.run(_publish_one, config, url, event, args.json)
+            trio.run(_publish_one, config, url, make, args.json)
         return OK
     with _opened(args.file) as descriptor, database_url(config, prepare_state(config)) as url:
         trio.run(_publish_lines, config, schemas, url, args.org, descriptor, args.json)
     return OK
 
 
-async def _publish_one(config: Config, url: str, event: NewEvent, as_json: bool) -> None:
-    async with _opened_events(config, url) as events:
-        _print([1], await _persist(events, [event]), as_json)
+async def _publish_one(config: Config, url: str, make: Callable[[NewId], NewEvent], as_json: bool) -> None:
+    async with _opened_events(config, url) as opened:
+        _print([1], await _persist(opened.events, [make(opened.new_id)]), as_json)
 
 
 async def _publish_lines(
@@ -112,13 +126,14 @@ async def _publish_lines(
     lines = Lines(descriptor, most=config.api.max_body)
     most = config.api.max_batch
     accepted = 0
-    async with _opened_events(config, url) as events:
+    async with _opened_events(config, url) as opened:
         while some := await lines.some():
-            for batch, fault in _batches(some, most, org, config, schemas):
+            await opened.correct()
+            for batch, fault in _batches(some, most, org, config, schemas, opened.new_id):
                 if batch:
                     numbers = [number for number, _ in batch]
                     try:
-                        ids = await _persist(events, [event for _, event in batch])
+                        ids = await _persist(opened.events, [event for _, event in batch])
                     except DatabaseUnavailable as error:
                         raise CommandError(f"{error}; {_lost(accepted, numbers)}") from error
                     accepted += len(ids)
@@ -128,7 +143,12 @@ async def _publish_lines(
 
 
 def _batches(
-    lines: Sequence[tuple[int, bytes]], most: int, org: UUID, config: Config, schemas: Schemas
+    lines: Sequence[tuple[int, bytes]],
+    most: int,
+    org: UUID,
+    config: Config,
+    schemas: Schemas,
+    new_id: NewId,
 ) -> Iterator[tuple[list[tuple[int, NewEvent]], str]]:
     """Yield up to `most` numbered events at a time, and with the last what is wrong with the next line."""
     batch: list[tuple[int, NewEvent]] = []
@@ -138,7 +158,7 @@ def _batches(
                 raise Refused(
                     f"longer than {config.api.max_body} bytes (api.max_body); send less in one event"
                 )
-            batch.append((number, event_of_line(line, org, config.events, schemas)))
+            batch.append((number, event_of_line(line, org, config.events, new_id, schemas)))
         except Refused as refusal:
             yield batch, f"line {number}: {refusal}"
             return
@@ -181,9 +201,29 @@ def _lost(accepted: int, numbers: Sequence[int]) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A database to publish to. `new_id` gives events their ids, by the database's clock."""
+
+    database: Database
+    clock: Clock
+    events: Events
+    new_id: NewId
+
+    async def correct(self) -> None:
+        """Look at the database's clock again, if it can be reached: lines may come for days."""
+
+        async def unit(connection: Connection) -> None:
+            await correct_clock(connection, self.database, self.clock)
+
+        with suppress(DatabaseUnavailable, RetryTransaction):
+            await self.database.run(unit)
+
+
 @asynccontextmanager
-async def _opened_events(config: Config, url: str) -> AsyncIterator[Events]:
-    """Open the database, see that it has the schema, and give its events."""
+async def _opened_events(config: Config, url: str) -> AsyncIterator[_Opened]:
+    """Open the database and see that it has the schema."""
+    clock = Clock()
     async with (
         trio_asyncio.open_loop(),
         open_database(
@@ -197,11 +237,12 @@ async def _opened_events(config: Config, url: str) -> AsyncIterator[Events]:
 
         async def unit(connection: Connection) -> None:
             await check(connection, database.statements)
+            await correct_clock(connection, database, clock)
             # After weeks without a daemon there may be none for today.
             await make_partitions(connection, database)
 
         await database.run(unit)
-        yield Events(database)
+        yield _Opened(database, clock, Events(database), NewIds(clock.now))
 
 
 @contextmanager

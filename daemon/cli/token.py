@@ -25,7 +25,8 @@ _DESCRIPTION = """
 Print one token for the REST API, signed with the daemon's own HS256 secret, and nothing
 else on standard output. It has the issuer, the audience and the claims that [auth] asks
 for. Where tokens come from another issuer (auth.public_key_file, auth.jwks_url), get
-them there.
+them there. It begins and ends by this machine's clock, and the daemon goes by Postgres':
+if it says that the token has expired or is not valid yet, correct the clock here.
 
 Roles:
   org_admin   registers and changes the organisation's subscriptions

@@ -1,7 +1,6 @@
 """Sending: one claimed delivery becomes one signed request and one result."""
 
 import random
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -48,15 +47,22 @@ class Rules:
 
 
 class Sender:
-    """Sends deliveries; holds nothing between them."""
+    """Sends deliveries; holds nothing between them. `now` gives the database's time in Unix seconds."""
 
     def __init__(
-        self, *, send: Send, targets: Targets, rules: Callable[[], Rules], large_bodies: Bodies
+        self,
+        *,
+        send: Send,
+        targets: Targets,
+        rules: Callable[[], Rules],
+        large_bodies: Bodies,
+        now: Callable[[], float],
     ) -> None:
         self._send = send
         self._targets = targets
         self._rules = rules
         self._large_bodies = large_bodies
+        self._now = now
 
     async def send(self, claimed: Claimed) -> Result:
         """Make one attempt and return its result. It fails only by being cancelled."""
@@ -74,7 +80,7 @@ class Sender:
 
     async def _attempt(self, claimed: Claimed, target: Target, body: bytes) -> Result:
         rules = self._rules()
-        now = time.time()
+        now = self._now()
         status, code, retry_after, fault, note = None, None, None, Fault.HOST, None
         timeout = timeout_of(target, rules)
         try:
@@ -96,7 +102,8 @@ class Sender:
             status, phases = answer.status, answer.phases
             excerpt = answer.excerpt.decode("utf-8", "replace").replace("\0", "\ufffd")
             if status >= 400 and (value := answer.header(b"retry-after")) is not None:
-                retry_after = parse_retry_after(value, now=datetime.now(UTC), maximum=rules.retry_after_max)
+                heard = datetime.fromtimestamp(self._now(), UTC)
+                retry_after = parse_retry_after(value, now=heard, maximum=rules.retry_after_max)
         verdict = classify(
             status,
             code,

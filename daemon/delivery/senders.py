@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from time import time
 
 import trio
 
@@ -61,11 +60,13 @@ class Senders:
         share: float,
         look: Callable[[], None],
         precedence: Precedence,
+        now: Callable[[], float],
     ) -> None:
         self._sender = sender
         self._results = results
         self._look = look
         self._precedence = precedence
+        self._now = now
         self._count = count
         self._probes = max(1, int(count * share))
         self._probing = 0
@@ -206,7 +207,7 @@ class Senders:
                     result = await self._sender.send(claimed)
             except trio.Cancelled:
                 with trio.move_on_after(HAND_BACK, shield=True):
-                    await results.send(claimed.result("interrupted", "interrupted", time()))
+                    await results.send(claimed.result("interrupted", "interrupted", self._now()))
                 raise
             finally:
                 self._busy -= 1

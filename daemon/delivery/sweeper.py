@@ -4,7 +4,6 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import nullcontext
-from time import time
 
 import trio
 from asyncpg import PostgresError
@@ -39,6 +38,7 @@ async def serve_sweeper(
     grace: float,
     swept: Callable[[], None],
     found_below: Callable[[], None],
+    now: Callable[[], float],
     metrics: Metrics,
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -54,7 +54,7 @@ async def serve_sweeper(
     rounds = 0
     while not stopping.is_set():
         try:
-            if await reap(database, disable_after(), metrics):
+            if await reap(database, disable_after(), now, metrics):
                 swept()
             if rounds % REPAIR_EVERY == 0 and await look_over(database):
                 swept()
@@ -78,13 +78,13 @@ async def serve_sweeper(
             await stopping.wait()
 
 
-async def reap(database: Database, disable_after: float, metrics: Metrics) -> int:
+async def reap(database: Database, disable_after: float, now: Callable[[], float], metrics: Metrics) -> int:
     """Make due again what leases past their end still hold, with an attempt `interrupted` in the history."""
     held, tokens = await expired(database, LEASES)
     if not tokens:
         return 0
-    now = time()
-    results = [one.result("interrupted", "interrupted", now) for one in held]
+    at = now()
+    results = [one.result("interrupted", "interrupted", at) for one in held]
     written = await database.run(recording(database, results, tokens, disable_after, nullcontext))
     count_attempts(metrics, (one for one, counted in zip(results, written.counted, strict=False) if counted))
     if results:

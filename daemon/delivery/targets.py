@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from daemon.delivery.form import Form
@@ -58,11 +58,13 @@ class Targets:
         parse_url: Callable[[str], Url],
         unseal: Callable[[bytes, UUID], str],
         write: WriteForm,
+        now: Callable[[], float],
         most: int = MOST,
     ) -> None:
         self._parse_url = parse_url
         self._unseal = unseal
         self._write = write
+        self._now = now
         self._most = most
         self._kept: OrderedDict[UUID, Target | TargetRow] = OrderedDict()
         self._replaced = 0
@@ -73,7 +75,7 @@ class Targets:
         if target is None or target.revision != revision:
             return False
         until = target.secrets_until if isinstance(target, TargetRow) else target.until
-        return until is None or until > datetime.now(UTC)
+        return until is None or until.timestamp() > self._now()
 
     def learn(self, rows: Iterable[TargetRow]) -> None:
         """Keep what came from the store. Each is read when it is first sent to: many may come at once."""

@@ -1,7 +1,6 @@
 """Tests of a receiver: synthetic deliveries that are sent at once and recorded nowhere."""
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +61,7 @@ class Trials:
         post: FreshPost,
         rules: Callable[[], Rules],
         stopping: Callable[[], bool],
+        now: Callable[[], float],
         most: int = MOST,
         most_per_organisation: int = MOST_PER_ORGANISATION,
     ) -> None:
@@ -70,6 +70,7 @@ class Trials:
         self._post = post
         self._rules = rules
         self._stopping = stopping
+        self._now = now
         self._most = most
         self._most_per_organisation = most_per_organisation
         self._running: Counter[UUID] = Counter()
@@ -106,12 +107,12 @@ class Trials:
 
     async def _test(self, subscription_id: UUID, target: Target, conformance: bool) -> Trial:
         rules = self._rules()
-        valid = message(subscription_id, time.time())
+        valid = message(subscription_id, self._now())
         shown = _shown(target, rules, valid)
         outcome = await self._send(target, rules, valid)
         findings = None
         if conformance:
-            made = variants(valid, target.keys, subscription_id, time.time())
+            made = variants(valid, target.keys, subscription_id, self._now())
             findings = await self._put_to_checks(target, rules, made)
         return Trial(valid.event_id, valid.delivery_id, shown, outcome, findings)
 

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import trio
 from asyncpg import PostgresError
 
+from daemon.clock import Clock
 from daemon.delivery.attempt_metrics import count_given_up
+from daemon.delivery.doorbell import Doorbell
 from daemon.metrics import Metrics
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.retention import retain
@@ -24,12 +26,15 @@ async def serve_partitions(
     database: Database,
     *,
     ages: Callable[[], Mapping[str, float]],
+    clock: Clock,
+    doorbell: Doorbell,
     metrics: Metrics,
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Keep eight weeks of partitions ahead, and drop those older than `ages` (seconds, by table).
 
+    It does so every hour, and when the doorbell rings: rung after `stopping`, it ends this.
     An error line says so if fewer than three weeks are left.
     """
 
@@ -51,7 +56,7 @@ async def serve_partitions(
             await forget_hosts(database)
             for name in await retain(database, ages(), expired=expired):
                 logger.info("dropped the partition %s, as [retention] says", name)
-            if partitions.until - datetime.now(UTC) < ALARM:
+            if partitions.until.timestamp() - clock.now() < ALARM.total_seconds():
                 logger.error(
                     "partitions reach only to %s: publishing fails after that; see the log of Postgres for"
                     " why none can be made",
@@ -63,5 +68,4 @@ async def serve_partitions(
         except PostgresError:
             logger.exception("upkeep failed and goes on after a pause; report this")
             pause = AGAIN
-        with trio.move_on_after(pause):
-            await stopping.wait()
+        await doorbell.wait(pause)

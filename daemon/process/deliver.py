@@ -42,6 +42,7 @@ async def deliver(
         share=parts.config.delivery.unanswered_share,
         look=parts.database.look,
         precedence=precedence,
+        now=parts.clock.now,
     )
 
     claims = Claims(

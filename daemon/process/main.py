@@ -19,6 +19,7 @@ from api.listeners import (
     open_listeners,
 )
 from api.server import serve_api
+from daemon.clock import Clock
 from daemon.config.bind import numbered_bind
 from daemon.config.model import Config
 from daemon.delivery.doorbell import Doorbell
@@ -35,6 +36,7 @@ from daemon.process.parts import RECORDING_TIME, Parts
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.reload import serve_reload
 from daemon.process.systemd import READY, notify, watchdog_period
+from daemon.process.timekeeping import serve_clock
 from daemon.store.database import (
     Connection,
     Database,
@@ -42,6 +44,7 @@ from daemon.store.database import (
     RetryTransaction,
     open_database,
 )
+from daemon.store.database_clock import correct_clock
 from daemon.store.floors import meet_cluster
 from daemon.store.hints import Hints
 from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, migrate
@@ -145,8 +148,10 @@ async def _start(
             pool_size=config.database.pool_size,
             command_timeout=config.database.command_timeout,
         ) as database:
-            await _set_up(database)
-            parts = Parts(prepared, database, await settle_master_keys(database, prepared.master_key_file))
+            clock = Clock()
+            await _set_up(database, clock)
+            keys = await settle_master_keys(database, prepared.master_key_file)
+            parts = Parts(prepared, database, keys, clock)
             await parts.apply_rules()
             async with trio.open_nursery() as beside:
                 beside.start_soon(serve_reload, parts, prepared.loaded, hangup)
@@ -189,7 +194,7 @@ async def _listen(prepared: Prepared) -> tuple[Listeners, Listeners | None]:
         raise StartError(str(error)) from error
 
 
-async def _set_up(database: Database) -> None:
+async def _set_up(database: Database, clock: Clock) -> None:
     """Bring schema and partitions to what this code needs."""
 
     async def unit(connection: Connection) -> None:
@@ -208,6 +213,7 @@ async def _set_up(database: Database) -> None:
         report = await migrate(connection, database.statements)
         for name in report.applied:
             logger.info("applied the migration %s", name)
+        await correct_clock(connection, database, clock)
         await make_partitions(connection, database)
         await meet_cluster(connection, database)
 
@@ -247,6 +253,7 @@ async def _run(
         parts.bells.look_in_inbox()
         parts.bells.claimable.ring()
         parts.bells.replays.ring()
+        parts.bells.upkeep.ring()
     if root.cancel_scope.cancelled_caught:
         logger.warning("not everything ended within daemon.stop_timeout; leases give back what is left")
 
@@ -276,9 +283,14 @@ async def _serve_exchange(parts: Parts, scope: trio.CancelScope) -> None:
 
 
 async def _serve_queue(parts: Parts, demand: Demand) -> None:
-    """Pulse, replays, sweeper and partitions: each ends by itself when the daemon stops."""
+    """Pulse, clock, replays, sweeper and partitions: each ends by itself when the daemon stops."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve_pulse, parts, demand)
+        nursery.start_soon(
+            lambda: serve_clock(
+                parts.database, parts.clock, leapt=parts.bells.upkeep.ring, stopping=parts.stopping
+            )
+        )
         nursery.start_soon(
             lambda: serve_replays(
                 parts.database,
@@ -295,13 +307,19 @@ async def _serve_queue(parts: Parts, demand: Demand) -> None:
                 grace=RECORDING_TIME,
                 swept=parts.bells.claimable.ring,
                 found_below=parts.bells.look_in_inbox,
+                now=parts.clock.now,
                 metrics=parts.metrics,
                 stopping=parts.stopping,
             )
         )
         nursery.start_soon(
             lambda: serve_partitions(
-                parts.database, ages=parts.retention, metrics=parts.metrics, stopping=parts.stopping
+                parts.database,
+                ages=parts.retention,
+                clock=parts.clock,
+                doorbell=parts.bells.upkeep,
+                metrics=parts.metrics,
+                stopping=parts.stopping,
             )
         )
 

@@ -19,6 +19,7 @@ from api.jwks import KeySet
 from api.keys import KeySource, PublicKey, SecretKey
 from api.rate_limits import Rate
 from api.services import ApiSettings, Check, Services
+from daemon.clock import Clock
 from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
 from daemon.delivery.doorbell import Doorbell
@@ -33,6 +34,7 @@ from daemon.egress.pool import Pool
 from daemon.egress.url import Url, UrlRefused
 from daemon.egress.url_policy import UrlPolicy
 from daemon.metrics import Metrics
+from daemon.model import NewIds
 from daemon.process.issuer import key_set_fetch
 from daemon.process.master_key import cursor_key
 from daemon.process.open_files import idle_connections
@@ -61,12 +63,14 @@ PING_TIMEOUT = 2.0
 
 @dataclass(slots=True)
 class Bells:
-    """Who wakes whom: publishing the router, that the one for crowds; these the claimer; the API replays."""
+    """Who wakes whom: publishing the router, that the one for crowds; these the claimer; the API replays; a
+    leap of the clock the upkeep."""
 
     published: Bell
     crowded: Bell
     claimable: Doorbell
     replays: Doorbell
+    upkeep: Doorbell
 
     def look_in_inbox(self) -> None:
         """Wake both routers, for events of any kind."""
@@ -75,16 +79,21 @@ class Bells:
 
 
 class Parts:
-    """Everything that the process runs. `config` is that of the moment."""
+    """Everything that the process runs. `config` is that of the moment, `clock` tells the database's time."""
 
-    def __init__(self, prepared: Prepared, database: Database, master_keys: tuple[bytes, ...]) -> None:
+    def __init__(
+        self, prepared: Prepared, database: Database, master_keys: tuple[bytes, ...], clock: Clock
+    ) -> None:
         """Make the parts; the newest of `master_keys` is the first. Error: `StartError`."""
         self.config = prepared.config
         self._rules = (prepared.config, _rules(prepared.config))
         self.database = database
+        self.clock = clock
         self.stopping = trio.Event()
-        self.bells = Bells(database.bell(), database.bell(), Doorbell(), Doorbell())
+        self.bells = Bells(database.bell(), database.bell(), Doorbell(), Doorbell(), Doorbell())
         self.metrics = Metrics(VERSION, prepared.child.number if prepared.child else 1)
+        self.metrics.reloaded_at = clock.now()
+        self.metrics.clock_offset = lambda: clock.offset
         self.vault = Vault(*master_keys)
         config = prepared.config
         try:
@@ -107,12 +116,15 @@ class Parts:
         except ValueError as error:
             raise StartError(str(error)) from error
         self._addresses = AddressRules(config.egress.allow_networks, config.egress.deny_networks)
-        self.targets = Targets(parse_url=self._parse_url, unseal=self.vault.decrypt, write=self._write_form)
+        self.targets = Targets(
+            parse_url=self._parse_url, unseal=self.vault.decrypt, write=self._write_form, now=clock.now
+        )
         self.sender = Sender(
             send=self.exchange.send,
             targets=self.targets,
             rules=self.rules,
             large_bodies=LargeBodies(database),
+            now=clock.now,
         )
         self.trials = Trials(
             fetch=partial(target_of, database),
@@ -120,6 +132,7 @@ class Parts:
             post=self.exchange.post,
             rules=self.rules,
             stopping=self.stopping.is_set,
+            now=clock.now,
         )
         self._of_config = (self.config, self._api_settings())
         self.publisher = Publisher(Events(self.database))
@@ -253,7 +266,7 @@ class Parts:
             leeway=auth.leeway,
         )
         services = Services(
-            authenticator=Authenticator(rules, keys),
+            authenticator=Authenticator(rules, keys, now=self.clock.now),
             cursors=Cursors(cursor_key),
             subscriptions=Subscriptions(
                 self.database,
@@ -272,6 +285,8 @@ class Parts:
             ready=self._ready,
             published=self.bells.published.ring,
             claimable=self.bells.claimable.ring,
+            now=self.clock.now,
+            new_id=NewIds(self.clock.now),
             metrics=self.metrics,
             observe=Observer(self.database).look,
         )

@@ -67,7 +67,7 @@ async def _reload(parts: Parts, loaded: Loaded) -> None:
     except (DatabaseUnavailable, RetryTransaction) as error:
         logger.error("the database has not heard of the new rules; send SIGHUP again: %s", error)
     parts.metrics.reload_successful = True
-    parts.metrics.reloaded_at = time.time()
+    parts.metrics.reloaded_at = parts.clock.now()
     logger.info("reloaded: %s", ", ".join(now) or "nothing has changed that can change now")
     if later:
         logger.warning("to take effect, these need a restart: %s", ", ".join(later))

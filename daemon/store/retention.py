@@ -33,7 +33,7 @@ async def retain(
             await connection.execute(database.sql("retention_unlock"))
 
     async def drop_old(connection: Connection) -> None:
-        now = datetime.now(UTC)
+        now = datetime.fromtimestamp(await connection.fetchval(database.sql("clock")), UTC)
         for row in await connection.fetch(database.sql("partitions")):
             if row["ends_at"] > now - timedelta(seconds=ages[row["parent"]]):
                 continue

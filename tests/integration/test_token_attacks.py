@@ -89,7 +89,7 @@ async def stage(ca: trustme.CA, tmp_path: Path, rules: TokenRules = RULES) -> As
         fetch = key_set_fetch(Config(auth=auth, egress=EgressConfig(ca_file=str(ca_file))))
         keys = KeySet(fetch, algorithms=ALGORITHMS, refresh=auth.jwks_refresh)
         await nursery.start(keys.serve)
-        services = replace(World().services(), authenticator=Authenticator(rules, keys))
+        services = replace(World().services(), authenticator=Authenticator(rules, keys, now=time.time))
         async with (
             serving(create_app(services)) as running,
             httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=30) as client,

@@ -1,6 +1,7 @@
 """Tests of receivers, good and bad, over real sockets."""
 
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -63,7 +64,14 @@ def trials(one: Target | None, *, timeout: float = 5.0, **more: Any) -> Trials:
         return one
 
     rules = Rules(timeout, (5.0,), 0.0, 60.0, "X-Alter-", "hookd/test")
-    given = {"fetch": fetch, "read": read, "rules": lambda: rules, "stopping": lambda: False, **more}
+    given = {
+        "fetch": fetch,
+        "read": read,
+        "rules": lambda: rules,
+        "stopping": lambda: False,
+        "now": time.time,
+        **more,
+    }
     return Trials(post=make_exchange().post, **given)
 
 

@@ -25,7 +25,7 @@ from api.server import serve_api
 from api.services import ApiSettings, Check, Services, Trials
 from daemon.egress.report import Trial
 from daemon.egress.url import Url, parse_url
-from daemon.model import uuid7_time
+from daemon.model import uuid7, uuid7_time
 from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
 from daemon.store.replays import Replay, Selection
 from daemon.store.subscriptions import (
@@ -288,7 +288,7 @@ class World:
 
     def services(self) -> Services:
         return Services(
-            authenticator=Authenticator(TokenRules(("HS256",)), SecretKey(SECRET.encode())),
+            authenticator=Authenticator(TokenRules(("HS256",)), SecretKey(SECRET.encode()), now=time.time),
             cursors=Cursors(b"k" * 32),
             subscriptions=self.subscriptions,
             events=self.events,
@@ -301,6 +301,8 @@ class World:
             ready=self.check or self._ready,
             published=self._published,
             claimable=self._claimable,
+            now=time.time,
+            new_id=uuid7,
         )
 
     async def _check_url(self, url: str) -> Url:

@@ -37,7 +37,10 @@ def end_what_was_left() -> None:
 
 
 class Daemon:
-    """One daemon on a database; `settings` are keys of config.toml. It can be started again."""
+    """One daemon on a database; `settings` are keys of config.toml. It can be started again.
+
+    `clock_ahead`: by how many seconds its machine's clock is wrong.
+    """
 
     def __init__(self, directory: Path, database_url: str, settings: Mapping[str, object]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -52,6 +55,7 @@ class Daemon:
         self.address = ""
         self.process: trio.Process | None = None
         self.config: Path | None = None
+        self.clock_ahead = 0.0
         self._settings = {
             **TEST_SETTINGS,
             "database.url": database_url,
@@ -63,7 +67,10 @@ class Daemon:
 
     async def start(self, seconds: float = 30.0) -> None:
         """Start the process and return when it has printed its ready line."""
-        command = [sys.executable, "-m", "daemon.cli", "run"]
+        module = ["daemon.cli"]
+        if self.clock_ahead:
+            module = ["tests.support.wrong_clock", str(self.clock_ahead)]
+        command = [sys.executable, "-m", *module, "run"]
         if self.config is not None:
             command += ["--config", str(self.config)]
         for key, value in self._settings.items():
@@ -141,9 +148,14 @@ def token(org_id: UUID, *roles: str) -> str:
 
 @asynccontextmanager
 async def running(directory: Path, database_url: str, **settings: object) -> AsyncIterator[Daemon]:
-    """Run a daemon for the block; `delivery__timeout="2s"` stands for the key `delivery.timeout`."""
+    """Run a daemon for the block; `delivery__timeout="2s"` stands for the key `delivery.timeout`.
+
+    `clock_ahead=600` is none: by so many seconds the clock of its machine is wrong.
+    """
+    ahead = float(str(settings.pop("clock_ahead", 0)))
     named = {key.replace("__", "."): value for key, value in settings.items()}
     daemon = Daemon(directory / f"daemon-{uuid4().hex[:8]}", database_url, named)
+    daemon.clock_ahead = ahead
     await daemon.start()
     try:
         yield daemon

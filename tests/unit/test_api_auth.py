@@ -38,12 +38,12 @@ def signed(payload: dict[str, Any], headers: dict[str, Any] | None = None, secre
 
 
 async def caller(token: str, rules: TokenRules | None = None) -> Caller:
-    authenticator = Authenticator(rules or TokenRules(("HS256",)), SecretKey(SECRET))
+    authenticator = Authenticator(rules or TokenRules(("HS256",)), SecretKey(SECRET), now=time.time)
     return await authenticator.caller([f"Bearer {token}"])
 
 
 async def refused(authorization: Sequence[str], rules: TokenRules | None = None) -> Problem:
-    authenticator = Authenticator(rules or TokenRules(("HS256",)), SecretKey(SECRET))
+    authenticator = Authenticator(rules or TokenRules(("HS256",)), SecretKey(SECRET), now=time.time)
     with pytest.raises(Problem) as caught:
         await authenticator.caller(authorization)
     assert caught.value.status == 401
@@ -71,7 +71,7 @@ class Turning(SecretKey):
 
 async def test_a_signature_is_checked_once_for_as_long_as_the_keys_are_the_same() -> None:
     Turning.asked, Turning.now = 0, "first"
-    authenticator = Authenticator(TokenRules(("HS256",)), Turning(SECRET))
+    authenticator = Authenticator(TokenRules(("HS256",)), Turning(SECRET), now=time.time)
     token = signed(claims())
     for _ in range(3):
         assert (await authenticator.caller([f"Bearer {token}"])).subject == "someone"
@@ -84,15 +84,34 @@ async def test_a_signature_is_checked_once_for_as_long_as_the_keys_are_the_same(
 
 
 async def test_a_known_token_ends_when_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    authenticator = Authenticator(TokenRules(("HS256",), leeway=0), SecretKey(SECRET))
+    authenticator = Authenticator(TokenRules(("HS256",), leeway=0), SecretKey(SECRET), now=time.time)
     token = signed(claims(exp=time.time() + 60))
     await authenticator.caller([f"Bearer {token}"])
     monkeypatch.setattr(authenticator._known, "_clock", lambda: time.time() + 61)
     assert authenticator._known.find(token, authenticator._keys.in_use()) is None
 
 
+async def test_tokens_are_good_by_the_clock_that_is_given_and_not_by_this_machines() -> None:
+    then = time.time() - 400 * 86400
+    rules = TokenRules(("HS256",), leeway=30)
+    authenticator = Authenticator(rules, SecretKey(SECRET), now=lambda: then)
+
+    async def status(**times: float) -> int:
+        try:
+            await authenticator.caller([f"Bearer {signed(claims(**times))}"])
+        except Problem as problem:
+            return problem.status
+        return 200
+
+    assert await status(exp=then + 60) == 200
+    assert await status(exp=then - 29, nbf=then + 29, iat=then + 29) == 200
+    assert await status(exp=then - 31) == 401
+    assert await status(exp=then + 60, nbf=then + 31) == 401
+    assert await status(exp=then + 60, iat=then + 31) == 401
+
+
 async def test_the_scheme_is_not_case_sensitive() -> None:
-    authenticator = Authenticator(TokenRules(("HS256",)), SecretKey(SECRET))
+    authenticator = Authenticator(TokenRules(("HS256",)), SecretKey(SECRET), now=time.time)
     assert (await authenticator.caller([f"bEARER  {signed(claims())}"])).subject == "someone"
 
 
@@ -181,7 +200,7 @@ async def test_other_algorithms_and_keys_are_refused() -> None:
 
 async def test_a_public_key_is_no_hmac_secret() -> None:
     public = pem(RSA)
-    authenticator = Authenticator(TokenRules(("RS256",)), PublicKey(public))
+    authenticator = Authenticator(TokenRules(("RS256",)), PublicKey(public), now=time.time)
     header = jwt.utils.base64url_encode(b'{"alg":"HS256"}')
     body = signed(claims()).split(".")[1].encode()
     mac = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
@@ -189,16 +208,16 @@ async def test_a_public_key_is_no_hmac_secret() -> None:
     with pytest.raises(Problem):
         await authenticator.caller([f"Bearer {forged.decode()}"])
     with pytest.raises(ValueError, match="no configured key"):
-        Authenticator(TokenRules(("RS256", "HS256")), PublicKey(public))
+        Authenticator(TokenRules(("RS256", "HS256")), PublicKey(public), now=time.time)
     with pytest.raises(ValueError, match="no configured key"):
-        Authenticator(TokenRules(("RS256",)), SecretKey(public))
+        Authenticator(TokenRules(("RS256",)), SecretKey(public), now=time.time)
 
 
 @pytest.mark.parametrize(
     ("private", "algorithm"), [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256"), (ED, "EdDSA")]
 )
 async def test_public_keys_check_tokens(private: Any, algorithm: str) -> None:
-    authenticator = Authenticator(TokenRules((algorithm,)), PublicKey(pem(private)))
+    authenticator = Authenticator(TokenRules((algorithm,)), PublicKey(pem(private)), now=time.time)
     token = jwt.encode(claims(), private, algorithm)
     assert (await authenticator.caller([f"Bearer {token}"])).subject == "someone"
 

@@ -1,5 +1,6 @@
 """Claims that follow a round of routing: when the claimer is woken, and what becomes of a lost answer."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
@@ -61,7 +62,15 @@ class Desk:
 
     def __init__(self, count: int = 4, *, knows: bool = True, turn: TakeTurn = nullcontext) -> None:
         give, _ = trio.open_memory_channel[Result](10)
-        self.senders = Senders(None, give, count=count, share=0.5, look=lambda: None, precedence=Precedence())  # type: ignore[arg-type]
+        self.senders = Senders(
+            None,  # type: ignore[arg-type]
+            give,
+            count=count,
+            share=0.5,
+            look=lambda: None,
+            precedence=Precedence(),
+            now=time.time,
+        )
         self.rung = 0
         self.leases = Leases()
         self.claims = Claims(

@@ -6,6 +6,7 @@ import pytest
 
 from daemon.cli.incoming import Refused, event_of_line, event_of_options
 from daemon.config.model import EventsConfig
+from daemon.model import uuid7
 from daemon.signing.canonical import event_body
 from tests.support.api_harness import ORG, TYPES, World, bearer
 
@@ -18,13 +19,15 @@ def line(**fields: object) -> bytes:
 
 
 def test_a_line_becomes_an_event_with_its_canonical_body() -> None:
-    event = event_of_line(b'{"data": {"b": 1e2, "a": "\xc3\xa9"}, "type": "placement.created"}', ORG, RULES)
+    event = event_of_line(
+        b'{"data": {"b": 1e2, "a": "\xc3\xa9"}, "type": "placement.created"}', ORG, RULES, uuid7
+    )
     assert (event.org_id, event.type, event.key, event.deliver_after) == (ORG, TYPE, None, None)
     assert event.body == event_body(event.id, TYPE, {"a": "é", "b": 100.0})
 
 
 def test_key_and_time_are_kept() -> None:
-    event = event_of_line(line(key="k", deliver_after="2026-03-10T12:00:00+02:00"), ORG, RULES)
+    event = event_of_line(line(key="k", deliver_after="2026-03-10T12:00:00+02:00"), ORG, RULES, uuid7)
     assert event.key == "k"
     assert event.deliver_after == datetime(2026, 3, 10, 10, tzinfo=UTC)
 
@@ -55,16 +58,16 @@ def test_key_and_time_are_kept() -> None:
 )
 def test_what_cannot_be_published_is_refused_with_a_remedy(text: bytes, reason: str) -> None:
     with pytest.raises(Refused, match=reason):
-        event_of_line(text, ORG, RULES)
+        event_of_line(text, ORG, RULES, uuid7)
 
 
 def test_options_make_the_same_event_and_name_themselves_when_wrong() -> None:
-    assert event_of_options(TYPE, '{"n": 1}', ORG, RULES).body.startswith('{"data":{"n":1},"id":"')
+    assert event_of_options(TYPE, '{"n": 1}', ORG, RULES, uuid7).body.startswith('{"data":{"n":1},"id":"')
     with pytest.raises(Refused, match="--data: not JSON"):
-        event_of_options(TYPE, "{n: 1}", ORG, RULES)
+        event_of_options(TYPE, "{n: 1}", ORG, RULES, uuid7)
     with pytest.raises(Refused, match="--data: nested deeper than 5 levels"):
-        event_of_options(TYPE, "[[[[[[]]]]]]", ORG, RULES)
-    event_of_options(TYPE, "[[[[[]]]]]", ORG, RULES)
+        event_of_options(TYPE, "[[[[[[]]]]]]", ORG, RULES, uuid7)
+    event_of_options(TYPE, "[[[[[]]]]]", ORG, RULES, uuid7)
 
 
 GOOD: list[object] = [None, 0, "", [], {"a": [1.5, "\ud83d\ude00"]}, "x" * 1800, [[[[[]]]]]]
@@ -96,7 +99,7 @@ async def test_the_same_events_are_good_here_and_through_the_rest_api(text: byte
     headers = {**bearer("publisher"), "Content-Type": "application/json"}
     response = await world.app().test_client().post("/events", data=b"[" + text + b"]", headers=headers)
     try:
-        event = event_of_line(text, ORG, RULES)
+        event = event_of_line(text, ORG, RULES, uuid7)
     except Refused:
         assert response.status_code in (400, 422)
     else:

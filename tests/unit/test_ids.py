@@ -1,20 +1,19 @@
 import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon import model
-from daemon.model import uuid7, uuid7_time
+from daemon.model import NewIds, uuid7, uuid7_time
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The time in nanoseconds, as the only item."""
-    now = [1_773_144_000_000_000_000]
-    monkeypatch.setattr(time, "time_ns", lambda: now[0])
-    monkeypatch.setattr(model, "_last_tick", 0)
-    return now
+class Now:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.time = 1_773_144_000.0
+
+    def __call__(self) -> float:
+        return self.time
 
 
 def test_ids_made_one_after_another_rise() -> None:
@@ -29,32 +28,39 @@ def test_an_id_is_a_uuid_of_version_7() -> None:
         assert (made.version, made.variant) == (7, "specified in RFC 4122")
 
 
-def test_ids_rise_while_the_clock_stands_and_below_a_millisecond(clock: list[int]) -> None:
-    made = [uuid7() for _ in range(3)]
-    clock[0] += 10_000  # nanoseconds
-    made.append(uuid7())
+def test_ids_rise_while_the_clock_stands_and_below_a_millisecond() -> None:
+    now = Now()
+    new_id = NewIds(now)
+    made = [new_id() for _ in range(3)]
+    now.time += 0.00001
+    made.append(new_id())
     assert made == sorted(made)
     assert uuid7_time(made[-1]) == uuid7_time(made[0])
 
 
-def test_the_twelve_bits_hold_parts_of_a_millisecond(clock: list[int]) -> None:
-    clock[0] += 500_000
-    assert uuid7().int >> 64 & 0xFFF == 2048
+def test_the_twelve_bits_hold_parts_of_a_millisecond() -> None:
+    now = Now()
+    now.time += 0.0005
+    assert NewIds(now)().int >> 64 & 0xFFF == 2048
 
 
-def test_ids_rise_over_a_clock_that_is_set_back_a_little(clock: list[int]) -> None:
-    before = uuid7()
-    clock[0] -= 9_000_000_000
-    after = uuid7()
+def test_ids_rise_over_a_clock_that_is_set_back_a_little() -> None:
+    now = Now()
+    new_id = NewIds(now)
+    before = new_id()
+    now.time -= 9
+    after = new_id()
     assert after > before
     assert (uuid7_time(after) - uuid7_time(before)).total_seconds() == 0
 
 
-def test_a_clock_that_was_far_ahead_is_followed_back(clock: list[int]) -> None:
-    clock[0] += 86_400_000_000_000
-    uuid7()
-    clock[0] -= 86_400_000_000_000
-    assert uuid7_time(uuid7()).timestamp() == clock[0] / 1e9
+def test_a_clock_that_was_far_ahead_is_followed_back() -> None:
+    now = Now()
+    new_id = NewIds(now)
+    now.time += 86_400
+    new_id()
+    now.time -= 86_400
+    assert uuid7_time(new_id()).timestamp() == now.time
 
 
 @given(st.integers(0, 4_000_000_000_000))

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -241,4 +240,11 @@ def test_a_reload_that_fails_shows() -> None:
     assert values(metrics)["hookd_config_last_reload_successful"] == 1
     metrics.reload_successful = False
     assert values(metrics)["hookd_config_last_reload_successful"] == 0
-    assert datetime.now(UTC) - datetime.fromtimestamp(metrics.reloaded_at, UTC) < timedelta(minutes=1)
+    metrics.reloaded_at = 1_796_000_000.5
+    assert values(metrics)["hookd_config_last_reload_success_timestamp_seconds"] == 1_796_000_000.5
+
+
+def test_the_clocks_offset_is_signed() -> None:
+    metrics = Metrics()
+    metrics.clock_offset = lambda: -600.25
+    assert values(metrics)["hookd_clock_offset_seconds"] == -600.25

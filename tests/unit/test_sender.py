@@ -1,4 +1,5 @@
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -91,9 +92,10 @@ def sender(
         parse_url=lambda text: parse_url(text, https_only=True),
         unseal=unseal,
         write=partial(Form, prefix="X-Alter-", user_agent="hookd/test"),
+        now=time.time,
     )
     targets.learn([TargetRow(SUBSCRIPTION, 1, url, timeout, None, (b"x",), None)])
-    return Sender(send=wire, targets=targets, rules=lambda: RULES, large_bodies=Stored())
+    return Sender(send=wire, targets=targets, rules=lambda: RULES, large_bodies=Stored(), now=time.time)
 
 
 async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
@@ -124,6 +126,7 @@ async def test_a_target_is_read_when_it_is_first_sent_to() -> None:
         parse_url=lambda text: parse_url(text, https_only=True),
         unseal=unseal,
         write=partial(Form, prefix="X-Alter-", user_agent="hookd/test"),
+        now=time.time,
     )
     past = datetime(2020, 1, 1, tzinfo=UTC)
     targets.learn([TargetRow(SUBSCRIPTION, 7, "https://example.com/", None, None, (b"x",), None)])

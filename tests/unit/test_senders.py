@@ -1,6 +1,7 @@
 """The senders: how much is claimed for them, and what becomes of it when they stop or hang."""
 
 import math
+import time
 from uuid import uuid4
 
 import trio
@@ -53,6 +54,7 @@ class Stage:
             share=share,
             look=self.look,
             precedence=self.precedence,
+            now=time.time,
         )
         nursery.start_soon(self.senders.serve)
         self.looks = 0

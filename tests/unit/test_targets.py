@@ -1,6 +1,7 @@
 """Targets that take the place of others."""
 
 import gc
+import time
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
@@ -15,7 +16,7 @@ def refuse(*_: object) -> object:
 
 
 def targets(most: int) -> Targets:
-    return Targets(parse_url=refuse, unseal=refuse, write=refuse, most=most)  # type: ignore[arg-type]
+    return Targets(parse_url=refuse, unseal=refuse, write=refuse, now=time.time, most=most)  # type: ignore[arg-type]
 
 
 def rows(count: int) -> list[TargetRow]:

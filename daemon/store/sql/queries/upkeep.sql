@@ -1,5 +1,8 @@
+-- name: clock
+select date_part('epoch', hookd.clock())
+
 -- name: make_partitions
-select * from hookd.make_partitions(now() - interval '7 days', now() + $1)
+select * from hookd.make_partitions(hookd.clock() - interval '7 days', hookd.clock() + $1)
 
 -- name: partitions
 select * from hookd.partitions()
