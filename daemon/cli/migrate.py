@@ -93,6 +93,7 @@ async def _migrate(config: Config, url: str) -> Outcome:
             schema=config.database.schema,
             pool_size=1,
             command_timeout=config.database.command_timeout,
+            prepared_statements=config.database.prepared_statements,
             application_name="hookd migrate",
         ) as database,
     ):

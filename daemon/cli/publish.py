@@ -231,6 +231,7 @@ async def _opened_events(config: Config, url: str) -> AsyncIterator[_Opened]:
             schema=config.database.schema,
             pool_size=1,
             command_timeout=config.database.command_timeout,
+            prepared_statements=config.database.prepared_statements,
             application_name="hookd publish",
         ) as database,
     ):

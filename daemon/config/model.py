@@ -156,6 +156,8 @@ with warnings.catch_warnings():
         """Connections to the server, beside the `OWN_CONNECTIONS` of the queue."""
         command_timeout: Annotated[float, Duration("100ms", "1h")] = 30.0
         """Seconds after which a statement is given up."""
+        prepared_statements: Annotated[bool, Switch()] = True
+        """False behind a pooler that loses them from one transaction to the next."""
 
 
 class EventsConfig(Section):

@@ -147,6 +147,7 @@ async def _start(
             schema=config.database.schema,
             pool_size=config.database.pool_size,
             command_timeout=config.database.command_timeout,
+            prepared_statements=config.database.prepared_statements,
         ) as database:
             clock = Clock()
             await _set_up(database, clock)
@@ -198,12 +199,6 @@ async def _set_up(database: Database, clock: Clock) -> None:
     """Bring schema and partitions to what this code needs."""
 
     async def unit(connection: Connection) -> None:
-        isolation = await connection.fetchval(database.sql("default_isolation"))
-        if isolation != "read committed":
-            raise StartError(
-                f'the queue needs read committed transactions, and here they are "{isolation}": reset'
-                " default_transaction_isolation of hookd's database or account"
-            )
         encoding = await connection.fetchval(database.sql("server_encoding"))
         if encoding != "UTF8":
             raise StartError(

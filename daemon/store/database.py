@@ -28,6 +28,7 @@ from daemon.store.failure import (
     RetryTransaction,
     translate,
 )
+from daemon.store.sessions import CONNECT_TIMEOUT, Sessions
 from daemon.store.statements import Statements, load
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ T = TypeVar("T")
 Unit = Callable[[Connection], Awaitable[T]]
 
 ACQUIRE_TIMEOUT = 10.0
-CONNECT_TIMEOUT = 5.0
 OWN_CONNECTIONS = 5
 """Connections of a daemon beside its pool: two for routing, for claims, for results, and to hear hints."""
 RELEASE_TIMEOUT = 5.0
@@ -77,15 +77,14 @@ class Database:
         self,
         pool: Pool,
         open_pool: Callable[[int], Awaitable[Pool]],
-        connect: Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]],
+        sessions: Sessions,
         statements: Statements,
         *,
         address: str,
     ) -> None:
         self._pool = pool
         self._open_pool = open_pool
-        self.connect = connect
-        """Opens a connection outside the pool, for the caller to terminate; to be called from asyncio."""
+        self.sessions = sessions
         self._loop = trio_asyncio.current_loop.get()
         self._ready = ready_of(self._loop)
         # Timers keep the context in which they were set until they would have rung, though they are cancelled
@@ -120,7 +119,7 @@ class Database:
             pool.terminate()
 
         try:
-            yield Database(pool, self._open_pool, self.connect, self.statements, address=self.address)
+            yield Database(pool, self._open_pool, self.sessions, self.statements, address=self.address)
         finally:
             with trio.move_on_after(CUT_TIMEOUT, shield=True):
                 await trio_asyncio.aio_as_trio(cut)()
@@ -216,29 +215,27 @@ async def open_database(
     command_timeout: float = 30.0,
     connect_timeout: float = 10.0,
     application_name: str = "hookd",
-    statement_cache_size: int = 100,
+    prepared_statements: bool = True,
 ) -> AsyncIterator[Database]:
     """Open the database `url` for the block, inside `trio_asyncio.open_loop()`.
 
     Tries for `connect_timeout` seconds to reach the server, then raises `DatabaseUnavailable`; raises
-    `DatabaseRefused` at once if the server does not let us in. Behind pgbouncer older than 1.21 in
-    transaction mode, `statement_cache_size` must be 0.
+    `DatabaseRefused` at once if the server does not let us in, or a pooler between makes other sessions than
+    hookd needs. Behind one that loses prepared statements, `prepared_statements` must be false.
     """
     statements = load(schema)
     address = address_of(url)
-
-    connect = partial(
-        asyncpg.connect,
+    sessions = Sessions(
         url,
-        timeout=CONNECT_TIMEOUT,
+        statements,
+        application_name=application_name,
         command_timeout=command_timeout,
-        statement_cache_size=statement_cache_size,
-        server_settings={"application_name": application_name},
+        prepared_statements=prepared_statements,
     )
 
     async def open_pool(size: int) -> Pool:
         return await asyncpg.create_pool(
-            url,
+            connect=sessions.open,
             min_size=0,
             max_size=size,
             # A unit leaves no state of the session behind, so nothing needs resetting; a round trip saved.
@@ -246,11 +243,10 @@ async def open_database(
             max_queries=STATEMENTS_PER_CONNECTION,
             # Its timer would be set anew after each unit, and kept for minutes.
             max_inactive_connection_lifetime=0,
-            **connect.keywords,
         )
 
     pool = await trio_asyncio.aio_as_trio(open_pool)(pool_size)
-    database = Database(pool, open_pool, connect, statements, address=address)
+    database = Database(pool, open_pool, sessions, statements, address=address)
     loop = trio_asyncio.current_loop.get()
     loop.set_exception_handler(_log_background_error)
     try:
@@ -322,16 +318,12 @@ def address_of(url: str) -> str:
 
 
 async def _reach(database: Database, connect_timeout: float) -> None:
-    """Return when the server has answered once."""
-
-    async def answer(connection: Connection) -> None:
-        await connection.fetchval(database.sql("ping"))
-
+    """Return when the server has answered once, and the session is what it must be."""
     deadline = trio.current_time() + connect_timeout
     attempt = 0
     while True:
         try:
-            return await database.run(answer, connect_timeout or CONNECT_TIMEOUT)
+            return await database.run(database.sessions.examine, connect_timeout or CONNECT_TIMEOUT)
         except DatabaseRefused:
             raise
         except (DatabaseUnavailable, RetryTransaction) as error:

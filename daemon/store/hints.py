@@ -34,7 +34,16 @@ class Hints:
         self.working = False
 
     async def serve(self) -> None:
-        """Listen until cancelled, anew whenever the connection is lost or hints do not come through."""
+        """Listen until cancelled, anew whenever the connection is lost or hints do not come through.
+
+        Not through a pooler that gives each transaction another session: it would leave one of them
+        listening, for whoever comes next.
+        """
+        if self._database.sessions.pooled:
+            logger.info(
+                "a pooler makes transactions of sessions: hookd looks for what SQL publishes by itself"
+            )
+            return
         tries = 0
         while True:
             try:
@@ -46,7 +55,7 @@ class Hints:
             await trio.sleep(min(PAUSE[1], PAUSE[0] * 2.0 ** min(tries, 6)) * random.uniform(0.5, 1.0))
 
     async def _listen(self) -> None:
-        connection = await self._database.connect()
+        connection = await self._database.sessions.open()
         try:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())

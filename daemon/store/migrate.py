@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import asyncpg
 
 from daemon.store.database import Connection
+from daemon.store.sessions import SETTINGS
 from daemon.store.statements import Statements
 
 OLDEST_SERVER = 15
 LOCK_TIMEOUT = 60.0
 MIGRATION_TIMEOUT = 3600.0
+MIGRATION_SETTINGS = {"transaction_timeout": "0", "check_function_bodies": "on"}
+"""Beside those of every session, which whoever calls may not have."""
 FUNCTIONS = 0
 """The row of `hookd.migration` that holds the checksum of the functions."""
 
@@ -109,8 +112,9 @@ async def check(connection: Connection, statements: Statements) -> None:
 
 
 async def _in_transaction(connection: Connection, statements: Statements, lock_timeout: float) -> Report:
-    async with connection.transaction():
-        await connection.execute(statements["migration_lock_timeout"], f"{lock_timeout * 1000:.0f}ms")
+    settings = {**SETTINGS, **MIGRATION_SETTINGS, "lock_timeout": f"{lock_timeout * 1000:.0f}ms"}
+    async with connection.transaction(isolation="read_committed"):
+        await connection.execute(statements["migration_settings"], list(settings), list(settings.values()))
         state = await _state(connection, statements)
         if not state["has_migrations"]:
             await _create(connection, statements, has_schema=state["has_schema"])

@@ -14,6 +14,7 @@ from daemon.store.database import (
     Connection,
     Database,
     DatabaseBusy,
+    DatabaseRefused,
     DatabaseUnavailable,
     RetryTransaction,
     open_database,
@@ -62,19 +63,22 @@ async def test_statements_are_those_of_the_schema(asyncio_loop: None, postgres_u
 async def test_an_error_of_the_unit_is_its_own(database: Database) -> None:
     async def broken(connection: Connection) -> None:
         await connection.execute("begin")
-        await connection.execute("create table t (n int primary key)")
+        await connection.execute("create table public.t (n int primary key)")
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await database.run(broken)
-    with pytest.raises(asyncpg.UndefinedTableError):
-        await database.run(lambda connection: connection.fetchval("select n from t"))
+    with pytest.raises(DatabaseRefused, match="does not exist"):
+        await database.run(lambda connection: connection.fetchval("select n from public.t"))
 
 
 async def test_a_transaction_left_open_is_rolled_back(asyncio_loop: None, postgres_url: str) -> None:
     async with open_database(postgres_url, pool_size=1) as database:
-        await database.run(lambda connection: connection.execute("begin; create table t (n int)"))
-        assert await database.run(lambda connection: connection.fetchval("select to_regclass('t')")) is None
+        await database.run(lambda connection: connection.execute("begin; create table public.t (n int)"))
+        assert (
+            await database.run(lambda connection: connection.fetchval("select to_regclass('public.t')"))
+            is None
+        )
 
 
 async def test_an_error_nobody_waits_for_is_logged_and_ends_nothing(
@@ -198,11 +202,11 @@ async def test_a_read_only_server_is_left_for_its_successor(database: Database, 
     """After a failover the old primary still answers, but its connections must not be used again."""
     owner = await connect()
     name = await owner.fetchval("select current_database()")
-    await owner.execute("create table t (n int)")
+    await owner.execute("create table public.t (n int)")
     await owner.execute(f"alter database {name} set default_transaction_read_only = on")
 
     async def write(connection: Connection) -> None:
-        await connection.execute("insert into t values (1)")
+        await connection.execute("insert into public.t values (1)")
 
     async with open_database(owner.url) as failed_over:
         async with trio.open_nursery() as nursery:
@@ -215,23 +219,25 @@ async def test_a_read_only_server_is_left_for_its_successor(database: Database, 
             await failed_over.run(write)
         for _ in range(3):
             await failed_over.run(write)
-    assert await owner.fetchval("select count(*) from t") == 3
+    assert await owner.fetchval("select count(*) from public.t") == 3
 
 
 async def test_deadlock_asks_for_the_unit_again(database: Database, connect: Connect) -> None:
     other = await connect()
-    await other.execute("create table t (n int primary key, v int); insert into t values (1, 0), (2, 0)")
+    await other.execute(
+        "create table public.t (n int primary key, v int); insert into public.t values (1, 0), (2, 0)"
+    )
     await other.begin()
     await other.execute("set local deadlock_timeout = '1h'")
-    await other.execute("update t set v = 1 where n = 2")
+    await other.execute("update public.t set v = 1 where n = 2")
 
     async def unit(connection: Connection) -> None:
         async with connection.transaction():
             await connection.execute("set local deadlock_timeout = '10ms'")
-            await connection.execute("update t set v = 2 where n = 1")
+            await connection.execute("update public.t set v = 2 where n = 1")
             first_locked.set()
             await blocked.wait()
-            await connection.execute("update t set v = 2 where n = 2")
+            await connection.execute("update public.t set v = 2 where n = 2")
 
     first_locked, blocked = trio.Event(), asyncio.Event()
     async with trio.open_nursery() as nursery:
@@ -242,7 +248,7 @@ async def test_deadlock_asks_for_the_unit_again(database: Database, connect: Con
 
         nursery.start_soon(fails)
         await first_locked.wait()
-        nursery.start_soon(other.execute, "update t set v = 1 where n = 1")
+        nursery.start_soon(other.execute, "update public.t set v = 1 where n = 1")
         await other.wait_blocked()
         blocked.set()
     await other.commit()
@@ -252,15 +258,15 @@ async def test_a_changed_table_under_a_prepared_statement_asks_for_the_unit_agai
     asyncio_loop: None, postgres_url: str, connect: Connect
 ) -> None:
     owner = await connect()
-    await owner.execute("create table t (n int); insert into t values (1)")
+    await owner.execute("create table public.t (n int); insert into public.t values (1)")
 
     async def unit(connection: Connection) -> int:
         async with connection.transaction():
-            return len(await connection.fetch("select * from t"))
+            return len(await connection.fetch("select * from public.t"))
 
     async with open_database(postgres_url, pool_size=1) as database:
         assert await database.run(unit) == 1
-        await owner.execute("alter table t add column m int")
+        await owner.execute("alter table public.t add column m int")
         with pytest.raises(RetryTransaction):
             await database.run(unit)
         assert await persistently(database, unit, name="test") == 1

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.support.daemon import Daemon, running
-from tests.support.publishing import rows, with_postgres
+from tests.support.publishing import rows
 from tests.support.receiver import receiving
 
 
@@ -146,20 +146,6 @@ async def said(daemon: Daemon, text: str) -> None:
     with trio.fail_after(10):
         while text not in daemon.log.read_text():  # noqa: ASYNC110
             await trio.sleep(0.02)
-
-
-async def test_sessions_in_another_isolation_are_refused(tmp_path: Path, postgres_url: str) -> None:
-    async def change(connection: object) -> None:
-        name = await connection.fetchval("select current_database()")  # type: ignore[attr-defined]
-        await connection.execute(  # type: ignore[attr-defined]
-            f"alter database {name} set default_transaction_isolation = 'repeatable read'"
-        )
-
-    await with_postgres(postgres_url, change)
-    status, said = await refused(tmp_path / "d", postgres_url)
-    assert status == 1
-    assert "reset default_transaction_isolation" in said
-    assert "Traceback" not in said
 
 
 async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(

@@ -52,9 +52,6 @@ where c.relnamespace = (select p.relnamespace from pg_class p where p.oid = 'hoo
     and c.relkind = 'r' and c.relname ~ '^(event|attempt)_\d{8}$'
     and not exists (select from pg_inherits i where i.inhrelid = c.oid)
 
--- name: default_isolation
-select current_setting('default_transaction_isolation')
-
 -- name: retention_lock
 -- Of the session, since detaching concurrently allows no transaction.
 select pg_try_advisory_lock(hashtextextended('hookd.retention', 'hookd.event'::regclass::oid::bigint))
