@@ -6,6 +6,7 @@ Everything else is as shipped: the queue, the signatures, the history. It has no
 """
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 import trio
@@ -30,7 +31,14 @@ class StockExchange(Exchange):
         await trio.sleep_forever()
 
     async def send(
-        self, url: Url, request: bytes, *, timeout: float, excerpt: int | None = None, fresh: bool = False
+        self,
+        url: Url,
+        request: bytes,
+        *,
+        timeout: float,
+        owner: UUID | None = None,
+        excerpt: int | None = None,
+        fresh: bool = False,
     ) -> Answer:
         """Post what `request` has; errors are `EgressError`s, as the sender expects."""
         head, _, body = request.partition(b"\r\n\r\n")

@@ -23,9 +23,12 @@ NO_KEY_HOLD = 60.0
 
 
 class Send(Protocol):
-    """Sends a request that is ready for the wire within `timeout` seconds, or raises `EgressError`."""
+    """Sends a request that is ready for the wire within `timeout` seconds, or raises `EgressError`.
 
-    async def __call__(self, url: Url, request: bytes, *, timeout: float) -> Answer: ...
+    `owner`: the organisation whose it is.
+    """
+
+    async def __call__(self, url: Url, request: bytes, *, owner: UUID, timeout: float) -> Answer: ...
 
 
 class Bodies(Protocol):
@@ -94,7 +97,7 @@ class Sender:
                 timestamp=int(now),
                 body=body,
             )
-            answer = await self._send(form.url, request, timeout=timeout)
+            answer = await self._send(form.url, request, owner=target.org_id, timeout=timeout)
         except EgressError as error:
             code, phases, fault = error.code, error.phases, error.fault
             excerpt, note = error.detail, error.note

@@ -28,13 +28,14 @@ at all that came."""
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A subscription's endpoint. `refused` says why its URL may not be sent to; then `url` is None.
+    """An organisation's endpoint. `refused` says why its URL may not be sent to; then `url` is None.
 
     `form` is its request, None where nothing can be sent: see `unsendable`.
 
     `headers` are its own, sent after those of every delivery; `timeout` in seconds, None: the usual one.
     """
 
+    org_id: UUID
     revision: int
     url: Url | None
     refused: UrlRefused | None
@@ -111,7 +112,9 @@ class Targets:
         if url is not None and keys:
             with suppress(EgressError):
                 form = self._write(url, keys, headers)
-        return Target(row.revision, url, refused, keys, row.secrets_until, headers, row.timeout, form)
+        return Target(
+            row.org_id, row.revision, url, refused, keys, row.secrets_until, headers, row.timeout, form
+        )
 
     def forget(self) -> None:
         """Forget all, so that each URL is judged again by the rules of the moment."""

@@ -40,6 +40,7 @@ class FreshPost(Protocol):
         headers: Sequence[tuple[bytes, bytes]],
         body: bytes,
         *,
+        owner: UUID,
         timeout: float,
         fresh: bool,
     ) -> Answer: ...
@@ -136,7 +137,8 @@ class Trials:
         try:
             url, headers = _composed(target, rules, what)
             timeout = timeout_of(target, rules)
-            answer = await self._post(url, headers, what.body, timeout=timeout, fresh=True)
+            owner = target.org_id
+            answer = await self._post(url, headers, what.body, owner=owner, timeout=timeout, fresh=True)
         except EgressError as error:
             took = (trio.current_time() - began) * 1000
             if error.note is not None:

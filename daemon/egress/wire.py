@@ -106,9 +106,11 @@ class Wire:
         self._arrivals = arrivals
 
     def is_quiet(self) -> bool:
-        """Tell whether the peer has sent nothing more and has not closed, so that another request may go."""
-        if self._arrivals is not None and not self._more:
-            return True
+        """Tell whether the peer has sent nothing more and has not closed, so that another request may go.
+
+        The kernel is asked: what came since the loop's last turn has not been told of, and would be taken for
+        the answer to the next request.
+        """
         return not self._poll.poll(0) and (self._tls is None or not self._tls.pending())
 
     def interrupt(self) -> None:

@@ -96,6 +96,7 @@ class TargetRow:
     """
 
     subscription_id: UUID
+    org_id: UUID
     revision: int
     url: str
     timeout: float | None
@@ -231,6 +232,7 @@ async def fetch_targets(
     return [
         TargetRow(
             subscription_id=row["id"],
+            org_id=row["org_id"],
             revision=row["revision"],
             url=row["url"],
             timeout=row["timeout"],

@@ -1,6 +1,7 @@
 """What a well-behaved receiver gets and gives."""
 
 from ipaddress import ip_address
+from uuid import uuid4
 
 import pytest
 import trio
@@ -351,6 +352,39 @@ async def test_many_at_once_share_the_pool() -> None:
         assert statuses == [200] * 320
         assert len(pool) <= 8
         pool.close()
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001, 0.05])
+async def test_an_answer_that_nobody_asked_for_never_goes_to_another_organisation(delay: float) -> None:
+    gone = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
+
+    async def handler(stream: trio.SocketStream) -> None:
+        while request := await read_request(stream):
+            await stream.send_all(OK)
+            if b"/evil" in request:
+                await trio.sleep(delay)
+                await stream.send_all(gone)
+
+    exchange = make_exchange()
+    evil, good = uuid4(), uuid4()
+    async with receiver(handler) as port:
+        for _ in range(3):
+            bad = parse_url(f"http://receiver.test:{port}/evil", https_only=False)
+            await exchange.post(bad, [], b"", timeout=5, owner=evil)
+            answer = await post(exchange, port, owner=good)
+            assert (answer.status, answer.excerpt) == (200, b"ok")
+            await trio.sleep(2 * delay)
+
+
+async def test_connections_are_used_again_by_their_own_organisation_alone() -> None:
+    exchange = make_exchange()
+    first, second = uuid4(), uuid4()
+    async with receiver(answering(OK)) as port:
+        reused = [
+            (await post(exchange, port, owner=owner)).phases.reused
+            for owner in (first, second, None, first, second, None)
+        ]
+    assert reused == [False, False, False, True, True, True]
 
 
 async def test_a_name_that_moves_to_a_forbidden_address_is_refused_at_the_next_connection() -> None:

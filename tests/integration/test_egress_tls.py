@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import trio
@@ -313,10 +314,12 @@ async def test_surplus_behind_tls_forbids_reuse(ca: trustme.CA, records: tuple[b
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_sessions_are_resumed_with_the_same_host_only(ca: trustme.CA, version: ssl.TLSVersion) -> None:
+async def test_sessions_are_resumed_with_the_same_host_by_the_same_organisation(
+    ca: trustme.CA, version: ssl.TLSVersion
+) -> None:
     context = server_context(ca.issue_cert("receiver.test", "other.test"))
     context.minimum_version = context.maximum_version = version
-    resumed = []
+    resumed, owner = [], uuid4()
 
     async def handler(stream: trio.SSLStream[trio.SocketStream]) -> None:
         await read_request(stream)
@@ -328,7 +331,9 @@ async def test_sessions_are_resumed_with_the_same_host_only(ca: trustme.CA, vers
         for _ in range(3):
             await post(exchange, port, scheme="https")
         await exchange.post(parse_url(f"https://other.test:{port}/"), [], b"", timeout=5)
-    assert resumed == [False, True, True, False]
+        for _ in range(2):
+            await post(exchange, port, scheme="https", owner=owner)
+    assert resumed == [False, True, True, False, False, True]
 
 
 async def test_the_pool_closes_tls_connections(ca: trustme.CA) -> None:

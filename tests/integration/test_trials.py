@@ -40,13 +40,14 @@ REQUESTS = 1 + len(CHECKS)
 def target(url: str | None, *secrets: str, **more: Any) -> Target:
     keys = tuple(map(parse_secret, secrets or (generate_secret(),)))
     parsed = None if url is None else parse_url(url, https_only=False)
-    return Target(1, parsed, more.pop("refused", None), keys, None, **more)
+    return Target(ORG, 1, parsed, more.pop("refused", None), keys, None, **more)
 
 
 def trials(one: Target | None, *, timeout: float = 5.0, **more: Any) -> Trials:
     """Return what tests the receiver at `one`; None: the subscription is gone."""
     row = TargetRow(
         subscription_id=SUBSCRIPTION,
+        org_id=ORG,
         revision=1,
         url="",
         timeout=None,
@@ -273,7 +274,7 @@ async def test_what_the_rules_refuse_is_told_and_nothing_is_sent() -> None:
 
 
 async def test_secrets_that_nothing_opens_are_told() -> None:
-    told = await tell(Target(1, parse_url("https://example.com/"), None, (), None), conformance=True)
+    told = await tell(Target(ORG, 1, parse_url("https://example.com/"), None, (), None), conformance=True)
     assert (told["error"], told["request"]) == ("key_missing", None)
 
 

@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
+from uuid import UUID
 
 import pytest
 import trio
@@ -99,11 +100,17 @@ def closed_pools() -> Iterator[None]:
 
 
 async def post(
-    exchange: Exchange, port: int, body: bytes = b"{}", *, scheme: str = "http", timeout: float = 5.0
+    exchange: Exchange,
+    port: int,
+    body: bytes = b"{}",
+    *,
+    scheme: str = "http",
+    timeout: float = 5.0,
+    owner: UUID | None = None,
 ) -> Answer:
     """Post `body` to https://receiver.test:PORT/hook (or http)."""
     url = parse_url(f"{scheme}://receiver.test:{port}/hook", https_only=False)
-    return await exchange.post(url, [(b"X-Test", b"1")], body, timeout=timeout)
+    return await exchange.post(url, [(b"X-Test", b"1")], body, timeout=timeout, owner=owner)
 
 
 @asynccontextmanager

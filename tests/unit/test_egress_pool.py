@@ -1,5 +1,6 @@
 import socket
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 import trio
@@ -9,8 +10,9 @@ from daemon.egress.pool import Pool
 from daemon.egress.url import Origin
 from daemon.egress.wire import Wire
 
-A = Origin("https", "a.test", 443)
-B = Origin("https", "b.test", 443)
+ORG, OTHER = uuid4(), uuid4()
+A = (Origin("https", "a.test", 443), ORG)
+B = (Origin("https", "b.test", 443), ORG)
 
 
 class Wires:
@@ -54,7 +56,9 @@ async def test_the_last_used_connection_of_the_origin_is_taken_first(wires: Wire
         pool.take(A, trio.current_time()),
         pool.take(A, trio.current_time()),
     ] == [second, first, None]
-    assert pool.take(Origin("http", "b.test", 443), trio.current_time()) is None
+    assert pool.take((Origin("http", "b.test", 443), ORG), trio.current_time()) is None
+    assert pool.take((B[0], OTHER), trio.current_time()) is None
+    assert pool.take((B[0], None), trio.current_time()) is None
     assert pool.take(B, trio.current_time()) is other
     assert len(pool) == 0
 
@@ -98,11 +102,26 @@ async def test_a_connection_on_which_something_came_is_not_taken(wires: Wires, e
 async def test_the_longest_unused_makes_room(wires: Wires) -> None:
     pool = Pool(max_idle=2)
     made = [wires() for _ in range(3)]
-    for wire, origin in zip(made, (A, B, B), strict=True):
-        pool.give(origin, wire, trio.current_time())
+    theirs, third = (A[0], OTHER), (A[0], None)
+    for wire, peer in zip(made, (A, theirs, third), strict=True):
+        pool.give(peer, wire, trio.current_time())
     assert [wires.is_closed(wire) for wire in made] == [True, False, False]
     assert pool.take(A, trio.current_time()) is None
     assert len(pool) == 2
+
+
+async def test_one_organisation_cannot_take_the_place_of_all_others(wires: Wires) -> None:
+    pool = Pool(max_idle=8)
+    theirs = [wires() for _ in range(4)]
+    for wire in theirs:
+        pool.give((A[0], OTHER), wire, trio.current_time())
+    greedy = [wires() for _ in range(100)]
+    for number, wire in enumerate(greedy):
+        origin = Origin("https", f"{number}.test", 443)
+        pool.give((origin, ORG), wire, trio.current_time())
+    assert not any(wires.is_closed(wire) for wire in theirs)
+    assert [wires.is_closed(wire) for wire in greedy] == [True] * 96 + [False] * 4
+    assert len(pool) == 8
 
 
 async def test_the_sweep_closes_what_nobody_asks_for(wires: Wires, mock_clock: MockClock) -> None:

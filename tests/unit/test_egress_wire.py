@@ -203,6 +203,7 @@ async def test_a_kept_wire_is_quiet_until_something_comes(size: int) -> None:
         assert await k.wire.receive(size) == b"x"
         assert k.wire.is_quiet()
         k.peer.send(b"unasked")
+        assert not k.wire.is_quiet(), "though the loop has not been told yet"
         await wait_all_tasks_blocked()
         assert not k.wire.is_quiet()
 

@@ -19,7 +19,7 @@ from daemon.signing.secrets import generate_secret
 from daemon.signing.vault import VaultError
 from daemon.store.queue import Claimed, TargetRow
 
-SUBSCRIPTION, LARGE = uuid4(), uuid4()
+ORG, SUBSCRIPTION, LARGE = uuid4(), uuid4(), uuid4()
 RULES = Rules(
     timeout=1.0,
     retry_schedule=(5.0,),
@@ -37,7 +37,8 @@ class Wire:
         self.outcome = outcome
         self.sent: list[tuple[Url, dict[bytes, bytes], bytes]] = []
 
-    async def __call__(self, url: Url, request: bytes, *, timeout: float) -> Answer:
+    async def __call__(self, url: Url, request: bytes, *, owner: UUID, timeout: float) -> Answer:
+        assert owner == ORG
         head, _, body = request.partition(b"\r\n\r\n")
         fields = (line.partition(b": ") for line in head.split(b"\r\n")[1:])
         self.sent.append((url, {name: value for name, _, value in fields}, body))
@@ -94,7 +95,7 @@ def sender(
         write=partial(Form, prefix="X-Alter-", user_agent="hookd/test"),
         now=time.time,
     )
-    targets.learn([TargetRow(SUBSCRIPTION, 1, url, timeout, None, (b"x",), None)])
+    targets.learn([TargetRow(SUBSCRIPTION, ORG, 1, url, timeout, None, (b"x",), None)])
     return Sender(send=wire, targets=targets, rules=lambda: RULES, large_bodies=Stored(), now=time.time)
 
 
@@ -129,11 +130,11 @@ async def test_a_target_is_read_when_it_is_first_sent_to() -> None:
         now=time.time,
     )
     past = datetime(2020, 1, 1, tzinfo=UTC)
-    targets.learn([TargetRow(SUBSCRIPTION, 7, "https://example.com/", None, None, (b"x",), None)])
+    targets.learn([TargetRow(SUBSCRIPTION, ORG, 7, "https://example.com/", None, None, (b"x",), None)])
     assert (targets.known(SUBSCRIPTION, 7), targets.known(SUBSCRIPTION, 8), read) == (True, False, [])
     assert targets.get(SUBSCRIPTION) is targets.get(SUBSCRIPTION)
     assert (read, targets.known(SUBSCRIPTION, 7)) == ([SUBSCRIPTION], True)
-    targets.learn([TargetRow(SUBSCRIPTION, 8, "https://example.com/", None, None, (b"x",), past)])
+    targets.learn([TargetRow(SUBSCRIPTION, ORG, 8, "https://example.com/", None, None, (b"x",), past)])
     assert not targets.known(SUBSCRIPTION, 8), "one of its secrets has expired"
 
 
@@ -205,5 +206,5 @@ async def test_a_large_body_is_fetched_or_the_delivery_goes_back() -> None:
 
 @pytest.mark.parametrize("own, expected", [(None, RULES.timeout), (0.5, 0.5), (9999.0, RULES.timeout)])
 def test_a_subscriptions_timeout_can_only_be_shorter(own: float | None, expected: float) -> None:
-    target = Target(1, None, None, (), None, timeout=own)
+    target = Target(ORG, 1, None, None, (), None, timeout=own)
     assert timeout_of(target, RULES) == expected

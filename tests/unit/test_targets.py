@@ -21,7 +21,8 @@ def targets(most: int) -> Targets:
 
 def rows(count: int) -> list[TargetRow]:
     return [
-        TargetRow(uuid4(), 1, "https://example.com/", None, None, (b"sealed",), None) for _ in range(count)
+        TargetRow(uuid4(), uuid4(), 1, "https://example.com/", None, None, (b"sealed",), None)
+        for _ in range(count)
     ]
 
 
