@@ -24,6 +24,7 @@ class Reason(StrEnum):
     RETRY_AFTER = "retry_after"
     CIRCUIT = "circuit"
     IN_FLIGHT = "in_flight"
+    ORGANISATION_SHARE = "organisation_share"
     RATE = "rate"
     QUEUE = "queue"
 
@@ -118,6 +119,13 @@ def _answer(standing: Standing) -> Waiting | None:
             " it waits for one of them."
         )
         return Waiting(Reason.IN_FLIGHT, None, detail)
+    own, free = standing.share_in_flight, standing.host_cap - standing.host_in_flight
+    if own is not None and own >= free:
+        detail = (
+            f"Your organisation has {own} requests under way at {name}; the {free} more that may go there are"
+            " kept for others who use it. It waits for one of its own."
+        )
+        return Waiting(Reason.ORGANISATION_SHARE, None, detail)
     return None
 
 

@@ -26,6 +26,11 @@ LEASE = timedelta(minutes=10)
 DISABLE_AFTER = timedelta(days=5)
 MICRO = 1e6
 STATEMENTS = load("hookd")
+JOIN = """
+select hookd.join_host(x.host_id, x.org_id, x.lanes)
+from (select host_id, org_id, count(*)::integer as lanes from hookd.lane group by host_id, org_id) x
+"""
+"""Makes known whose the hosts are, after all lanes of a database were written."""
 
 Call = tuple[float, int]
 """Seconds that a call took, and how many events or deliveries it was about."""
@@ -39,6 +44,7 @@ def lay_out(sql: Sql, lanes: int, hosts: int) -> list[UUID]:
     sql.run(lambda connection: migrate(connection, STATEMENTS))
     sql.value("select hookd.make_partitions(now() - interval '1 day', now() + interval '1 day')")
     orgs = [row[0] for row in sql.rows(_LAY_OUT, lanes, hosts, EVENT_TYPE)]
+    sql.rows(JOIN)
     sql.execute("vacuum analyze")
     return orgs
 
@@ -182,8 +188,8 @@ s as (
     from generate_series(1, $1::integer) returning id, org_id),
 i as (insert into hookd.interest (org_id, pattern, subscription_id) select org_id, $3, id from s),
 l as (
-    insert into hookd.lane (subscription_id, host_id, proven, window_size)
-    select s.id, h.id, true, 1000 from (select id, row_number() over () as n from s) s
+    insert into hookd.lane (subscription_id, org_id, host_id, proven, window_size)
+    select s.id, s.org_id, h.id, true, 1000 from (select id, org_id, row_number() over () as n from s) s
     join (select id, row_number() over () - 1 as n from h) h on h.n = s.n % $2)
 select org_id from s
 """

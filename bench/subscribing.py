@@ -54,7 +54,10 @@ secret as (
     insert into hookd.subscription_secret (subscription_id, number, ciphertext, created_at)
     select id, 1, secret, now() from x),
 interest as (
-    insert into hookd.interest (org_id, pattern, subscription_id) select org_id, $6, id from x)
-insert into hookd.lane (subscription_id, host_id)
-select x.id, host.id from x join host on host.name = x.host
+    insert into hookd.interest (org_id, pattern, subscription_id) select org_id, $6, id from x),
+lane as (
+    insert into hookd.lane (subscription_id, org_id, host_id)
+    select x.id, x.org_id, host.id from x join host on host.name = x.host returning host_id, org_id)
+select hookd.join_host(l.host_id, l.org_id, l.lanes)
+from (select host_id, org_id, count(*)::integer as lanes from lane group by host_id, org_id) l
 """

@@ -86,8 +86,9 @@ class Standing:
 
     `ahead`: deliveries of the subscription that go before it, counted to 1000. `hold_until`: until when
     `Retry-After` holds the lane, and one in strict order the retry of its first delivery. `paced_until`: the
-    moment up to which what was sent has used the lane's rate up. `host_tokens`: requests that the host's rate
-    leaves room for. None in a moment: it binds nobody.
+    moment up to which what was sent has used the lane's rate up. `share_in_flight`: requests of its
+    organisation under way at the host, None where no other organisation uses that. `host_tokens`: requests
+    that the host's rate leaves room for. None in a moment: it binds nobody.
     """
 
     now: datetime
@@ -108,6 +109,7 @@ class Standing:
     host_name: str
     host_in_flight: int
     host_cap: int
+    share_in_flight: int | None
     host_rate: float
     host_tokens: float
     circuit_open: bool

@@ -79,6 +79,7 @@ STANDING = Standing(
     host_name="example.com:443",
     host_in_flight=0,
     host_cap=64,
+    share_in_flight=None,
     host_rate=1000.0,
     host_tokens=1000.0,
     circuit_open=False,

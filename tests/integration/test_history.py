@@ -175,6 +175,18 @@ async def test_a_full_lane_and_a_full_host_wait_for_an_answer(session: Session, 
     assert (await waits(history, other, first)).reason is Reason.SENDING
 
 
+async def test_what_is_kept_for_other_organisations_waits_for_an_answer(
+    session: Session, history: History
+) -> None:
+    subscription, ids = await subscribed(session, 4, proven=True, cap=4)
+    await register(session, uuid4(), cap=4)
+    held = {one.delivery_id for one in await claim_any(session)}
+    assert len(held) == 2
+    left = next(one for one in ids if one not in held)
+    found = await waits(history, subscription, left)
+    assert (found.reason, found.until) == (Reason.ORGANISATION_SHARE, None)
+
+
 async def test_a_rate_that_is_used_up_tells_when_the_next_may_go(session: Session, history: History) -> None:
     subscription, [_, second, _] = await subscribed(session, 3, proven=True, rate=0.5, burst=1)
     assert len(await claim_any(session)) == 1

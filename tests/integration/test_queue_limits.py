@@ -418,5 +418,8 @@ with s as (insert into hookd.subscription (id, org_id, url, events, created_at)
     from generate_series(1, 10000)
     returning id),
 i as (insert into hookd.interest (org_id, pattern, subscription_id) select '{org}', '*', id from s)
-insert into hookd.lane (subscription_id, host_id) select id, 1 + (row_number() over ()) % 50 from s;
+insert into hookd.lane (subscription_id, org_id, host_id)
+select id, '{org}', 1 + (row_number() over ()) % 50 from s;
+select hookd.join_host(x.host_id, x.org_id, x.lanes)
+from (select host_id, org_id, count(*)::integer as lanes from hookd.lane group by 1, 2) x;
 """

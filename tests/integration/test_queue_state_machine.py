@@ -1,6 +1,7 @@
 """Random histories of the queue against a model in memory."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Iterator
 from datetime import timedelta
 from random import Random
@@ -25,6 +26,7 @@ from tests.support import queue_lab as lab
 from tests.support.queue_model import (
     OBSERVED_HOSTS,
     OBSERVED_LANES,
+    OBSERVED_SHARES,
     Bucket,
     Model,
     Subscription,
@@ -45,8 +47,8 @@ PATTERNS = [
 ]
 LIMITS = [(1e6, 1e6, 1000), (0.5, 1.0, 2), (5.0, 3.0, 1000), (1000.0, 10.0, 1), (2.0, 2.0, 3)]
 RESET = """
-truncate hookd.inbox, hookd.delivery, hookd.lease, hookd.lane, hookd.host, hookd.interest, hookd.subscription,
-    hookd.subscription_secret, hookd.event_key restart identity;
+truncate hookd.inbox, hookd.delivery, hookd.lease, hookd.lane, hookd.host, hookd.host_share, hookd.interest,
+    hookd.subscription, hookd.subscription_secret, hookd.event_key restart identity;
 delete from hookd.event; delete from hookd.attempt;
 update hookd.inbox_shard set floor = '0', served_at = '-infinity';
 """
@@ -130,6 +132,32 @@ class Queue(RuleBasedStateMachine):
         assert self.run(self.connection.fetchval("select hookd.set_active($1, $2, 'asked')", one.id, active))
         (self.model.activated if active else self.model.deactivated)(one)
 
+    @rule(seed=SEEDS, host=st.sampled_from(HOSTS), limits=st.sampled_from(LIMITS))
+    def move(self, seed: int, host: str, limits: tuple[float, float, int]) -> None:
+        """Give a subscription a URL at another host, or at the one that it has."""
+        one = Random(seed).choice(list(self.model.subscriptions.values()))
+        rate, burst, cap = limits
+        changed = self.run(
+            self.connection.fetchval(
+                lab.STATEMENTS["change"],
+                *(one.org, one.id, None, ["url"], f"https://{host}/", host, rate, burst, cap),
+                *(None, None, None, None, None, None, None, None, None),
+            )
+        )
+        assert changed == "changed"
+        row = self.run(self.connection.fetchrow("select * from hookd.host where name = $1", host))
+        self.model.buckets.setdefault(row["id"], Bucket(row["rate"], row["burst"], row["tokens"], self.now))
+        self.model.moved(one, row["id"])
+
+    @precondition(lambda self: len(self.model.subscriptions) > 2)
+    @rule(seed=SEEDS)
+    def remove(self, seed: int) -> None:
+        one = Random(seed).choice(list(self.model.subscriptions.values()))
+        removed = self.run(self.connection.fetchval(lab.STATEMENTS["remove"], one.org, one.id, None))
+        assert removed == "removed"
+        self.run(self.connection.execute("delete from hookd.delivery where subscription_id = $1", one.id))
+        self.model.removed(one)
+
     @rule(host=st.sampled_from(HOSTS), limits=st.sampled_from(LIMITS))
     def limit_host(self, host: str, limits: tuple[float, float, int]) -> None:
         rate, burst, cap = limits
@@ -199,7 +227,7 @@ class Queue(RuleBasedStateMachine):
         self.take(probe, batch, hosts, lease)
 
     def take(self, probe: bool, batch: int, hosts: int, lease: float) -> list[Held]:
-        circuits = {row["id"]: row["open"] for row in self.run(self.connection.fetch(OBSERVED_HOSTS))}
+        before = {row["id"]: row for row in self.run(self.connection.fetch(OBSERVED_HOSTS))}
         got = self.run(lab.claim(self.connection, batch=batch, hosts=hosts, lease=lease, probe=probe))
         assert len(got) <= batch
         self.model.claimed(got, self.now, lease)
@@ -207,9 +235,19 @@ class Queue(RuleBasedStateMachine):
             mine = sum(held.host_id == row["id"] for held in got)
             if mine:
                 assert row["in_flight"] <= row["cap"], "more under way than the cap"
-                if circuits[row["id"]]:
+                if before[row["id"]]["open"]:
                     assert (mine, row["in_flight"]) == (1, 1), "a half-open circuit lets one request through"
+                if row["owner"] is None:
+                    self.check_turns(row, before[row["id"]], got)
         return got
+
+    def check_turns(self, host: Any, before: Any, got: list[Held]) -> None:
+        """Check that no organisation has taken more than half of what was free."""
+        free = before["cap"] - before["in_flight"]
+        orgs = Counter(
+            self.model.subscriptions[one.subscription_id].org for one in got if one.host_id == host["id"]
+        )
+        assert max(orgs.values()) <= (free + 1) // 2, "an organisation took more than its share"
 
     @rule(seed=SEEDS)
     def record(self, seed: int) -> None:
@@ -307,7 +345,8 @@ class Queue(RuleBasedStateMachine):
         assert {row["id"]: row["lease"] for row in rows if row["lease"]} == leased
         hosts = self.run(self.connection.fetch(OBSERVED_HOSTS))
         lanes = self.run(self.connection.fetch(OBSERVED_LANES))
-        check_tables(hosts, lanes, self.now)
+        shares = self.run(self.connection.fetch(OBSERVED_SHARES))
+        check_tables(hosts, lanes, shares, self.now)
 
     def teardown(self) -> None:
         """All goes well from now on: following nothing but `next_due`, everything owed is delivered."""

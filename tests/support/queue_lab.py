@@ -125,12 +125,21 @@ async def register_many(
             select hookd.uuid7(hookd.clock()), {owner}, 'https://h/', '{{*}}', hookd.clock()
             from generate_series(1, {count}) returning id, org_id),
         i as (insert into hookd.interest (org_id, pattern, subscription_id) select org_id, '*', id from s)
-        insert into hookd.lane (subscription_id, host_id, proven, window_size)
-        select s.id, h.id, {proven}, {window}
-        from (select id, row_number() over () as n from s) s
+        insert into hookd.lane (subscription_id, org_id, host_id, proven, window_size)
+        select s.id, s.org_id, h.id, {proven}, {window}
+        from (select id, org_id, row_number() over () as n from s) s
         join hookd.host h on h.name = '{prefix}' || 1 + s.n % {hosts};
+        {JOIN.format(prefix=prefix)}
         """
     )
+
+
+JOIN = """
+select hookd.join_host(x.host_id, x.org_id, x.lanes) from (
+    select l.host_id, l.org_id, count(*)::integer as lanes
+    from hookd.lane l join hookd.host h on h.id = l.host_id where h.name ~ '^{prefix}' group by 1, 2) x;
+"""
+"""Makes known whose the hosts are whose names begin so, after lanes were written."""
 
 
 async def publish(session: Runs, org: UUID, type_: str = "t", data: str = "{}", **more: Any) -> UUID:

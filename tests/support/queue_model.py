@@ -1,5 +1,6 @@
 """What the queue should hold, kept in memory beside it, and what must be true of its tables."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -84,6 +85,20 @@ class Model:
             if subscription.wants(event.org, event.type):
                 event.may.add(subscription.id)
 
+    def moved(self, subscription: Subscription, host: int) -> None:
+        subscription.host = host
+
+    def removed(self, subscription: Subscription) -> None:
+        self.deactivated(subscription)
+        for event in self.inbox.values():
+            event.may.discard(subscription.id)
+        del self.subscriptions[subscription.id]
+        self.owed = {one: pair for one, pair in self.owed.items() if pair[1] != subscription.id}
+        for lease in self.leases.values():
+            gone = [one for one, held in lease.left.items() if held.subscription_id == subscription.id]
+            self.dead.extend(lease.left.pop(one) for one in gone)
+        self.leases = {token: lease for token, lease in self.leases.items() if lease.left}
+
     def deactivated(self, subscription: Subscription) -> None:
         subscription.active = False
         for event in self.inbox.values():
@@ -125,7 +140,7 @@ class Model:
 
 
 OBSERVED_HOSTS = """
-select h.id, h.rate, h.burst, h.cap, h.in_flight, h.circuit_failures >= 5 as open, h.blocked_until,
+select h.id, h.owner, h.rate, h.burst, h.cap, h.in_flight, h.circuit_failures >= 5 as open, h.blocked_until,
     nullif(h.ready_at, 'infinity') as ready_at, nullif(h.probe_at, 'infinity') as probe_at,
     h.ready_floor = 'infinity' as no_ready_floor, h.probe_floor = 'infinity' as no_probe_floor,
     nullif(nullif(h.ready_floor, 'infinity'), '-infinity') as ready_floor,
@@ -135,26 +150,45 @@ select h.id, h.rate, h.burst, h.cap, h.in_flight, h.circuit_failures >= 5 as ope
 from hookd.host h
 """
 OBSERVED_LANES = """
-select l.subscription_id, l.host_id, l.active, l.proven, l.in_flight, l.window_size,
-    nullif(l.due, 'infinity') as due, l.floor <= coalesce(x.first, 'infinity') as floor_holds,
+select l.subscription_id, l.host_id, l.org_id, s.org_id as owner, l.active, l.proven, l.in_flight,
+    l.window_size, nullif(l.due, 'infinity') as due, l.floor <= coalesce(x.first, 'infinity') as floor_holds,
     nullif(l.hold_until, '-infinity') as hold, x.first, x.leased, s.is_active,
-    l.due = 'infinity' or case when l.proven then h.ready_floor else h.probe_floor end <= l.due
-        as host_floor_holds
+    l.due = 'infinity' or h.owner is null
+        or case when l.proven then h.ready_floor else h.probe_floor end <= l.due as host_floor_holds,
+    l.due = 'infinity' or h.owner is not null
+        or case when l.proven then o.ready_floor else o.probe_floor end <= l.due as share_floor_holds,
+    h.owner is not null or l.due = 'infinity' or case when l.proven then o.ready_at else o.probe_at end
+        <= greatest(l.due, hookd.clock()) as share_wakes
 from hookd.lane l
 join hookd.host h on h.id = l.host_id
+join hookd.host_share o on o.host_id = l.host_id and o.org_id = l.org_id
 join hookd.subscription s on s.id = l.subscription_id
 cross join lateral (select min(d.due) filter (where d.lease is null) as first,
         count(*) filter (where d.lease is not null) as leased
     from hookd.delivery d where d.subscription_id = l.subscription_id) x
 """
+OBSERVED_SHARES = """
+select s.host_id, s.org_id, s.lanes, s.in_flight,
+    h.owner is not null or s.ready_at = 'infinity' or h.ready_floor <= s.ready_at as ready_floor_holds,
+    h.owner is not null or s.probe_at = 'infinity' or h.probe_floor <= s.probe_at as probe_floor_holds,
+    h.owner is not null or (s.ready_at > hookd.clock() or x.ready <= hookd.clock())
+        and (s.probe_at > hookd.clock() or x.probe <= hookd.clock()) as has_work
+from hookd.host_share s join hookd.host h on h.id = s.host_id
+cross join lateral (select min(l.due) filter (where l.proven) as ready,
+        min(l.due) filter (where not l.proven) as probe
+    from hookd.lane l where l.host_id = s.host_id and l.org_id = s.org_id) x
+"""
 
 
-def check_tables(hosts: list[Any], lanes: list[Any], now: datetime) -> None:
+def check_tables(hosts: list[Any], lanes: list[Any], shares: list[Any], now: datetime) -> None:
     """Check counters, floors and that nothing sleeps longer than it must."""
+    check_shares(hosts, lanes, shares)
     for lane in lanes:
         assert lane["in_flight"] == lane["leased"], "lane.in_flight has drifted from the leases"
         assert lane["floor_holds"], "a delivery is due below its lane's floor"
         assert lane["host_floor_holds"], "a lane is due below its host's floor"
+        assert lane["share_floor_holds"], "a lane is due below its organisation's floor"
+        assert lane["share_wakes"], "an organisation sleeps though a lane of it could go"
         assert lane["active"] == lane["is_active"]
         room = lane["active"] and lane["in_flight"] < lane["window_size"]
         if not room or lane["first"] is None:
@@ -180,6 +214,30 @@ def check_tables(hosts: list[Any], lanes: list[Any], now: datetime) -> None:
             assert (host["ready_at"], host["probe_at"]) == (None, None), "a full host costs claims"
 
 
+def check_shares(hosts: list[Any], lanes: list[Any], shares: list[Any]) -> None:
+    """Check what is known of the organisations at each host."""
+    assert all(lane["org_id"] == lane["owner"] for lane in lanes)
+    there = Counter((lane["host_id"], lane["org_id"]) for lane in lanes)
+    assert {(one["host_id"], one["org_id"]): one["lanes"] for one in shares} == there
+    for host in hosts:
+        orgs = [org for at, org in there if at == host["id"]]
+        assert host["owner"] == (orgs[0] if len(orgs) == 1 else None), "the host's owner is not"
+        for one in shares:
+            if one["host_id"] == host["id"] and host["owner"] is None:
+                assert one["in_flight"] == under_way(host, lanes, one["org_id"]), (
+                    "a share's in_flight has drifted"
+                )
+                assert one["has_work"] is not False, "an organisation has its turn without work"
+                assert one["ready_floor_holds"] and one["probe_floor_holds"], (
+                    "a share is due below the host's floor"
+                )
+
+
+def under_way(host: Any, lanes: list[Any], org: UUID) -> int:
+    """Return how many requests of an organisation's lanes at a host are under way."""
+    return sum(one["in_flight"] for one in lanes if (one["host_id"], one["org_id"]) == (host["id"], org))
+
+
 def earliest_work(host: Any, lanes: list[Any], proven: bool, now: datetime) -> datetime | None:
     """Return when a claim of that kind could take something from the host if nothing else happens."""
     if host["in_flight"] >= host["cap"] or (host["open"] and (proven or host["in_flight"] > 0)):
@@ -192,6 +250,8 @@ def earliest_work(host: Any, lanes: list[Any], proven: bool, now: datetime) -> d
         and lane["active"]
         and lane["first"] is not None
         and lane["in_flight"] < lane["window_size"]
+        # an organisation that shares a host has no more under way than is free
+        and (host["owner"] or under_way(host, lanes, lane["org_id"]) < host["cap"] - host["in_flight"])
     ]
     if not moments:
         return None

@@ -76,14 +76,19 @@ language sql immutable parallel safe as $$
         - greatest(0, extract(epoch from p_until - p_now)::float8) * p_rate)))::integer
 $$;
 
--- p_lanes: those that may have become due before their host's floor. p_taken: deliveries that a claim leased. p_flown:
--- results that are back; p_failed of them could not connect, p_answered: at least one could.
+-- p_lanes: those that may have become due before their host's floor, and at a host of several organisations all that were
+-- settled. p_taken: deliveries that a claim leased. p_flown: results that are back; p_failed of them could not connect,
+-- p_answered: at least one could. p_lanes_taken, p_lanes_flown: the same of each of p_lanes.
 create or replace function hookd.settle_hosts(
     p_ids integer[], p_now timestamptz, p_lanes uuid[] default null, p_taken integer[] default null,
-    p_flown integer[] default null, p_failed integer[] default null, p_answered boolean[] default null
+    p_flown integer[] default null, p_failed integer[] default null, p_answered boolean[] default null,
+    p_lanes_taken integer[] default null, p_lanes_flown integer[] default null
 ) returns void
 language plpgsql volatile as $$
 begin
+    if p_lanes <> '{}' and exists (select from hookd.host h where h.id = any (p_ids) and h.owner is null) then
+        perform hookd.settle_shares(p_lanes, p_now, p_lanes_taken, p_lanes_flown);
+    end if;
     update hookd.host h set
         tokens = x.tokens,
         refilled_at = greatest(h.refilled_at, p_now), -- sessions that overlap may read the clock out of order
@@ -91,8 +96,8 @@ begin
         circuit_failures = x.failures,
         circuit_trips = x.trips,
         blocked_until = x.blocked_until,
-        ready_floor = x.ready,
-        probe_floor = x.probe,
+        ready_floor = x.ready_first,
+        probe_floor = x.probe_first,
         ready_at = case when x.open then 'infinity' else greatest(x.ready, x.wait) end,
         probe_at = case when not x.open then greatest(x.probe, x.wait)
                         when x.in_flight > 0 then 'infinity' -- the probe under way decides
@@ -102,16 +107,20 @@ begin
             case when g.in_flight >= g.cap then 'infinity'
                  when g.tokens < 1 then p_now + make_interval(secs => (1 - g.tokens) / g.rate)
                  else '-infinity' end as wait,
-            least(e.ready, coalesce((
-                select l.due from hookd.lane l
-                where l.host_id = g.id and l.proven and l.due >= g.ready_floor and l.due < 'infinity'
-                order by l.due limit 1), 'infinity')) as ready,
-            least(e.probe, coalesce((
-                select l.due from hookd.lane l
-                where l.host_id = g.id and not l.proven and l.due >= g.probe_floor and l.due < 'infinity'
-                order by l.due limit 1), 'infinity')) as probe
+            f.ready as ready_first, f.probe as probe_first,
+            -- of several organisations, those that may have more under way
+            case when g.owner is not null then f.ready else coalesce((
+                select s.ready_at from hookd.host_share s
+                where s.host_id = g.id and s.ready_at >= f.ready and s.ready_at < 'infinity'
+                    and s.in_flight < g.cap - g.in_flight
+                order by s.ready_at limit 1), 'infinity') end as ready,
+            case when g.owner is not null then f.probe else coalesce((
+                select s.probe_at from hookd.host_share s
+                where s.host_id = g.id and s.probe_at >= f.probe and s.probe_at < 'infinity'
+                    and s.in_flight < g.cap - g.in_flight
+                order by s.probe_at limit 1), 'infinity') end as probe
         from (
-            select k.ctid as place, k.id, k.cap, k.rate, k.ready_floor, k.probe_floor,
+            select k.ctid as place, k.id, k.owner, k.cap, k.rate, k.ready_floor, k.probe_floor,
                 hookd.tokens_at(k, p_now) - coalesce(y.taken, 0) as tokens,
                 k.in_flight + coalesce(y.taken, 0) - coalesce(y.flown, 0) as in_flight,
                 case when y.answered then 0 when c.counts then k.circuit_failures + y.failed
@@ -131,6 +140,28 @@ begin
             select l.host_id, min(l.due) filter (where l.proven) as ready, min(l.due) filter (where not l.proven) as probe
             from hookd.lane l where l.subscription_id = any (p_lanes) group by l.host_id
         ) e on e.host_id = g.id
+        cross join lateral (
+            select case when g.owner is not null
+                then least(e.ready, coalesce((
+                    select l.due from hookd.lane l
+                    where l.host_id = g.id and l.org_id = g.owner and l.proven and l.due >= g.ready_floor
+                        and l.due < 'infinity'
+                    order by l.due limit 1), 'infinity'))
+                else coalesce((
+                    select s.ready_at from hookd.host_share s
+                    where s.host_id = g.id and s.ready_at >= least(e.ready, g.ready_floor) and s.ready_at < 'infinity'
+                    order by s.ready_at limit 1), 'infinity') end as ready,
+                case when g.owner is not null
+                then least(e.probe, coalesce((
+                    select l.due from hookd.lane l
+                    where l.host_id = g.id and l.org_id = g.owner and not l.proven and l.due >= g.probe_floor
+                        and l.due < 'infinity'
+                    order by l.due limit 1), 'infinity'))
+                else coalesce((
+                    select s.probe_at from hookd.host_share s
+                    where s.host_id = g.id and s.probe_at >= least(e.probe, g.probe_floor) and s.probe_at < 'infinity'
+                    order by s.probe_at limit 1), 'infinity') end as probe
+            offset 0) f
         offset 0
     ) x
     where h.ctid = x.place;

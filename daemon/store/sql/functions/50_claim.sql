@@ -1,5 +1,5 @@
 -- Leases up to p_batch due deliveries of up to p_hosts due hosts under the random token p_token. Hosts come longest
--- waiting first, a host's lanes take turns. p_probe: take from lanes that have not answered in time of late and from hosts
+-- waiting first; at a host its organisations take turns, and the lanes of each in that. p_probe: take from lanes that have not answered in time of late and from hosts
 -- whose circuit is half open, instead of from the proven ones. p_among: of these hosts alone. The same token gives the lease
 -- back (record()). A body of more than 64 KiB is null: the sender fetches it when it is about to send, so that a claim of
 -- large events fits into memory.
@@ -16,12 +16,15 @@ declare
     v_open   boolean[]; -- the host's circuit is open: lanes of either kind may be its probe
     v_ready  timestamptz[];
     v_probe  timestamptz[];
-    v_share  integer;
+    v_owners uuid[];
+    v_free   integer[]; -- how many more requests the host may have under way
+    v_most   integer; -- of one host
     v_ids    uuid[];
     v_from   uuid[];
     v_at     integer[];
     v_lanes  uuid[];
     v_taken  integer[];
+    v_each   integer[]; -- of each of v_lanes
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'the queue needs read committed transactions'
@@ -31,56 +34,89 @@ begin
     perform set_config('synchronous_commit', 'off', true); -- a lost claim is only claimed again
     if p_among is not null then
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(p_probe and hookd.circuit_open(x.circuit_failures)),
-            array_agg(x.ready_floor), array_agg(x.probe_floor)
-        into v_hosts, v_rooms, v_open, v_ready, v_probe from (
+            array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.cap - x.in_flight)
+        into v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free from (
             select * from hookd.host h
             where h.id = any (p_among) and case when p_probe then h.probe_at else h.ready_at end <= v_now
             order by case when p_probe then h.probe_at else h.ready_at end limit p_hosts for no key update skip locked) x;
     elsif p_probe then
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(hookd.circuit_open(x.circuit_failures)),
-            array_agg(x.ready_floor), array_agg(x.probe_floor)
-        into v_hosts, v_rooms, v_open, v_ready, v_probe from (
+            array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.cap - x.in_flight)
+        into v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free from (
             select * from hookd.host h where h.probe_at <= v_now and h.probe_at < 'infinity'
             order by h.probe_at limit p_hosts for no key update skip locked) x;
     else
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(false),
-            array_agg(x.ready_floor), array_agg(x.probe_floor)
-        into v_hosts, v_rooms, v_open, v_ready, v_probe from (
+            array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.cap - x.in_flight)
+        into v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free from (
             select * from hookd.host h where h.ready_at <= v_now and h.ready_at < 'infinity'
             order by h.ready_at limit p_hosts for no key update skip locked) x;
     end if;
     if v_hosts is null then
         return;
     end if;
-    v_share := least(p_batch, greatest(8, ceil(p_batch::float8 / cardinality(v_hosts))));
+    v_most := least(p_batch, greatest(8, ceil(p_batch::float8 / cardinality(v_hosts))));
 
     -- A second statement: it sees what was committed before the locks of the hosts were had. Everything in it is lateral,
-    -- so it goes host by host and lane by lane and stops where the room ends. A lane's turn is at least eight
-    -- deliveries, so that few rows are written for many.
+    -- so it goes host by host, organisation by organisation and lane by lane and stops where the room ends. A turn is at least
+    -- eight deliveries, so that few rows are written for many.
     with pick as (
         select x.place, r.id as host_id
-        from unnest(v_hosts, v_rooms, v_open, v_ready, v_probe) r(id, space, open, ready, probe)
-        cross join lateral (select least(r.space, v_share) as room offset 0) s
+        from unnest(v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free)
+            r(id, space, open, ready, probe, owner, free)
         cross join lateral (
-            select greatest(8, ceil(s.room::float8 / greatest(1, count(*)))) as turn from (
-                select from hookd.lane l
-                where l.host_id = r.id and l.proven = not p_probe and l.due <= v_now and l.due < 'infinity'
-                    and l.due >= case when p_probe then r.probe else r.ready end
-                limit ceil(s.room / 8.0)) c offset 0) q
+            select case when r.owner is not null or r.open then 1
+                when p_probe then (select count(*) from (
+                    select from hookd.host_share h
+                    where h.host_id = r.id and h.in_flight < r.free and h.probe_at >= r.probe and h.probe_at <= v_now
+                        and h.probe_at < 'infinity'
+                    limit ceil(least(r.space, v_most) / 8.0)) c)
+                else (select count(*) from (
+                    select from hookd.host_share h
+                    where h.host_id = r.id and h.in_flight < r.free and h.ready_at >= r.ready and h.ready_at <= v_now
+                        and h.ready_at < 'infinity'
+                    limit ceil(least(r.space, v_most) / 8.0)) c) end as orgs offset 0) m
+        cross join lateral (
+            select least(r.space, v_most, case when r.owner is null then r.free - r.free / (m.orgs + 1) end) as room
+            offset 0) s
         cross join lateral (
             select d.place
             from unnest(case when r.open then '{true,false}' else array[not p_probe] end) k(proven)
             cross join lateral (
-                select l.subscription_id, l.floor, case when l.rate is null then l.window_size - l.in_flight
-                    else least(l.window_size - l.in_flight, hookd.paced_room(l.rate, l.paced_until, v_now)) end as space
-                from hookd.lane l
-                where l.host_id = r.id and l.proven = k.proven and l.due <= v_now and l.due < 'infinity'
-                    and l.due >= case when k.proven then r.ready else r.probe end
-                order by l.due limit s.room) l
+                select r.owner as org_id, case when k.proven then r.ready else r.probe end as floor, s.room as room
+                where r.owner is not null
+                union all
+                (select h.org_id, h.ready_floor, hookd.share_room(r.free, h.in_flight, s.room, m.orgs)
+                from hookd.host_share h
+                where r.owner is null and k.proven and h.host_id = r.id and h.in_flight < r.free
+                    and h.ready_at >= r.ready and h.ready_at <= v_now and h.ready_at < 'infinity'
+                order by h.ready_at limit s.room)
+                union all
+                (select h.org_id, h.probe_floor, hookd.share_room(r.free, h.in_flight, s.room, m.orgs)
+                from hookd.host_share h
+                where r.owner is null and not k.proven and h.host_id = r.id and h.in_flight < r.free
+                    and h.probe_at >= r.probe and h.probe_at <= v_now and h.probe_at < 'infinity'
+                order by h.probe_at limit s.room)) o
             cross join lateral (
-                select d.ctid as place from hookd.delivery d
-                where d.subscription_id = l.subscription_id and d.lease is null and d.due >= l.floor and d.due <= v_now
-                order by d.due limit least(l.space, q.turn)) d
+                select greatest(8, ceil(o.room::float8 / greatest(1, count(*)))) as turn from (
+                    select from hookd.lane l
+                    where l.host_id = r.id and l.org_id = o.org_id and l.proven = k.proven and l.due <= v_now
+                        and l.due < 'infinity' and l.due >= o.floor
+                    limit ceil(o.room / 8.0)) c offset 0) q
+            cross join lateral (
+                select d.place
+                from (
+                    select l.subscription_id, l.floor, case when l.rate is null then l.window_size - l.in_flight
+                        else least(l.window_size - l.in_flight, hookd.paced_room(l.rate, l.paced_until, v_now)) end as space
+                    from hookd.lane l
+                    where l.host_id = r.id and l.org_id = o.org_id and l.proven = k.proven and l.due <= v_now
+                        and l.due < 'infinity' and l.due >= o.floor
+                    order by l.due limit o.room) l
+                cross join lateral (
+                    select d.ctid as place from hookd.delivery d
+                    where d.subscription_id = l.subscription_id and d.lease is null and d.due >= l.floor and d.due <= v_now
+                    order by d.due limit least(l.space, q.turn)) d
+                limit o.room) d
             limit s.room) x
         limit p_batch),
     taken as (
@@ -96,16 +132,32 @@ begin
     else
         -- due, with room, and nothing to take: look at these lanes anew, so that no claim comes here in vain again
         select array_agg(l.subscription_id) into v_lanes
-        from unnest(v_hosts, v_rooms) r(id, space) cross join lateral (
+        from unnest(v_hosts, v_rooms, v_owners) r(id, space, owner)
+        cross join unnest('{true,false}'::boolean[]) k(proven)
+        cross join lateral (
+            select r.owner as org_id where r.owner is not null
+            union all
+            (select h.org_id from hookd.host_share h
+            where r.owner is null and k.proven and h.host_id = r.id and h.ready_at <= v_now and h.ready_at < 'infinity'
+            limit 100)
+            union all
+            (select h.org_id from hookd.host_share h
+            where r.owner is null and not k.proven and h.host_id = r.id and h.probe_at <= v_now and h.probe_at < 'infinity'
+            limit 100)) o
+        cross join lateral (
             select l.subscription_id from hookd.lane l
-            where l.host_id = r.id and l.due <= v_now and l.due < 'infinity' and r.space > 0 limit 100) l;
+            where l.host_id = r.id and l.org_id = o.org_id and l.proven = k.proven and l.due <= v_now and l.due < 'infinity'
+                and r.space > 0 limit 100) l;
     end if;
     perform hookd.settle_lanes(v_lanes, v_now, p_taken => v_taken);
-
+    if array_position(v_owners, null) is null then
+        v_lanes := null; -- no lane becomes due earlier by a claim
+    end if;
+    v_each := v_taken;
     select array_agg(coalesce(c.n, 0) order by t.k) into v_taken
     from unnest(v_hosts) with ordinality t(id, k)
     left join (select a, count(*)::integer as n from unnest(v_at) a group by a) c on c.a = t.id;
-    perform hookd.settle_hosts(v_hosts, v_now, p_taken => v_taken);
+    perform hookd.settle_hosts(v_hosts, v_now, v_lanes, p_taken => v_taken, p_lanes_taken => v_each);
 
     return query
         select d.id, d.subscription_id, d.host_id, d.event_id, e.type, d.attempt, d.failures, s.revision,
@@ -126,6 +178,13 @@ language sql immutable parallel safe as $$
         when p_host.in_flight = 0 and p_host.blocked_until <= p_now and hookd.tokens_at(p_host, p_now) >= 1
             then 1
         else 0 end
+$$;
+
+-- How many requests an organisation gets at a host where p_orgs have their turns in p_room: as many as leave as many free as it
+-- has then under way.
+create or replace function hookd.share_room(p_free integer, p_in_flight integer, p_room bigint, p_orgs bigint) returns integer
+language sql immutable parallel safe as $$
+    select least(ceil((p_free - p_in_flight) / 2.0), greatest(8, ceil(p_room::float8 / greatest(1, p_orgs))))::integer
 $$;
 
 -- Seconds until a claim may find work again: of proven lanes, of the others; null while nothing is owed.

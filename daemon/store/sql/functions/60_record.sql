@@ -35,6 +35,7 @@ declare
     v_dues  timestamptz[]; -- when what is still owed may go again
     v_early timestamptz[];
     v_flown integer[];
+    v_back  integer[]; -- the same of each of v_subs
     v_well  integer[];
     v_verdicts text[];
     v_holds timestamptz[];
@@ -157,6 +158,7 @@ begin
     end if;
 
     -- of the hosts that are locked, also those of lanes that have moved away
+    v_back := v_flown;
     select array_agg(coalesce(y.flown, 0) order by t.k), array_agg(coalesce(y.failed, 0) order by t.k),
         array_agg(coalesce(y.answered, false) order by t.k)
     into v_flown, v_failed, v_success
@@ -165,7 +167,8 @@ begin
         select x.host, count(*)::integer as flown, count(*) filter (where x.failed)::integer as failed,
             bool_or(not x.failed) as answered
         from unnest(v_ok, p_hosts, p_host_failed) x(ok, host, failed) where x.ok group by x.host) y on y.host = t.id;
-    perform hookd.settle_hosts(v_locks, v_now, v_subs, p_flown => v_flown, p_failed => v_failed, p_answered => v_success);
+    perform hookd.settle_hosts(v_locks, v_now, v_subs, p_flown => v_flown, p_failed => v_failed, p_answered => v_success,
+        p_lanes_flown => v_back);
     delete from hookd.lease e where e.token = any (p_done);
     counted := v_ok;
     owed := exists (select from hookd.host h where h.id = any (v_locks) and least(h.ready_at, h.probe_at) < 'infinity');

@@ -25,8 +25,12 @@ begin
         p_timeout) returning * into v_row;
     insert into hookd.subscription_secret (subscription_id, number, ciphertext, created_at)
     values (p_id, 1, p_ciphertext, v_now);
-    insert into hookd.lane (subscription_id, host_id, rate, ordered) values (p_id, v_host, p_rate_limit, p_ordered);
+    insert into hookd.lane (subscription_id, org_id, host_id, rate, ordered)
+    values (p_id, p_org_id, v_host, p_rate_limit, p_ordered);
     perform hookd.want(p_id);
+    perform hookd.lock_hosts(array[v_host]);
+    perform hookd.join_host(v_host, p_org_id);
+    perform hookd.settle_hosts(array[v_host], v_now);
     return v_row;
 end $$;
 
@@ -146,6 +150,7 @@ declare
     v_now  timestamptz := hookd.clock();
     v_from integer;
     v_to   integer;
+    v_in_flight integer;
     v_row  hookd.subscription;
 begin
     if not exists (select from hookd.subscription s where s.id = p_id and s.org_id = p_org_id) then
@@ -185,6 +190,9 @@ begin
         revision = s.revision + 1
     where s.id = p_id;
     perform hookd.want(p_id);
+    if v_to <> v_from then
+        perform hookd.leave_host(p_id, v_now);
+    end if;
     update hookd.lane l set
         host_id = v_to,
         proven = l.proven and v_to = v_from,
@@ -194,7 +202,10 @@ begin
         paced_until = case when l.rate is distinct from s.rate_limit then '-infinity' else l.paced_until end,
         ordered = s.ordered,
         hold_until = case when v_to <> v_from or l.ordered and not s.ordered then '-infinity' else l.hold_until end
-    from hookd.subscription s where s.id = p_id and l.subscription_id = p_id;
+    from hookd.subscription s where s.id = p_id and l.subscription_id = p_id returning l.in_flight into v_in_flight;
+    if v_to <> v_from then
+        perform hookd.join_host(v_to, p_org_id, 1, v_in_flight);
+    end if;
     perform hookd.settle_lanes(array[p_id], v_now,
         p_active => array[case when 'is_active' = any (p_given) and p_active <> v_row.is_active then p_active end]);
     perform hookd.settle_hosts(array(select distinct h from unnest(array[v_from, v_to]) h), v_now, array[p_id]);
@@ -252,6 +263,7 @@ begin
     if (select s.revision from hookd.subscription s where s.id = p_id) <> all (p_revisions) then
         return 'conflict';
     end if;
+    perform hookd.leave_host(p_id, v_now);
     with gone as (
         delete from hookd.delivery d where d.id in (select h.id from hookd.held_by(p_id) h) returning d.host_id),
     lane as (delete from hookd.lane l where l.subscription_id = p_id returning l.host_id),

@@ -101,7 +101,7 @@ create or replace function hookd.standing(p_org_id uuid, p_subscription_id uuid,
 returns table (url text, headers bytea, now timestamptz, event_id uuid, due timestamptz, attempt smallint, failures smallint,
     leased boolean, leased_until timestamptz, is_active boolean, disabled_reason text, ahead integer, ordered boolean,
     hold_until timestamptz, lane_in_flight integer, lane_window integer, lane_rate float8, paced_until timestamptz,
-    host_name text, host_in_flight integer, host_cap integer, host_rate float8, host_tokens float8, circuit_open boolean,
+    host_name text, host_in_flight integer, host_cap integer, share_in_flight integer, host_rate float8, host_tokens float8, circuit_open boolean,
     blocked_until timestamptz, secrets bytea[], secrets_from timestamptz[], secrets_until timestamptz[])
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -111,12 +111,16 @@ begin
     return query
         select s.url, s.headers, v_now, d.event_id, d.due, d.attempt, d.failures, d.lease is not null, e.until, s.is_active,
             s.disabled_reason, a.ahead, l.ordered, nullif(l.hold_until, '-infinity'), l.in_flight, l.window_size, l.rate,
-            nullif(l.paced_until, '-infinity'), h.name, h.in_flight, h.cap, h.rate, hookd.tokens_at(h, v_now),
+            nullif(l.paced_until, '-infinity'), h.name, h.in_flight, h.cap,
+            case when h.owner is null then o.in_flight end, h.rate, hookd.tokens_at(h, v_now),
             hookd.circuit_open(h.circuit_failures), nullif(h.blocked_until, '-infinity'), k.secrets,
             k.secrets_from, k.secrets_until
         from hookd.subscription s
         join hookd.lane l on l.subscription_id = s.id
         join hookd.host h on h.id = l.host_id
+        left join lateral (
+            select k.in_flight from hookd.host_share k
+            where k.host_id = l.host_id and k.org_id = l.org_id offset 0) o on true
         left join lateral (
             select * from hookd.delivery o where o.id = p_id and o.subscription_id = s.id offset 0) d on true
         left join lateral (select k.until from hookd.lease k where k.token = d.lease offset 0) e on true
