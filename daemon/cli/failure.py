@@ -1,9 +1,11 @@
 """What ends a command, in words and as an exit code."""
 
+import logging
 import sys
 from collections.abc import Iterator
 
 from daemon.config.load import ConfigError
+from daemon.process.journal import is_journal, with_priority
 from daemon.process.prepare import StartError
 from daemon.store.embedded import EmbeddedError
 from daemon.store.failure import DatabaseUnavailable, RetryTransaction
@@ -27,9 +29,10 @@ class UsageError(CommandError):
 _SAID = (CommandError, StartError, EmbeddedError, DatabaseUnavailable, MigrationError)
 
 
-def complain(text: str) -> None:
+def complain(text: str, level: int = logging.ERROR) -> None:
     """Write one message to standard error, with the program's name before it."""
-    print(f"hookd: {text}", file=sys.stderr)
+    line = f"hookd: {text}"
+    print(with_priority(level, line) if is_journal() else line, file=sys.stderr)
 
 
 def explained(error: BaseException) -> int | None:

@@ -5,6 +5,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from daemon.process.journal import is_journal, with_priority
+
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -18,7 +20,8 @@ def configure(level: str, form: str, process: int | None = None) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
-    handler.setFormatter(HumanFormatter(process) if human else JsonFormatter(process))
+    formatter = HumanFormatter(process) if human else JsonFormatter(process)
+    handler.setFormatter(JournalFormatter(formatter) if is_journal() else formatter)
     root = logging.getLogger("hookd")
     root.handlers[:] = [handler]
     root.propagate = False
@@ -67,6 +70,18 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
         return _to_json(entry)
+
+
+class JournalFormatter(logging.Formatter):
+    """What another formatter makes of the record, each line with its priority for the journal."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines."""
+        return with_priority(record.levelno, self._inner.format(record))
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:
