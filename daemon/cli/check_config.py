@@ -2,16 +2,32 @@
 
 import argparse
 import json
-import sys
+import logging
 from pathlib import Path
 from typing import Any
 
-from daemon.config.load import ConfigError, Loaded, load
+from daemon.cli.failure import OK, USAGE, complain
+from daemon.cli.settings import file_taken, load_settings
+from daemon.config.exposed import exposed
+from daemon.config.load import ConfigError, Loaded
 from daemon.config.masking import masked
 from daemon.config.toml_text import toml_value
+from daemon.process.named_files import file_problems
 
-_DESCRIPTION = "Check the configuration and print it as hookd sees it, with the origin of each value."
-_EPILOG = "Exit codes: 0 the configuration is good; 2 it is not, every problem is on standard error."
+_DESCRIPTION = """
+Check the configuration, open every file that it names (secrets, keys, authorities, schemas)
+as the daemon would, and print it as hookd sees it, with the origin of each value. Run it as
+the daemon's user: what that may not read is a problem, too. The database is not asked.
+"""
+_EPILOG = """
+Examples:
+  hookd check-config
+  sudo -u hookd hookd check-config --quiet
+
+Exit codes:
+  0  the configuration is good
+  2  it is not; every problem is on standard error
+"""
 _WIDEST_VALUE = 60
 
 
@@ -21,18 +37,26 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "check-config", help="check the configuration and print it", description=_DESCRIPTION, epilog=_EPILOG
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of TOML")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but problems and warnings")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the configuration that `args.config` and `args.set` lead to; return the exit code."""
     try:
-        loaded = load(Path(args.config) if args.config else None, sets=args.set or ())
+        loaded = load_settings(args)
+        unseen: list[Path] = []
+        problems = file_problems(loaded, unseen=unseen.append)
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        return 2
-    print(as_json(loaded) if args.json else as_toml(loaded))
-    return 0
+        problems = error.problems
+    if problems:
+        for problem in problems:
+            complain(problem)
+        return USAGE
+    for warning in [*exposed(loaded), *(f"{path}: not opened: only the daemon sees it" for path in unseen)]:
+        complain(f"warning: {warning}", logging.WARNING)
+    if not args.quiet:
+        print(as_json(loaded) if args.json else f"# {file_taken(loaded)}\n\n{as_toml(loaded)}")
+    return OK
 
 
 def as_json(loaded: Loaded) -> str:

@@ -33,6 +33,7 @@ each event before it takes it, so that retries are seen.
 It differs from `hookd run` in this: state in <state>/dev, the database emptied at each
 start; retries after 1s, 2s, 3s; http:// and the loopback allowed as receivers; a free
 port if the configured one is taken; tokens by a secret of its own; logs from warnings on.
+Without --config and $HOOKD_CONFIG it takes ./config.toml, before /etc/hookd/config.toml.
 """
 _EPILOG = """
 Examples:
@@ -80,8 +81,9 @@ def run(args: argparse.Namespace) -> int:
         screen.text(f"starting a Postgres of its own in {state} ...", Style.DIM)
         with prepared(loaded) as preparation:
             asyncio.run(_empty(preparation.database_url))
+            preparation.master_key_file.make()
             log_for_people(config.logging)
-            usual = load_settings(args).config
+            usual = load_settings(args, here=True).config
             notes = Notes(bind=usual.api.bind, schedule=durations(usual.delivery.retry_schedule))
             # As late as possible: another process may take a port that was free.
             show = Show(on_free_port(preparation), screen, notes, ends=args.exit)

@@ -24,6 +24,7 @@ _QUICK = (
 # Overrule --set: what makes it independent of every other hookd, and lets it reach its own receiver.
 _OWN = (
     "database.url=",
+    "database.password_file=",
     "database.schema=hookd",
     'auth.algorithms=["HS256"]',
     "auth.secret_file=",
@@ -39,7 +40,7 @@ _OWN = (
 
 def dev_settings(args: argparse.Namespace) -> tuple[Loaded, Path]:
     """Return the configuration and the state directory of a run. Errors: `ConfigError`, `StartError`."""
-    given = load_settings(args).config
+    given = load_settings(args, here=True).config
     try:
         state = make_state_directory(state_directory(given.state.directory)) / "dev"
     except StateError as error:
@@ -51,7 +52,7 @@ def dev_settings(args: argparse.Namespace) -> tuple[Loaded, Path]:
         f"egress.allow_networks={toml_value(networks)}",
         f"state.directory={toml_value(str(state))}",
     ]
-    return load_settings(args, quick, own), state
+    return load_settings(args, quick, own, here=True), state
 
 
 def on_free_port(preparation: Prepared) -> Prepared:

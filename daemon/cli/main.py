@@ -32,8 +32,8 @@ First steps:
   hookd run              the daemon
 
 The configuration is read from --config, else $HOOKD_CONFIG, else
-./config.toml, else /etc/hookd/config.toml; then the environment
-(HOOKD_DATABASE__URL=...) and --set change single keys.
+/etc/hookd/config.toml (`hookd dev` looks for ./config.toml before that); then
+the environment (HOOKD_DATABASE__URL=...) and --set change single keys.
 
 Exit codes:
   0    done

@@ -8,7 +8,7 @@ import trio
 import trio_asyncio
 
 from daemon.cli.failure import OK
-from daemon.cli.settings import load_settings, log_for_people
+from daemon.cli.settings import load_settings, log_for_people, log_source
 from daemon.config.model import Config
 from daemon.process.prepare import database_url, prepare_state
 from daemon.store.database import Connection, open_database
@@ -53,8 +53,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Migrate, and print what that did; return the exit code."""
-    config = load_settings(args).config
+    loaded = load_settings(args)
+    config = loaded.config
     log_for_people(config.logging)
+    log_source(loaded)
     with database_url(config, prepare_state(config)) as url:
         outcome = trio.run(_migrate, config, url)
     print(as_json(outcome) if args.json else as_text(outcome))

@@ -6,7 +6,7 @@ import trio
 
 from daemon.cli.addresses import client_url
 from daemon.cli.failure import OK
-from daemon.cli.settings import load_settings
+from daemon.cli.settings import load_settings, log_source
 from daemon.process import logs
 from daemon.process.child import handed_over
 from daemon.process.main import Running, run_daemon
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     child = handed_over()
     number = None if child is None else child.number
     logs.configure(loaded.config.logging.level, loaded.config.logging.format, process=number)
+    if child is None:
+        log_source(loaded)
     with prepared(loaded, child) as preparation:
         if child is not None:
             trio.run(lambda: run_daemon(preparation, ready=_leave_to_supervisor))

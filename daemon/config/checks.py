@@ -87,15 +87,6 @@ def optional_bind_address(text: str) -> str:
     return text and bind_address(text)
 
 
-def database_url(text: str) -> str:
-    """Check the form of a Postgres URL; "" is allowed."""
-    if text and not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError(
-            'is not a Postgres URL such as "postgresql://user@host:5432/name" (or "" for the embedded server)'
-        )
-    return text
-
-
 def jwks_url(text: str) -> str:
     """Check the address of a key set: HTTPS, or HTTP on this machine; "" is allowed."""
     if not text:

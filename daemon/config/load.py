@@ -16,7 +16,8 @@ from daemon.config.problems import ConfigError, explain, syntax_problem
 __all__ = ["ConfigError", "Loaded", "load"]
 
 PREFIX = "HOOKD_"
-SEARCHED = (Path("config.toml"), Path("/etc/hookd/config.toml"))
+HERE = Path("config.toml")
+INSTALLED = Path("/etc/hookd/config.toml")
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ def load(
     *,
     environ: Mapping[str, str] = os.environ,
     sets: Sequence[str] = (),
+    here: bool = False,
 ) -> Loaded:
     """Return the whole, checked configuration.
 
-    `path` is what `--config` named; else HOOKD_CONFIG, ./config.toml, /etc/hookd/config.toml; `sets` are the
-    `--set section.key=value`. Raises ConfigError with everything that is wrong.
+    `path` is what `--config` named; else HOOKD_CONFIG, /etc/hookd/config.toml; `here`: before that last one
+    ./config.toml. `sets` are the `--set section.key=value`. Raises ConfigError with everything that is wrong.
     """
-    found = _find(path, environ)
+    found = _find(path, environ, here)
     text = _read(found) if found else ""
     try:
         data = tomllib.loads(text)
@@ -97,14 +99,24 @@ def all_keys() -> Iterator[tuple[str, str]]:
             yield section, key
 
 
-def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+def _find(path: Path | None, environ: Mapping[str, str], here: bool) -> Path | None:
     named = path or (Path(environ["HOOKD_CONFIG"]) if environ.get("HOOKD_CONFIG") else None)
     if named is None:
-        return next((candidate for candidate in SEARCHED if candidate.exists()), None)
-    if not named.exists():
+        searched = (HERE, INSTALLED) if here else (INSTALLED,)
+        return next((candidate for candidate in searched if _exists(candidate)), None)
+    if not _exists(named):
         by = "--config" if path else "HOOKD_CONFIG"
         raise ConfigError([f"{named}: there is no such file: correct {by}, or leave it out for the defaults"])
     return named
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether there is a file; one that may not be looked for is no reason to take another."""
+    try:
+        return path.exists()
+    except OSError as error:
+        remedy = "let the user that runs hookd read it, or name another file with --config"
+        raise ConfigError([f"{path}: cannot be looked for ({error.strerror}): {remedy}"]) from None
 
 
 def _read(path: Path) -> str:

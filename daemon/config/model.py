@@ -11,8 +11,10 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from daemon.config import checks
+from daemon.config.database_url import check_database_url
 from daemon.config.host_patterns import check_pattern
 from daemon.config.kinds import Choice, Duration, Number, Size, Switch, Text, Whole
+from daemon.config.masking import mask_url
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "human", "json"]
@@ -148,8 +150,10 @@ with warnings.catch_warnings():
     class DatabaseConfig(Section):
         """`[database]`: Postgres."""
 
-        url: Annotated[str, Text(checks.database_url)] = ""
+        url: Annotated[str, Text(check_database_url)] = ""
         """postgresql:// URL; "": the embedded server."""
+        password_file: _Path = ""
+        """File with the password for the URL, for each of its hosts; "": as the URL says."""
         schema: Annotated[str, Text(checks.schema_name)] = "hookd"  # type: ignore[assignment]
         """Schema that holds everything; one server can hold several."""
         pool_size: Annotated[int, Whole(1, 1000)] = 10
@@ -158,6 +162,16 @@ with warnings.catch_warnings():
         """Seconds after which a statement is given up."""
         prepared_statements: Annotated[bool, Switch()] = True
         """False behind a pooler that loses them from one transaction to the next."""
+
+        @model_validator(mode="after")
+        def _password_fits(self) -> Self:
+            if self.password_file and not self.url:
+                raise Misfit(
+                    "password_file", "is for database.url, which is empty: set that, or leave this out"
+                )
+            if self.password_file and mask_url(self.url) != self.url:
+                raise Misfit("password_file", "cannot stand beside a password in database.url: take that out")
+            return self
 
 
 class EventsConfig(Section):

@@ -19,11 +19,11 @@ class SecretMissing(SecretFileError):
     """There is no such file."""
 
 
-def read_secret(path: Path, *, environ: Mapping[str, str] = os.environ) -> bytes:
+def read_secret(path: Path, *, environ: Mapping[str, str] = os.environ, private: bool = True) -> bytes:
     """Return the content of `path` without its final line break.
 
-    Only the owner may have access to the file; systemd's credentials are under systemd's own protection.
-    Raises SecretFileError.
+    Only the owner may have access to a `private` file, or read it a group that root has let in; systemd's
+    credentials are under systemd's own protection. Raises SecretFileError.
     """
     try:
         # Non-blocking, so that a named pipe in place of the file does not hold up the start.
@@ -40,7 +40,7 @@ def read_secret(path: Path, *, environ: Mapping[str, str] = os.environ) -> bytes
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise SecretFileError(f"{path}: is not a regular file: name the file with the secret itself")
-        if status.st_mode & _OTHERS and not _is_credential(path, environ):
+        if private and _is_open(status) and not _is_credential(path, environ):
             mode = stat.S_IMODE(status.st_mode)
             raise SecretFileError(f"{path}: others have access to it (mode {mode:04o}): chmod 600 {path}")
         with open(descriptor, "rb", closefd=False) as file:
@@ -55,6 +55,17 @@ def read_secret(path: Path, *, environ: Mapping[str, str] = os.environ) -> bytes
     if not secret.strip():
         raise SecretFileError(f"{path}: is empty: put the secret into it, or remove it")
     return secret
+
+
+def read_password(path: Path, *, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the password in `path`. Raises SecretFileError."""
+    try:
+        password = read_secret(path, environ=environ).decode()
+    except UnicodeDecodeError:
+        password = ""
+    if not password.isprintable() or not password:
+        raise SecretFileError(f"{path}: is not one line of UTF-8 text: put the password alone into it")
+    return password
 
 
 def read_or_make(
@@ -104,6 +115,11 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_open(status: os.stat_result) -> bool:
+    """Tell whether others can get at a file; root may let a group read it, as for Postgres' own keys."""
+    return bool(status.st_mode & _OTHERS & ~(stat.S_IRGRP if status.st_uid == 0 else 0))
 
 
 def _is_credential(path: Path, environ: Mapping[str, str]) -> bool:

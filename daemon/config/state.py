@@ -18,7 +18,13 @@ def state_directory(
     else ~/.local/state/hookd. Raises StateError for a user without a home.
     """
     if configured:
-        return Path(configured).absolute()
+        try:
+            return Path(configured).absolute()
+        except OSError as error:
+            raise StateError(
+                f"{configured}: begins in the working directory, which cannot be told ({error.strerror}):"
+                " set state.directory to an absolute path"
+            ) from None
     # systemd.exec(5): several StateDirectory= entries are separated by colons.
     first = environ.get("STATE_DIRECTORY", "").split(":")[0]
     if first:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.config.model import Config
 from daemon.config.secret_file import SecretFileError, SecretMissing, read_or_make, read_secret
 from daemon.signing.vault import Vault, VaultError, generate_master_key, key_id, parse_master_keys
 from daemon.store.database import Connection, Database
@@ -61,6 +62,12 @@ class MasterKeyFile:
             return parse_master_keys(content)
         except VaultError as error:
             raise MasterKeyError(f"{self.path}: {error}") from None
+
+
+def master_key_file(config: Config, state: Path) -> MasterKeyFile:
+    """Return the file that is configured, or that of the state directory, which a first start makes."""
+    named = config.signing.master_key_file
+    return MasterKeyFile(Path(named) if named else state / "master.key", bool(named))
 
 
 def cursor_key(master_keys: tuple[bytes, ...]) -> bytes:

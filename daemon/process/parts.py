@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 
 import trio
 
@@ -16,7 +15,7 @@ from api.auth import Authenticator, TokenRules
 from api.connection import ServerLimits
 from api.cursors import Cursors
 from api.jwks import KeySet
-from api.keys import KeySource, PublicKey, SecretKey
+from api.keys import KeySource
 from api.rate_limits import Rate
 from api.services import ApiSettings, Check, Services
 from daemon.clock import Clock
@@ -35,10 +34,10 @@ from daemon.egress.url import Url, UrlRefused
 from daemon.egress.url_policy import UrlPolicy
 from daemon.metrics import Metrics
 from daemon.model import NewIds
-from daemon.process.issuer import key_set_fetch
 from daemon.process.master_key import cursor_key
 from daemon.process.open_files import idle_connections
 from daemon.process.prepare import Prepared, StartError
+from daemon.process.token_keys import key_source
 from daemon.process.version import VERSION
 from daemon.schemas import SchemaError, load_schemas
 from daemon.signing.secrets import SigningKey
@@ -111,7 +110,7 @@ class Parts:
                 excerpt=config.delivery.response_excerpt,
                 refused=self._refused,
             )
-            keys = _key_source(config, prepared.token_key)
+            keys = key_source(config, prepared.token_key)
             self.key_set = keys if isinstance(keys, KeySet) else None
         except ValueError as error:
             raise StartError(str(error)) from error
@@ -305,18 +304,3 @@ def _rules(config: Config) -> Rules:
         header_prefix=config.signing.header_prefix,
         user_agent=f"hookd/{VERSION}",
     )
-
-
-def _key_source(config: Config, token_key: bytes) -> KeySource:
-    """Return the keys for tokens. Error: ValueError."""
-    auth = config.auth
-    if auth.jwks_url:
-        return KeySet(key_set_fetch(config), algorithms=auth.algorithms, refresh=auth.jwks_refresh)
-    source: KeySource = PublicKey(token_key) if auth.public_key_file else SecretKey(token_key)
-    if not any(source.serves(algorithm) for algorithm in auth.algorithms):
-        file = Path(auth.public_key_file or auth.secret_file)
-        raise ValueError(
-            f"the key in {file} serves none of auth.algorithms ({', '.join(auth.algorithms)}): name the"
-            " algorithm that the issuer signs with"
-        )
-    return source

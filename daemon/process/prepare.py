@@ -1,22 +1,21 @@
 """What must stand before the daemon starts: the state directory, the secrets, a Postgres."""
 
-import logging
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.config.load import Loaded
+from daemon.config.database_url import with_password
+from daemon.config.load import ConfigError, Loaded
 from daemon.config.model import Config
-from daemon.config.secret_file import SecretFileError, read_or_make, read_secret
+from daemon.config.secret_file import SecretFileError, read_password
 from daemon.config.state import StateError, make_state_directory, state_directory
 from daemon.process.child import Child
-from daemon.process.master_key import MasterKeyError, MasterKeyFile
+from daemon.process.master_key import MasterKeyFile, master_key_file
+from daemon.process.named_files import file_problems
+from daemon.process.token_keys import read_token_key
 from daemon.store.database import OWN_CONNECTIONS
 from daemon.store.embedded import Embedded, EmbeddedError
-
-logger = logging.getLogger("hookd")
 
 _USUAL_CONNECTIONS = 100
 _OTHER_CONNECTIONS = 20  # commands, people, and those that Postgres keeps for superusers
@@ -50,17 +49,21 @@ class Prepared:
 
 @contextmanager
 def prepared(loaded: Loaded, child: Child | None = None) -> Iterator[Prepared]:
-    """Prepare a start; afterwards stop the embedded Postgres if nobody else uses it. Error: `StartError`."""
+    """Prepare a start; afterwards stop the embedded Postgres if nobody else uses it.
+
+    Errors: `ConfigError` with every file that cannot be used, `StartError`.
+    """
     config = loaded.config
     state = prepare_state(config)
-    master_key_file = master_key_file_of(config, state)
+    problems = file_problems(loaded)
+    if problems:
+        raise ConfigError(problems)
     try:
-        master_key_file.read()  # a fault in it is told before a server is started
         token_key = read_token_key(config, state)
-    except (SecretFileError, MasterKeyError) as error:
+    except SecretFileError as error:
         raise StartError(str(error)) from error
     with postgres(config, state) as (url, embedded):
-        yield Prepared(loaded, state, url, master_key_file, token_key, embedded, child)
+        yield Prepared(loaded, state, url, master_key_file(config, state), token_key, embedded, child)
 
 
 def prepare_state(config: Config) -> Path:
@@ -82,7 +85,7 @@ def database_url(config: Config, state: Path) -> Iterator[str]:
 def postgres(config: Config, state: Path) -> Iterator[tuple[str, Embedded | None]]:
     """Give the URL of the configured Postgres, or of the embedded one and that. Error: `StartError`."""
     if config.database.url:
-        yield config.database.url, None
+        yield _with_password(config), None
         return
     try:
         server = Embedded(state, _server_settings(config))
@@ -92,6 +95,14 @@ def postgres(config: Config, state: Path) -> Iterator[tuple[str, Embedded | None
         yield server.url, server
     finally:
         server.close()
+
+
+def _with_password(config: Config) -> str:
+    url, file = config.database.url, config.database.password_file
+    try:
+        return with_password(url, read_password(Path(file))) if file else url
+    except SecretFileError as error:
+        raise StartError(str(error)) from error
 
 
 def _server_settings(config: Config) -> dict[str, str]:
@@ -112,35 +123,3 @@ def token_secret(config: Config, state: Path) -> bytes:
         return read_token_key(config, state)
     except SecretFileError as error:
         raise StartError(str(error)) from error
-
-
-def read_token_key(config: Config, state: Path) -> bytes:
-    """Return the key that tokens are verified with: a public key in PEM form or an HS256 secret.
-
-    Empty where the keys come from `auth.jwks_url`.
-    """
-    if config.auth.jwks_url:
-        return b""
-    if config.auth.public_key_file:
-        return read_secret(Path(config.auth.public_key_file))
-    if config.auth.secret_file:
-        return read_secret(Path(config.auth.secret_file))
-    path = state / "token.secret"
-    secret, made = read_or_make(path, _random_text)
-    if made:
-        logger.warning(
-            "made %s on first start; it signs and verifies HS256 tokens, for daemons with this state"
-            " directory",
-            path,
-        )
-    return secret
-
-
-def master_key_file_of(config: Config, state: Path) -> MasterKeyFile:
-    """Return the file that is configured, or that of the state directory, which a first start makes."""
-    named = config.signing.master_key_file
-    return MasterKeyFile(Path(named) if named else state / "master.key", bool(named))
-
-
-def _random_text() -> bytes:
-    return secrets.token_urlsafe(48).encode()

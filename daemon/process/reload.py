@@ -8,6 +8,7 @@ from daemon.config.load import Loaded
 from daemon.config.model import Config
 from daemon.config.problems import ConfigError
 from daemon.delivery.doorbell import Doorbell
+from daemon.process.named_files import file_problems
 from daemon.process.parts import Parts
 from daemon.process.systemd import notify
 from daemon.schemas import SchemaError, load_schemas
@@ -48,7 +49,10 @@ async def serve_reload(parts: Parts, loaded: Loaded, hangup: Doorbell) -> None:
 
 async def _reload(parts: Parts, loaded: Loaded) -> None:
     try:
-        wanted = loaded.again().config
+        again = loaded.again()
+        wanted, problems = again.config, file_problems(again)
+        if problems:
+            raise ConfigError(problems)
         schemas = load_schemas(wanted.events.schemas)
     except (ConfigError, SchemaError) as error:
         for problem in str(error).splitlines():

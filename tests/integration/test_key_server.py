@@ -13,7 +13,7 @@ from api.jwks import NoKeySet
 from daemon.config.model import AuthConfig, Config, EgressConfig
 from daemon.process import issuer
 from daemon.process.issuer import MAX_KEY_SET, key_set_fetch
-from daemon.process.prepare import read_token_key
+from daemon.process.token_keys import read_token_key
 from tests.integration.test_start import refused
 from tests.support.daemon import Daemon, running
 from tests.support.egress_harness import open_sockets, unused_port
@@ -208,6 +208,6 @@ async def test_a_daemon_with_a_key_set_at_a_forbidden_address_does_not_start(
 ) -> None:
     given = daemon_settings("https://127.0.0.1/keys", auth__jwks_allow_networks=[])
     exit_status, said = await refused(tmp_path / "d", postgres_url, **given)
-    assert exit_status == 1
+    assert exit_status == 2
     assert "add its network to auth.jwks_allow_networks" in said
     assert "Traceback" not in said

@@ -19,7 +19,7 @@ async def refused(directory: Path, url: str, **settings: object) -> tuple[int, s
     daemon = Daemon(directory, url, {key.replace("__", "."): value for key, value in settings.items()})
     with pytest.raises(AssertionError, match="did not become ready"):
         await daemon.start()
-    return await daemon.ended(10), daemon.log.read_text()
+    return await daemon.ended(30), daemon.log.read_text()
 
 
 async def test_a_port_in_use(tmp_path: Path, postgres_url: str) -> None:
@@ -61,13 +61,17 @@ async def test_mistakes_in_the_configuration_are_told_all_at_once(tmp_path: Path
     assert "delivery.timeout" in said
 
 
-async def test_a_secret_that_others_can_read(tmp_path: Path, postgres_url: str) -> None:
+async def test_files_that_cannot_be_used_are_told_all_at_once(tmp_path: Path, postgres_url: str) -> None:
     secret = tmp_path / "open"
     secret.write_text("x" * 40)
     secret.chmod(0o644)
-    status, said = await refused(tmp_path / "d", postgres_url, auth__secret_file=str(secret))
-    assert status == 1
+    missing = str(tmp_path / "none")
+    status, said = await refused(
+        tmp_path / "d", postgres_url, auth__secret_file=str(secret), egress__ca_file=missing
+    )
+    assert status == 2
     assert f"chmod 600 {secret}" in said
+    assert f"egress.ca_file '{missing}' cannot be used" in said
 
 
 async def test_another_master_key_on_a_database_without_subscriptions(
@@ -137,6 +141,10 @@ async def test_sighup_reloads_what_can_change_and_keeps_the_old_on_an_error(
         config.write_text("[hosts]\nrate = -30\n")
         daemon.process.send_signal(signal.SIGHUP)
         await said(daemon, "not reloaded:")
+
+        config.write_text("[hosts]\nrate = 40\n[egress]\nca_file = '/none/ca.pem'\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        await said(daemon, "egress.ca_file '/none/ca.pem' cannot be used")
         assert (await rows(postgres_url, "select rate from hookd.host"))[0][0] == 30
         assert await daemon.stop() == 0
 
@@ -155,7 +163,7 @@ async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
-        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        monkeypatch.setenv("WATCHDOG_USEC", "20000000")
         async with running(tmp_path, postgres_url) as daemon:
             assert await daemon.stop() == 0
         manager.setblocking(False)

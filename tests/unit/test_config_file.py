@@ -123,13 +123,15 @@ def test_the_command_prints_the_configuration(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_command_tells_every_problem_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    args = argparse.Namespace(config=None, set=["api.max_batch=0", "delivery.timeout=x"], json=False)
+    args = argparse.Namespace(
+        config=None, set=["api.max_batch=0", "delivery.timeout=x"], json=False, quiet=False
+    )
     assert run(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert [line.split(" = ")[0] for line in err.splitlines()] == [
-        "--set: api.max_batch",
-        "--set: delivery.timeout",
+        "hookd: --set: api.max_batch",
+        "hookd: --set: delivery.timeout",
     ]
 
 

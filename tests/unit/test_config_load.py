@@ -18,7 +18,7 @@ SECRET = "hunter2"
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start in an empty directory, so that no config.toml is found by chance."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("daemon.config.load.SEARCHED", (Path("config.toml"), tmp_path / "etc.toml"))
+    monkeypatch.setattr("daemon.config.load.INSTALLED", tmp_path / "etc.toml")
 
 
 def write(text: str, name: str = "config.toml") -> Path:
@@ -43,13 +43,14 @@ def test_nothing_found_means_the_defaults() -> None:
 
 
 def test_files_are_searched_in_order(tmp_path: Path) -> None:
-    def port(path: Path | None = None, **environ: str) -> str:
-        return load(path, environ=environ).config.api.bind
+    def port(path: Path | None = None, here: bool = True, **environ: str) -> str:
+        return load(path, environ=environ, here=here).config.api.bind
 
     write('[api]\nbind = "a:4"', "etc.toml")
     assert port() == "a:4"
     write('[api]\nbind = "a:3"', "config.toml")
     assert port() == "a:3"
+    assert port(here=False) == "a:4"
     write('[api]\nbind = "a:2"', "two.toml")
     assert port(HOOKD_CONFIG="two.toml") == "a:2"
     assert port(HOOKD_CONFIG="") == "a:3"
@@ -233,7 +234,7 @@ def test_public_keys_with_their_algorithms_are_good() -> None:
 def test_a_broken_file_is_told_with_its_place(content: bytes, place: str) -> None:
     Path("config.toml").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
-        load(environ={})
+        load(environ={}, here=True)
     (found,) = caught.value.problems
     assert found.startswith(place)
 
@@ -241,12 +242,12 @@ def test_a_broken_file_is_told_with_its_place(content: bytes, place: str) -> Non
 def test_a_directory_in_place_of_the_file_is_told() -> None:
     Path("config.toml").mkdir()
     with pytest.raises(ConfigError, match=r"config\.toml: cannot be read"):
-        load(environ={})
+        load(environ={}, here=True)
 
 
 def test_a_byte_order_mark_is_no_obstacle() -> None:
     Path("config.toml").write_bytes(b"\xef\xbb\xbf[api]\r\nmax_batch = 3\r\n")
-    loaded = load(environ={})
+    loaded = load(environ={}, here=True)
     assert (loaded.config.api.max_batch, loaded.origins["api.max_batch"]) == (3, "config.toml line 2")
 
 

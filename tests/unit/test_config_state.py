@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config.secret_file import SecretFileError, read_or_make, read_secret
+from daemon.config.secret_file import SecretFileError, read_or_make, read_password, read_secret
 from daemon.config.state import StateError, make_state_directory, state_directory
 
 
@@ -56,7 +56,7 @@ def test_a_secret_is_the_content_without_its_final_line_break(
     assert read_secret(secret_file(tmp_path, content), environ={}) == secret
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o666])
+@pytest.mark.parametrize("mode", [0o660, 0o604, 0o620, 0o601, 0o666])
 def test_a_secret_that_others_can_get_at_is_refused(tmp_path: Path, mode: int) -> None:
     path = secret_file(tmp_path, mode=mode)
     with pytest.raises(SecretFileError, match=rf"\(mode {mode:04o}\): chmod 600 {path}$"):
@@ -64,6 +64,24 @@ def test_a_secret_that_others_can_get_at_is_refused(tmp_path: Path, mode: int) -
     assert read_secret(path, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}) == b"secret"
     with pytest.raises(SecretFileError, match="chmod 600"):
         read_secret(path, environ={"CREDENTIALS_DIRECTORY": str(tmp_path / "other")})
+
+
+def test_root_may_let_a_group_read_a_secret_and_a_user_may_not(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, mode=0o640)
+    if os.geteuid() == 0:
+        assert read_secret(path, environ={}) == b"secret"
+        os.chown(path, 65534, -1)
+    with pytest.raises(SecretFileError, match="chmod 600"):
+        read_secret(path, environ={})
+    assert read_secret(path, environ={}, private=False) == b"secret"
+
+
+@pytest.mark.parametrize("content", [b"s\xff", b"two\nlines", b"nul\0"])
+def test_a_password_is_one_line_of_text(tmp_path: Path, content: bytes) -> None:
+    assert read_password(secret_file(tmp_path, "pä ss/@\n".encode()), environ={}) == "pä ss/@"
+    with pytest.raises(SecretFileError, match="put the password alone into it") as caught:
+        read_password(secret_file(tmp_path, content), environ={})
+    assert repr(content)[2:-1] not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \r\n"])
