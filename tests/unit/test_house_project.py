@@ -8,6 +8,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from daemon.cli.failure import USAGE
 from daemon.config.durations import parse_duration
 from daemon.config.model import Config
 
@@ -95,3 +96,19 @@ def test_the_unit_runs_as_the_user_that_sysusers_makes() -> None:
         if line.startswith("u ")
     ]
     assert unit("hookd.service")["Service"]["User"] == line.split()[1]
+
+
+def test_a_reload_checks_first_and_a_bad_configuration_is_not_started_again() -> None:
+    lines = (ROOT / "systemd/hookd.service").read_text().splitlines()
+    checked, told = [line.partition("=")[2] for line in lines if line.startswith("ExecReload=")]
+    started = unit("hookd.service")["Service"]["ExecStart"]
+    assert checked == started.removesuffix("run") + "check-config --quiet"
+    assert told == "/bin/kill -HUP $MAINPID"
+    assert unit("hookd.service")["Service"]["RestartPreventExitStatus"] == str(USAGE)
+
+
+def test_the_unit_may_not_write_its_configuration_and_leaves_no_core() -> None:
+    service = unit("hookd.service")["Service"]
+    assert "ConfigurationDirectory" not in service
+    assert service["ProtectSystem"] == "strict"
+    assert service["LimitCORE"] == "0"
