@@ -120,7 +120,10 @@ class Answers(TaskGroup):
         try:
             await app(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
         except Exception:
-            logger.exception("a request ended in an unexpected error; its connection is closed")
+            repeats = {"repeats_as": "requests that ended in an unexpected error"}
+            logger.exception(
+                "a request ended in an unexpected error; its connection is closed", extra=repeats
+            )
             await send(None)  # Hypercorn answers 500 if there was no answer yet
             self._reader.enter(Phase.CLOSING)
         else:

@@ -76,7 +76,8 @@ async def _http_error(error: HTTPException) -> Response:
 
 async def _no_database(error: DatabaseUnavailable) -> Response:
     identifier = current_request().request_id
-    logger.warning("request %s had no database: %s", identifier, error, extra={"request_id": identifier})
+    extra = {"request_id": identifier, "repeats_as": "requests that had no database"}
+    logger.warning("request %s had no database: %s", identifier, error, extra=extra)
     return await _problem(unavailable(_NO_DATABASE))
 
 
@@ -86,7 +87,7 @@ async def _lost_race(error: RetryTransaction) -> Response:
 
 async def _unexpected(error: Exception) -> Response:
     identifier = current_request().request_id
-    logger.error(
-        "request %s failed unexpectedly", identifier, exc_info=error, extra={"request_id": identifier}
-    )
+    repeats_as = f"requests that failed unexpectedly: {type(error).__name__}"
+    extra = {"request_id": identifier, "repeats_as": repeats_as}
+    logger.error("request %s failed unexpectedly", identifier, exc_info=error, extra=extra)
     return await _problem(http_problem(500))

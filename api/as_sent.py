@@ -65,7 +65,8 @@ class AsSent:
             headers = header_fields(values, prefix=rules.header_prefix, user_agent=rules.user_agent)
             headers += [(name.encode(), HIDDEN) for name in self._own_names(delivery)]
         except (VaultError, ValueError) as error:
-            logger.error("the headers of delivery %s cannot be shown: %s", delivery.id, error)
+            repeats = {"repeats_as": "deliveries whose headers cannot be shown"}
+            logger.error("the headers of delivery %s cannot be shown: %s", delivery.id, error, extra=repeats)
             return None
         return _on_the_wire(delivery.url, headers, body)
 

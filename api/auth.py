@@ -102,7 +102,8 @@ class Authenticator:
             caller = self._caller_of(claims)
             until = float(claims["exp"]) + self._rules.leeway
         except (jwt.PyJWTError, NoSuchKey, ValueError, TypeError, OverflowError, RecursionError) as error:
-            logger.info("a token was refused: %s", type(error).__name__)
+            why = type(error).__name__
+            logger.info("a token was refused: %s", why, extra={"repeats_as": f"refused tokens: {why}"})
             raise _unauthorized(_explanation(error)) from None
         self._known.keep(token, keys, caller, until)
         return caller

@@ -191,7 +191,8 @@ async def _commit(
         except RetryTransaction:
             continue
         except DatabaseUnavailable as error:
-            logger.warning("a stream of events had no database: %s", error)
+            repeats = {"repeats_as": "streams of events that had no database"}
+            logger.warning("a stream of events had no database: %s", error, extra=repeats)
             raise unavailable("The database cannot be reached, or went away.") from None
         except Problem as problem:
             if problem.status < 500:

@@ -92,7 +92,8 @@ class _Server:
         try:
             await connection.run()
         except* Exception:
-            logger.exception("a connection ended in an unexpected error; the others go on")
+            repeats = {"repeats_as": "connections that ended in an unexpected error"}
+            logger.exception("a connection ended in an unexpected error; the others go on", extra=repeats)
         finally:
             self._forget(connection)
             self._leaving.discard(connection)

@@ -21,13 +21,15 @@ def log_attempt(result: Result, host: str, detail: str | None) -> None:
         level = logging.DEBUG
     if not logger.isEnabledFor(level):
         return
-    end = "succeeded"
-    if result.outcome == "given_up":
-        end = f"given up ({result.reason})"
-    elif result.outcome != "succeeded":
-        end = f"next attempt in {readable(result.delay or 0)}"
     status = "" if result.status is None else f" {result.status}"
     said = "" if result.error is None else f"{result.error}{status}{f' ({detail})' if detail else ''}, "
+    end, repeats_as = "succeeded", f"attempts to {host} that succeeded after others"
+    if result.outcome == "given_up":
+        end = f"given up ({result.reason})"
+        repeats_as = f"deliveries to {host} {end}: {result.error}{status}"
+    elif result.outcome != "succeeded":
+        end = f"next attempt in {readable(result.delay or 0)}"
+        repeats_as = f"attempts to {host}: {result.error}{status}"
     logger.log(
         level,
         "attempt %s to %s: %s%s",
@@ -40,6 +42,7 @@ def log_attempt(result: Result, host: str, detail: str | None) -> None:
             "event_id": str(result.event_id),
             "delivery_id": str(result.delivery_id),
             "subscription_id": str(result.subscription_id),
+            "repeats_as": repeats_as,
         },
     )
 

@@ -89,7 +89,8 @@ async def serve_router(
         return body, None
 
     def refused(event_id: UUID, reason: str) -> str:
-        logger.warning("event %s cannot be delivered: %s", event_id, reason)
+        repeats = {"repeats_as": "events that cannot be delivered"}
+        logger.warning("event %s cannot be delivered: %s", event_id, reason, extra=repeats)
         metrics.unrepresentable.add()
         return reason
 

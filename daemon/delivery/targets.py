@@ -107,7 +107,10 @@ class Targets:
                 headers = _fields(self._unseal(row.headers, row.subscription_id))
             keys = tuple(parse_secret(self._unseal(one, row.subscription_id)) for one in row.secrets)
         except (VaultError, ValueError) as error:
-            logger.error("subscription %s cannot be signed for: %s", row.subscription_id, error)
+            repeats = {"repeats_as": "deliveries that cannot be signed for"}
+            logger.error(
+                "subscription %s cannot be signed for: %s", row.subscription_id, error, extra=repeats
+            )
         form = None
         if url is not None and keys:
             with suppress(EgressError):

@@ -194,5 +194,6 @@ def _log(subscription_id: UUID, target: Target, trial: Trial) -> None:
             "event_id": str(trial.event_id),
             "delivery_id": str(trial.delivery_id),
             "subscription_id": str(subscription_id),
+            "repeats_as": f"tests of {host}",
         },
     )

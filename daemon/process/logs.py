@@ -3,11 +3,18 @@
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from typing import NamedTuple, TextIO
 
+from daemon.process.folding import Folding
 from daemon.process.journal import is_journal, with_priority
 
-STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+REPEATS_AS = "repeats_as"
+"""What a record's `extra` calls the kind of lines that it may be one of thousands of: they are folded."""
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", REPEATS_AS}
 
 
 def configure(level: str, form: str, process: int | None = None) -> None:
@@ -18,7 +25,7 @@ def configure(level: str, form: str, process: int | None = None) -> None:
     # What the formatters do not tell need not be found out (Python's logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(sys.stderr)
+    handler = FoldingHandler(sys.stderr)
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
     formatter = HumanFormatter(process) if human else JsonFormatter(process)
     handler.setFormatter(JournalFormatter(formatter) if is_journal() else formatter)
@@ -28,10 +35,53 @@ def configure(level: str, form: str, process: int | None = None) -> None:
     root.setLevel(level.upper())
 
 
+def tell_folded(*, all_of_them: bool = False) -> None:
+    """Write what has been folded for a minute; `all_of_them`: whatever has not been told yet, for the end."""
+    for handler in logging.getLogger("hookd").handlers:
+        if isinstance(handler, FoldingHandler):
+            handler.tell_folded(all_of_them=all_of_them)
+
+
 # What the message says already.
-SAID = frozenset({"method", "route", "status"})
+SAID = frozenset({"method", "route", "status", "folded"})
 
 _to_json = json.JSONEncoder(default=str).encode
+
+
+class FoldingHandler(logging.StreamHandler[TextIO]):
+    """Writes of the records that repeat the first few, and then their number; at level debug, all of them."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream)
+        self._clock = clock
+        self._folding = Folding(_RepeatedLines(logging.INFO, "hookd", "lines of other kinds"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record or count it, and before that what is due."""
+        now = self._clock()
+        self._write(self._folding.due(now))
+        what: str = vars(record).get(REPEATS_AS, "")
+        is_folded = what and not logging.getLogger("hookd").isEnabledFor(logging.DEBUG)
+        if not is_folded or self._folding.is_written(_RepeatedLines(record.levelno, record.name, what), now):
+            super().emit(record)
+
+    def tell_folded(self, *, all_of_them: bool) -> None:
+        """Write what is due, or all that is counted."""
+        with self.lock or nullcontext():
+            self._write(self._folding.rest() if all_of_them else self._folding.due(self._clock()))
+
+    def _write(self, counted: list[tuple["_RepeatedLines", int]]) -> None:
+        for kind, count in counted:
+            message = f"… and {count:,} more {kind.what}"
+            record = logging.LogRecord(kind.logger, kind.level, "", 0, message, (), None)
+            record.folded = count
+            super().emit(record)
+
+
+class _RepeatedLines(NamedTuple):
+    level: int
+    logger: str
+    what: str
 
 
 class HumanFormatter(logging.Formatter):

@@ -30,6 +30,7 @@ from daemon.delivery.upkeep import serve_partitions
 from daemon.process.child import serve_channel
 from daemon.process.deliver import deliver
 from daemon.process.embedded import serve_embedded
+from daemon.process.logs import tell_folded
 from daemon.process.master_key import MasterKeyError, settle_master_keys
 from daemon.process.open_files import raise_open_files
 from daemon.process.parts import RECORDING_TIME, Parts
@@ -55,6 +56,7 @@ logger = logging.getLogger("hookd")
 FLUSH_SHARE = 0.2
 """The part of the stop's time that is kept for writing down what the senders were at."""
 ENDED_AT_ONCE = 1
+FOLDED_EVERY = 5.0
 SAME_SIGNAL = 0.3
 """Seconds within which a signal is the one before, again: wrappers send to a process and to its group."""
 
@@ -85,6 +87,7 @@ async def run_daemon(
             if signals:
                 await outer.start(serve_signals, stop, hangup)
             await outer.start(serve_watchdog)
+            outer.start_soon(serve_folded_lines)
             if prepared.child is not None:
                 outer.start_soon(serve_channel, prepared.child, stop)
             await _start(prepared, ready, stop, hangup)
@@ -94,6 +97,8 @@ async def run_daemon(
         if start_error is None:
             raise
         raise start_error from start_error.__cause__
+    finally:
+        tell_folded(all_of_them=True)
 
 
 async def serve_signals(
@@ -132,6 +137,13 @@ async def serve_watchdog(*, task_status: trio.TaskStatus[None] = trio.TASK_STATU
     while period is not None:
         notify("WATCHDOG=1")
         await trio.sleep(period / 2)
+
+
+async def serve_folded_lines() -> None:
+    """Have the log say how many lines it left out, soon after that is due."""
+    while True:
+        await trio.sleep(FOLDED_EVERY)
+        tell_folded()
 
 
 async def _start(

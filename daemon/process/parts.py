@@ -208,7 +208,12 @@ class Parts:
             return parsed  # a name
         if rule is not None:
             self._refused(rule)
-            logger.info("a subscription's URL has the address %s: refused by the rule %s", parsed.host, rule)
+            logger.info(
+                "a subscription's URL has the address %s: refused by the rule %s",
+                parsed.host,
+                rule,
+                extra={"repeats_as": f"addresses in URLs: refused by the rule {rule}"},
+            )
             raise UrlRefused(
                 "address", "the address may not be sent to: use a public one", code="address_forbidden"
             )
