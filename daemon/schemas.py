@@ -75,9 +75,11 @@ def load_schemas(files: Mapping[str, str]) -> Schemas:
 
 
 def _read(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise SchemaError(f"{path}: is not a regular file: name the file with the schema in events.schemas")
     try:
+        if path.exists() and not path.is_file():
+            raise SchemaError(
+                f"{path}: is not a regular file: name the file with the schema in events.schemas"
+            )
         return path.read_bytes()
     except FileNotFoundError:
         raise SchemaError(

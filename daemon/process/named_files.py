@@ -124,7 +124,7 @@ def _open_tls_files(url: str) -> None:
 
 def _has_root(named: Mapping[str, str]) -> bool:
     usual = Path(os.environ.get("HOME", "/nonexistent"), ".postgresql", "root.crt")
-    return "sslrootcert" in named or "PGSSLROOTCERT" in os.environ or usual.is_file()
+    return "sslrootcert" in named or "PGSSLROOTCERT" in os.environ or os.path.isfile(usual)
 
 
 def _load(name: str, path: str, load: Callable[[], object]) -> None:

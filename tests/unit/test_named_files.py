@@ -87,6 +87,7 @@ def test_what_a_first_start_makes_may_be_missing_and_must_be_good(tmp_path: Path
         ("database.url=postgresql://h/d?sslmode=verify-full", "no authority to verify by: add sslrootcert="),
         ("database.url=postgresql://h/d?sslcert={}/short&sslkey={}/short", "has sslcert="),
         ("events.schemas={{'match.accepted' = '{}'}}", "is not a regular file"),
+        (f"events.schemas={{{{'match.accepted' = '{'x' * 300}'}}}}", "cannot be read (File name too long)"),
         ("state.directory={}/short", "cannot be read (Not a directory)"),
     ],
 )
