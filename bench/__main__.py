@@ -22,6 +22,7 @@ ALL = (
     "publish",
     "latency",
     "hanging",
+    "neighbours",
     "burst",
     "fan_out",
     "memory",

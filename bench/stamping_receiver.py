@@ -2,7 +2,8 @@
 
     python -m bench.stamping_receiver PORT CONTROL ADDRESS…
 
-An event is known by the number in its data ({"number": 17}). CONTROL is a port of 127.0.0.1: `GET /stamps`
+An event is known by the number in its data ({"number": 17}). What is posted to /slow is answered after 14
+seconds, and not noted. CONTROL is a port of 127.0.0.1: `GET /stamps`
 gives the numbers and moments (seconds of the monotonic clock, which all processes share) since it was last
 asked; after `GET /hold/N` only N requests more get an answer until `GET /release`. Each tells how many
 waited, too.
@@ -21,6 +22,7 @@ from bench.own_receiver import ANSWER
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _NUMBER = re.compile(rb'"number": *(\d+)')
+SLOW = 14.0
 
 stamps: list[tuple[int, float]] = []
 waiting: list[Callable[[], None]] = []
@@ -50,6 +52,10 @@ class Stamping(asyncio.Protocol):
             length = _LENGTH.search(self._seen, 0, head)
             self._whole = head + len(_HEAD_END) + int(length[1] if length else 0)
         if len(self._seen) < self._whole:
+            return
+        if self._seen.startswith(b"POST /slow"):
+            self._seen, self._whole = b"", 0
+            asyncio.get_running_loop().call_later(SLOW, self._answer)
             return
         moment = time.monotonic()
         number = _NUMBER.search(self._seen)
