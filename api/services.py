@@ -71,9 +71,6 @@ class SubscriptionStore(Protocol):
         Raises `daemon.store.subscriptions.ChangedMeanwhile` at other revisions, and `TooManySecrets`.
         """
 
-    async def normal_filter(self, text: str) -> str:
-        """Return a filter in normal form; raises `daemon.store.subscriptions.BadFilter`."""
-
 
 class EventStore(Protocol):
     """Where events are published; may raise `daemon.store.database.DatabaseUnavailable`."""

@@ -4,16 +4,17 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, WithJsonSchema
 
-from api import custom_headers, filters
+from api import custom_headers
 from api.bodies import pointer
 from api.event_types import pattern_refusal
 from api.problems import FieldError, invalid
 from api.services import ApiSettings
 from daemon.egress.url import Url, UrlRefused
+from daemon.filters import MAX_LENGTH, FilterRefused, path_of, shown, stored
 from daemon.signing.secrets import parse_secret
-from daemon.store.subscriptions import BadFilter, Extras
+from daemon.store.subscriptions import Extras
 
 _Url = Annotated[
     str,
@@ -69,13 +70,21 @@ _Headers = Annotated[
         description="Request headers that are sent besides hookd's own. Answers show their values as `***`.",
     ),
 ]
+_FILTER = (
+    "A condition on an event's `data`; events that it is not true for are not sent. Either a text, the"
+    ' allowed part of an SQL/JSON path predicate: `$.country == "DE" && $.score > 0.5`. Or an object:'
+    ' `{"country": "DE", "score": {"$gt": 0.5}}`. See the guide, *Filters*.'
+)
 _Filter = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=filters.LONGEST,
-        description="An SQL/JSON path predicate on an event's `data`; events for which it is not true are "
-        'not sent. For instance `$.country == "DE" && $.score > 0.5`.',
+    Any,
+    WithJsonSchema(
+        {
+            "description": _FILTER,
+            "oneOf": [
+                {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
+                {"type": "object", "minProperties": 1, "additionalProperties": True},
+            ],
+        }
     ),
 ]
 _RateLimit = Annotated[
@@ -145,18 +154,10 @@ async def check(
     wanted: Registration | Update,
     settings: ApiSettings,
     check_url: Callable[[str], Awaitable[Url]],
-    normal_filter: Callable[[str], Awaitable[str]],
 ) -> Url | None:
     """Return the parsed URL, if there is one; raises one 422 `Problem` that names all that is wrong."""
     given = wanted.model_fields_set
     errors = list(_errors(wanted, settings))
-    if wanted.filter is not None:
-        try:
-            refusal = filters.refusal(await normal_filter(wanted.filter))
-        except BadFilter as error:
-            refusal = f'is not an SQL/JSON path ({error}); an example: $.country == "DE"'
-        if refusal is not None:
-            errors.append(FieldError("/filter", refusal))
     url = None
     if "url" in given:
         try:
@@ -183,7 +184,7 @@ def extras_of(wanted: Registration | Update) -> Extras:
         description=wanted.description,
         metadata=wanted.metadata or None,
         headers=wanted.headers or None,
-        filter=wanted.filter,
+        filter=None if wanted.filter is None else stored(wanted.filter),
         rate_limit=wanted.rate_limit,
         ordered=wanted.ordered,
         timeout=wanted.timeout,
@@ -192,16 +193,17 @@ def extras_of(wanted: Registration | Update) -> Extras:
 
 def shown_extras(extras: Extras) -> dict[str, Any]:
     """Return the optional settings as the API shows them: those that are set, and of headers the names."""
-    shown: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "description": extras.description,
         "metadata": extras.metadata,
         "headers": None if extras.headers is None else dict.fromkeys(extras.headers, "***"),
-        "filter": extras.filter,
+        "filter": None if extras.filter is None else shown(extras.filter),
+        "filter_problem": extras.filter_problem,
         "rate_limit": extras.rate_limit,
         "ordered": extras.ordered or None,
         "timeout": extras.timeout,
     }
-    return {name: value for name, value in shown.items() if value is not None}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _errors(wanted: Registration | Update, settings: ApiSettings) -> Iterator[FieldError]:
@@ -220,5 +222,19 @@ def _errors(wanted: Registration | Update, settings: ApiSettings) -> Iterator[Fi
             yield FieldError(pointer("metadata", key), "holds a control character; use text of one line")
     for name, refusal in custom_headers.refusals(wanted.headers or {}, settings.header_prefix).items():
         yield FieldError(pointer("headers", name), refusal)
+    if wanted.filter is not None:
+        yield from _filter_errors(wanted.filter)
     if wanted.timeout is not None and wanted.timeout > settings.longest_timeout:
         yield FieldError("/timeout", f"must be at most {settings.longest_timeout:g} seconds")
+
+
+def _filter_errors(source: object) -> Iterator[FieldError]:
+    if not isinstance(source, str | dict):
+        yield FieldError(
+            "/filter", 'must be a text, as $.country == "DE", or an object, as {"country": "DE"}'
+        )
+        return
+    try:
+        path_of(source)
+    except FilterRefused as error:
+        yield FieldError("/filter" + error.pointer, error.detail)

@@ -47,7 +47,7 @@ class Subscription(Shape):
     headers: dict[str, Literal["***"]] = _MAY_BE_ABSENT
     """Names of the headers that each request carries besides; the values are never shown. Absent unless"
     " set."""
-    filter: str = _MAY_BE_ABSENT
+    filter: str | dict[str, Any] = _MAY_BE_ABSENT
     """SQL/JSON path predicate on `data` that events must meet. Absent unless set."""
     rate_limit: float = _MAY_BE_ABSENT
     """Most requests a second. Absent unless set."""

@@ -12,8 +12,8 @@ from daemon.cli.settings import load_settings, log_for_people, log_source
 from daemon.config.model import Config
 from daemon.process.prepare import database_url, prepare_state
 from daemon.store.database import Connection, open_database
-from daemon.store.migrate import MIGRATION_TIMEOUT, Report
-from daemon.store.migrate import migrate as bring_up_to_date
+from daemon.store.filter_checks import FilterProblems
+from daemon.store.migrate import MIGRATION_TIMEOUT, Report, upgrade
 from daemon.store.upkeep import make_partitions
 
 _DESCRIPTION = """
@@ -36,11 +36,15 @@ Exit codes:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done to `schema`: the migrations, and the names of the partitions made."""
+    """What was done to `schema`: the migrations, and the names of the partitions made.
+
+    `filters`: those of subscriptions that are not evaluated.
+    """
 
     schema: str
     report: Report
     partitions: tuple[str, ...]
+    filters: FilterProblems
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -71,6 +75,8 @@ def as_text(outcome: Outcome) -> str:
         lines.append("renewed the functions")
     if outcome.partitions:
         lines.append(f"made {len(outcome.partitions)} partitions, up to {max(outcome.partitions)}")
+    if outcome.filters.count:
+        lines.append(str(outcome.filters))
     return "\n".join([*lines, f"the schema {outcome.schema} is up to date, at migration {report.version}"])
 
 
@@ -83,6 +89,10 @@ def as_json(outcome: Outcome) -> str:
         "applied": report.applied,
         "functions_renewed": report.functions_renewed,
         "partitions_made": outcome.partitions,
+        "filter_problems": {
+            "count": outcome.filters.count,
+            "first": {str(subscription_id): problem for subscription_id, problem in outcome.filters.told},
+        },
     }
     return json.dumps(document)
 
@@ -101,11 +111,11 @@ async def _migrate(config: Config, url: str) -> Outcome:
     ):
 
         async def unit(connection: Connection) -> Outcome:
-            report = await bring_up_to_date(connection, database.statements)
+            report, filters = await upgrade(connection, database.statements)
             partitions = await make_partitions(connection, database)
             events = config.events
             rules = (list(events.types), events.max_bytes, events.max_depth)
             await connection.execute(database.sql("publishing_rules"), *rules)
-            return Outcome(database.schema, report, tuple(partitions.made))
+            return Outcome(database.schema, report, tuple(partitions.made), filters)
 
         return await database.run(unit, MIGRATION_TIMEOUT)

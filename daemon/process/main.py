@@ -48,7 +48,7 @@ from daemon.store.database import (
 from daemon.store.database_clock import correct_clock
 from daemon.store.floors import meet_cluster
 from daemon.store.hints import Hints
-from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, migrate
+from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, upgrade
 from daemon.store.upkeep import make_partitions
 
 logger = logging.getLogger("hookd")
@@ -217,9 +217,11 @@ async def _set_up(database: Database, clock: Clock) -> None:
                 f"the database is encoded in {encoding}, which cannot hold what receivers answer: use one"
                 " made with encoding 'UTF8'"
             )
-        report = await migrate(connection, database.statements)
+        report, filters = await upgrade(connection, database.statements)
         for name in report.applied:
             logger.info("applied the migration %s", name)
+        if filters.count:
+            logger.warning("%s", filters)
         await correct_clock(connection, database, clock)
         await make_partitions(connection, database)
         await meet_cluster(connection, database)

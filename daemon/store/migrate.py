@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from daemon.store.database import Connection
+from daemon.store.filter_checks import FilterProblems, check_filters
 from daemon.store.sessions import SETTINGS
 from daemon.store.statements import Statements
 
@@ -64,6 +65,13 @@ class Report:
     applied: tuple[str, ...]
     functions_renewed: bool
     version: int
+
+
+async def upgrade(connection: Connection, statements: Statements) -> tuple[Report, FilterProblems]:
+    """Migrate, and in the same transaction check the filters that nobody has checked. Errors as `migrate`."""
+    async with connection.transaction():
+        report = await migrate(connection, statements)
+        return report, await check_filters(connection, statements)
 
 
 async def migrate(

@@ -12,6 +12,7 @@ from uuid import UUID
 from asyncpg import DeadlockDetectedError, PostgresError, Record, SerializationError
 
 from daemon.store.database import FAILURES, Connection, Database
+from daemon.store.filter_faults import block_failing_filters
 from daemon.store.queue import Asked
 from daemon.store.turn import TakeTurn
 
@@ -23,6 +24,8 @@ DEFER = timedelta(seconds=5)
 """How long a shard waits that could not be routed."""
 ROUTE_SHARDS = 8
 """Shards in one routing transaction, so that few events in many shards are not one each."""
+ROUND_TIME = 3.0
+"""Seconds after which a round is broken off, to see whether a filter is at fault. If not, it has longer."""
 ROUTE_WIDTH, READY_WIDTH = 5, 11
 """Columns that tell of the round, before those of what was claimed."""
 RETRIED = (SerializationError, DeadlockDetectedError)
@@ -87,8 +90,17 @@ async def route(
     """
     route_ready, open_shards = database.sql("route_ready"), database.sql("open_shards")
 
+    async def blocks_filters(connection: Connection, shards: Sequence[int] | None) -> int:
+        return await block_failing_filters(
+            connection, database, shards, crowds=crowds, events=events(), deliveries=deliveries
+        )
+
     async def write(
-        connection: Connection, shards: Sequence[int], bodies: Sequence[_Body], asked: Asked
+        connection: Connection,
+        shards: Sequence[int],
+        bodies: Sequence[_Body],
+        asked: Asked,
+        timeout: float | None = None,
     ) -> Round:
         try:
             rows = await connection.fetch(
@@ -101,11 +113,15 @@ async def route(
                 [one.body for one in bodies],
                 [one.problem for one in bodies],
                 *asked.arguments,
+                timeout=timeout,
             )
         except RETRIED:
             await connection.execute(database.sql("defer_shards"), shards, timedelta())
             raise
         except (PostgresError, TimeoutError) as error:
+            if await blocks_filters(connection, shards):
+                done = await write(connection, shards, bodies, NO_CLAIM, timeout)
+                return replace(done, unheard=done.unheard or _unheard(error, asked))
             if len(shards) > 1 or asked.room:
                 done = await write_each(connection, shards, bodies)
                 return replace(done, unheard=_unheard(error, asked))
@@ -142,9 +158,17 @@ async def route(
     async def next_round(connection: Connection, asked: Asked) -> tuple[Round | None, bool]:
         """Route some shards, None if there are none; return also whether there may be more."""
         unheard = False
+        timeout: float | None = ROUND_TIME
         try:
             rows = await connection.fetch(
-                route_ready, events(), ROUTE_SHARDS, deliveries, HOLD, crowds, *asked.arguments
+                route_ready,
+                events(),
+                ROUTE_SHARDS,
+                deliveries,
+                HOLD,
+                crowds,
+                *asked.arguments,
+                timeout=timeout,
             )
             if rows and rows[0]["events"] is not None:
                 return _round(rows, READY_WIDTH, asked), rows[0]["more"]
@@ -152,7 +176,9 @@ async def route(
         except RETRIED:
             raise
         except (PostgresError, TimeoutError) as error:
-            unheard, asked = _unheard(error, asked), NO_CLAIM
+            unheard, asked, timeout = _unheard(error, asked), NO_CLAIM, None
+            if await blocks_filters(connection, None):
+                return Round(0, 0, False, unheard=unheard), True
             # Step by step it fails again, and then it is found out which shard waits.
             opened = [
                 tuple(row) for row in await connection.fetch(open_shards, events(), ROUTE_SHARDS, crowds)
@@ -164,7 +190,7 @@ async def route(
             for shard, event_id, org_id, event_type, text in opened
             if event_id is not None
         ]
-        done = await write(connection, list(dict.fromkeys(one[0] for one in opened)), bodies, asked)
+        done = await write(connection, list(dict.fromkeys(one[0] for one in opened)), bodies, asked, timeout)
         return replace(done, unheard=done.unheard or unheard), True
 
     async def unit(connection: Connection) -> None:

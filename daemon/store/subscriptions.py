@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from daemon.filters import path_of, shown
 from daemon.store.database import Connection, Database
 
 
@@ -16,14 +17,16 @@ from daemon.store.database import Connection, Database
 class Extras:
     """What a subscription may have besides; None: not set.
 
-    `headers` are sent with each request. `filter` is an SQL/JSON path predicate on an event's data.
-    `rate_limit` in requests a second, `timeout` in seconds.
+    `headers` are sent with each request. `filter` is as its owner wrote it, see `daemon.filters.stored`, and
+    `filter_problem` why it is not evaluated, which only the store says. `rate_limit` in requests a second,
+    `timeout` in seconds.
     """
 
     description: str | None = None
     metadata: Mapping[str, str] | None = None
     headers: Mapping[str, str] | None = None
     filter: str | None = None
+    filter_problem: str | None = None
     rate_limit: float | None = None
     ordered: bool = False
     timeout: float | None = None
@@ -79,10 +82,6 @@ class HeadersForAnotherHost(Exception):
     """A new URL at another host would be sent the headers that were set for the old one."""
 
 
-class BadFilter(Exception):
-    """Postgres cannot read a filter; the message is its own."""
-
-
 class TooManySecrets(Exception):
     """As many secrets as are allowed sign for the subscription already."""
 
@@ -98,15 +97,6 @@ class HostLimits(Protocol):
     def in_flight(self) -> int: ...
 
 
-UNREADABLE = (
-    asyncpg.DataError,
-    asyncpg.FeatureNotSupportedError,
-    asyncpg.PostgresSyntaxError,
-    asyncpg.ProgramLimitExceededError,
-    asyncpg.StatementTooComplexError,
-    asyncpg.UndefinedObjectError,
-)
-"""What Postgres raises for a text that is no filter."""
 MOST_SECRETS = 5
 """Secrets of one subscription that sign at once: each makes a signature in every request."""
 
@@ -140,7 +130,7 @@ class Subscriptions:
         secret: str,
         extras: Extras,
     ) -> Subscription:
-        """Store a new subscription. Errors: `TooManySubscriptions`, `DatabaseUnavailable`."""
+        """Store a new one. Errors: `TooManySubscriptions`, `FilterRefused`, `DatabaseUnavailable`."""
         limits = self._host_limits(host_name)
         row = await self._one(
             "register",
@@ -252,14 +242,6 @@ class Subscriptions:
             raise ChangedMeanwhile
         return row is not None and row[0] == "removed"
 
-    async def normal_filter(self, text: str) -> str:
-        """Return a filter as Postgres understands it, in its one way to write it. Error: `BadFilter`."""
-        try:
-            row = await self._one("normal_filter", text)
-        except UNREADABLE as error:
-            raise BadFilter(str(error)) from error
-        return "" if row is None else str(row[0])
-
     async def set_active(self, subscription_id: UUID, active: bool, reason: str | None = None) -> bool:
         """Resume, or pause with a reason; what is owed is held. False if there is none of that id."""
         statement = self._database.sql("set_active")
@@ -284,6 +266,7 @@ class Subscriptions:
             None if extras.metadata is None else json.dumps(dict(extras.metadata)),
             None if headers is None else self._seal(headers, subscription_id),
             extras.filter,
+            None if extras.filter is None else path_of(shown(extras.filter)),
             extras.rate_limit,
             extras.ordered,
             extras.timeout,
@@ -306,6 +289,7 @@ class Subscriptions:
                 metadata=None if row["metadata"] is None else json.loads(row["metadata"]),
                 headers=headers,
                 filter=row["filter"],
+                filter_problem=row["filter_problem"],
                 rate_limit=row["rate_limit"],
                 ordered=row["ordered"],
                 timeout=row["timeout"],

@@ -34,7 +34,7 @@ where not exists (select from hookd.subscription s where s.id = a.subscription_i
 """
 MOVE = """
 select hookd.change($1, $2, null, '{url,rate_limit,ordered}', 'https://x/', $3, 1e5, 1e5, 50, null, null,
-    null, null, null, null, $4, $5, null)
+    null, null, null, null, null, $4, $5, null)
 """
 
 

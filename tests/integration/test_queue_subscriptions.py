@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import trio
 
+from daemon.filters import path_of
 from daemon.store import routing
 from daemon.store.database import Connection, Database
 from daemon.store.queue import Asked
@@ -236,7 +237,7 @@ class TestFilter:
         bad = good = uuid4()
         while await session.fetchval(shard, good) == await session.fetchval(shard, bad):
             good = uuid4()
-        await register(session, bad, filter="$.x == 1")
+        subscription = await register(session, bad)
         await register(session, good)
         await publish_body(session, bad, '{"x":1}')
         await publish_ready(session, good)
@@ -244,8 +245,10 @@ class TestFilter:
             "update hookd.inbox_shard set served_at = hookd.clock() where shard <> uuid_hash($1) & 31", bad
         )
         await session.execute(
-            "create or replace function hookd.matches(p_data jsonb, p_filter jsonpath) returns boolean"
-            " language plpgsql as $$ begin raise exception 'not today'; end $$"
+            "create function refuse() returns trigger language plpgsql"
+            " as $$ begin raise exception 'not today'; end $$;"
+            "create trigger refuse before insert on hookd.delivery for each row when (new.subscription_id ="
+            f" '{subscription}') execute function refuse()"
         )
         assert await route_once(database) == 1
         assert await session.fetchval("select count(*) from hookd.delivery") == 1
@@ -287,7 +290,7 @@ async def change(session: Session, org: UUID, subscription: UUID, **given: Any) 
         names.append("url")
     answer: str = await session.fetchval(
         """select hookd.change($1, $2, $3, $4, 'https://x/', $5, 1e6, 1e6, 100, $6, $7, null, null, $11,
-           $8, $9, $10, null)""",
+           $8, $12, $9, $10, null)""",
         org,
         subscription,
         [given["revision"]] if "revision" in given else None,
@@ -299,6 +302,7 @@ async def change(session: Session, org: UUID, subscription: UUID, **given: Any) 
         given.get("rate_limit"),
         given.get("ordered", False),
         given.get("headers"),
+        path_of(given["filter"]) if given.get("filter") else None,
     )
     return answer
 

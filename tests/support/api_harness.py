@@ -29,7 +29,6 @@ from daemon.model import uuid7, uuid7_time
 from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
 from daemon.store.replays import Replay, Selection
 from daemon.store.subscriptions import (
-    BadFilter,
     Change,
     ChangedMeanwhile,
     Extras,
@@ -137,12 +136,6 @@ class FakeSubscriptions:
         self.kept[subscription_id] = replace(found, revision=found.revision + 1)
         self.secrets[subscription_id] = secret
         return datetime(2026, 3, 10, 10, tzinfo=UTC) + timedelta(seconds=overlap)
-
-    async def normal_filter(self, text: str) -> str:
-        await self._pass()
-        if text.count("(") != text.count(")"):
-            raise BadFilter("syntax error at end of jsonpath input")
-        return text
 
     async def _expected(
         self, org_id: UUID, subscription_id: UUID, revisions: Collection[int] | None

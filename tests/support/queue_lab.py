@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
+from daemon.filters import path_of
 from daemon.store.queue import Held, Result, recording
 from daemon.store.routing import NO_CLAIM
 from daemon.store.statements import load
@@ -94,6 +95,7 @@ async def register(
         None,
         None,
         filter,
+        None if filter is None else path_of(filter),
         rate_limit,
         ordered,
         None,

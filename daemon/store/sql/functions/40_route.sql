@@ -17,13 +17,6 @@ end $$;
 create or replace function hookd.matches(p_data jsonb, p_filter jsonpath) returns boolean
 language sql immutable parallel safe as $$ select coalesce(jsonb_path_match(p_data, p_filter, silent => true), false) $$;
 
--- Filters are strict: in lax mode two paths that are compared would pair up all elements of two arrays.
-create or replace function hookd.filter_path(p_filter text) returns jsonpath
-language sql immutable parallel safe as $$ select ('strict ' || p_filter)::jsonpath $$;
-
-create or replace function hookd.matches(p_body text, p_filter text) returns boolean
-language sql immutable parallel safe as $$ select hookd.matches(hookd.data_of(p_body), hookd.filter_path(p_filter)) $$;
-
 -- Where to begin reading a shard. A floor beyond all that runs comes from another cluster (dump and restore), and says
 -- nothing here.
 create or replace function hookd.inbox_floor(p_floor xid8) returns xid8 language sql stable parallel safe as $$
@@ -214,7 +207,7 @@ begin
 end $$;
 
 -- Routes the next p_limit events of shards that open_shards() gave, one shard after the other: one delivery for each active
--- subscription that wants the type and whose filter it passes. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
+-- subscription that wants the type and whose filter it passes, or a word in the history if the filter is blocked. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
 -- events it looked at, with none left the shards are empty; of how many transactions they are; whether there was more than
@@ -240,9 +233,10 @@ declare
     v_early  timestamptz[];
     v_alive  uuid[];
     v_last   uuid;
-    v_never  uuid[]; -- who is owed what cannot be represented
+    v_never  uuid[]; -- who is owed what cannot be represented, or has a filter that is blocked
     v_lost   uuid[];
     v_types  text[];
+    v_why    text[];
     v_micros bigint;
     v_random bigint := hookd.uuid7_random();
     v_shard  smallint;
@@ -276,14 +270,15 @@ begin
         from (select found.*, row_number() over (order by found.turn, found.k) as n from found where found.ready) f
         where f.n <= p_limit),
     kind as materialized ( -- who wants it, looked up once a kind and no further than the budget
-        select k.org_id, k.type, k.routed_to, w.subs, w.filters, w.filtered
+        select k.org_id, k.type, k.routed_to, w.subs, w.filters, w.blocked, w.filtered
         from (select distinct org_id, type, routed_to from e) k
         cross join lateral (
             select coalesce(array_agg(s.subscription_id), '{}') as subs, array_agg(s.filter) as filters,
-                count(s.filter) > 0 as filtered
-            from (select i.subscription_id, i.filter from unnest(hookd.patterns(k.type)) p(pattern)
+                array_agg(s.blocked) as blocked, coalesce(bool_or(s.filter is not null and not s.blocked), false) as filtered
+            from (select i.subscription_id, i.filter, coalesce(i.filter_blocked_until > v_now, false) as blocked
+                from unnest(hookd.patterns(k.type)) p(pattern)
                 cross join lateral ( -- pattern by pattern, since only so the index has them in order
-                    select j.subscription_id, j.filter from hookd.interest j
+                    select j.subscription_id, j.filter, j.filter_blocked_until from hookd.interest j
                     where j.org_id = k.org_id and j.pattern = p.pattern
                         and j.subscription_id > coalesce(k.routed_to, '00000000-0000-0000-0000-000000000000')
                     order by j.subscription_id limit p_budget + 1) i
@@ -292,7 +287,7 @@ begin
         select t.*, case when t.filtered and t.problem is null then ( -- read once, however many filters look at it
             select hookd.data_of(v.body) from hookd.event v where v.org_id = t.org_id and v.id = t.event_id) end as data
         from (
-            select e.*, kind.subs, kind.filters, kind.filtered, x.width,
+            select e.*, kind.subs, kind.filters, kind.blocked, kind.filtered, x.width,
                 sum(cardinality(kind.subs)::float8 * p_budget / x.width) over (order by e.n) as so_far
             from e join kind on kind.org_id = e.org_id and kind.type = e.type
                 and kind.routed_to is not distinct from e.routed_to
@@ -303,16 +298,20 @@ begin
                     else p_budget end as width offset 0) x) t
         where t.so_far <= p_budget or t.n = 1),
     wanted as materialized (
-        select t.n, t.event_id, t.type, t.problem, t.due, w.id
-        from taken t cross join lateral unnest(t.subs[1:t.width], t.filters[1:t.width]) w(id, filter)
-        where w.filter is null or t.problem is not null or hookd.matches(t.data, w.filter)),
+        select t.n, t.event_id, t.type, t.due, w.id,
+            case when t.problem is not null then 'unrepresentable' when w.blocked then 'filter_failed' end as never
+        from taken t cross join lateral
+            unnest(t.subs[1:t.width], t.filters[1:t.width], t.blocked[1:t.width]) w(id, filter, blocked)
+        where w.filter is null or w.blocked or t.problem is not null or hookd.matches(t.data, w.filter)),
     owed as (
         insert into hookd.delivery (id, subscription_id, event_id, due)
         select hookd.uuid7_of(v_micros + w.k, v_random + w.k), w.id, w.event_id, w.due
-        from (select wanted.*, row_number() over () as k from wanted where problem is null) w),
-    lanes as (select id, min(due) filter (where problem is null) as due from wanted group by id)
-    select o.subs, o.dues, x.events, x.places, x.last, x.shards, x.orgs, x.xids, w.more, y.places, z.subs, z.events, z.types
-    into v_subs, v_early, v_events, v_places, v_last, v_from, v_orgs, v_xids, v_more, v_later, v_never, v_lost, v_types
+        from (select wanted.*, row_number() over () as k from wanted where never is null) w),
+    lanes as (select id, min(due) filter (where never is null) as due from wanted group by id)
+    select o.subs, o.dues, x.events, x.places, x.last, x.shards, x.orgs, x.xids, w.more, y.places, z.subs, z.events, z.types,
+        z.reasons
+    into v_subs, v_early, v_events, v_places, v_last, v_from, v_orgs, v_xids, v_more, v_later, v_never, v_lost, v_types,
+        v_why
     from (select array_agg(id) as subs, array_agg(due) as dues from lanes) o,
         (select array_agg(event_id order by n) as events, array_agg(place order by n) as places,
              (array_agg(subs[width] order by n) filter (where cardinality(subs) > width))[1] as last,
@@ -324,8 +323,9 @@ begin
              select count(*) from taken t where t.shard = f.shard and cardinality(t.subs) <= t.width)) w,
         (select array_agg(f.place) as places from found f
          where f.written and f.problem is null and f.ready and not exists (select from taken t where t.place = f.place)) y,
-        (select array_agg(id) as subs, array_agg(event_id) as events, array_agg(type) as types
-         from wanted where problem is not null) z;
+        (select array_agg(id) as subs, array_agg(event_id) as events, array_agg(type) as types,
+             array_agg(never) as reasons
+         from wanted where never is not null) z;
 
     if v_subs is not null then
         select array_agg(distinct l.host_id) into hosts from hookd.lane l where l.subscription_id = any (v_subs);
@@ -341,9 +341,9 @@ begin
             -- after the lock, as record() does, so that attempts have ids in the order in which they are committed
             insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, error,
                 ended, attempted_at)
-            select hookd.uuid7(c.now), x.subscription, hookd.uuid7(c.now), x.event, x.type, 0, false, 'unrepresentable',
-                'unrepresentable', c.now
-            from unnest(v_never, v_lost, v_types) x(subscription, event, type), (select hookd.clock() as now offset 0) c
+            select hookd.uuid7(c.now), x.subscription, hookd.uuid7(c.now), x.event, x.type, 0, false, x.why, x.why,
+                c.now
+            from unnest(v_never, v_lost, v_types, v_why) x(subscription, event, type, why), (select hookd.clock() as now offset 0) c
             where x.subscription = any (v_alive);
         end if;
         update hookd.lane l set

@@ -2,8 +2,8 @@
 create or replace function hookd.register(
     p_id uuid, p_org_id uuid, p_url text, p_events text[], p_ciphertext bytea, p_limit integer,
     p_host text, p_rate float8, p_burst float8, p_cap integer, p_description text default null, p_metadata jsonb default null,
-    p_headers bytea default null, p_filter text default null, p_rate_limit float8 default null,
-    p_ordered boolean default false, p_timeout float8 default null
+    p_headers bytea default null, p_filter text default null, p_filter_path text default null,
+    p_rate_limit float8 default null, p_ordered boolean default false, p_timeout float8 default null
 ) returns hookd.subscription
 language plpgsql volatile as $$
 declare
@@ -19,10 +19,10 @@ begin
         return null;
     end if;
     v_host := hookd.host_of(p_host, p_rate, p_burst, p_cap, v_now);
-    insert into hookd.subscription (id, org_id, url, events, created_at, description, metadata, headers, filter, rate_limit,
-        ordered, timeout)
-    values (p_id, p_org_id, p_url, p_events, v_now, p_description, p_metadata, p_headers, p_filter, p_rate_limit, p_ordered,
-        p_timeout) returning * into v_row;
+    insert into hookd.subscription (id, org_id, url, events, created_at, description, metadata, headers, filter, filter_path,
+        rate_limit, ordered, timeout)
+    values (p_id, p_org_id, p_url, p_events, v_now, p_description, p_metadata, p_headers, p_filter, p_filter_path,
+        p_rate_limit, p_ordered, p_timeout) returning * into v_row;
     insert into hookd.subscription_secret (subscription_id, number, ciphertext, created_at)
     values (p_id, 1, p_ciphertext, v_now);
     insert into hookd.lane (subscription_id, org_id, host_id, rate, ordered)
@@ -90,13 +90,14 @@ begin
 end $$;
 
 -- Writes the interests of a subscription anew. A type that a pattern covers already is left out, so that no event
--- meets one subscription twice.
+-- meets one subscription twice. A filter that was not checked, or has a problem, is not evaluated.
 create or replace function hookd.want(p_id uuid) returns void language plpgsql volatile as $$
 begin
     delete from hookd.interest i using hookd.subscription s
     where s.id = p_id and i.org_id = s.org_id and i.subscription_id = p_id;
-    insert into hookd.interest (org_id, pattern, subscription_id, filter)
-    select s.org_id, e.pattern, s.id, hookd.filter_path(s.filter)
+    insert into hookd.interest (org_id, pattern, subscription_id, filter, filter_blocked_until)
+    select s.org_id, e.pattern, s.id, s.filter_path::jsonpath,
+        case when s.filter_problem is not null or s.filter is not null and s.filter_path is null then 'infinity'::timestamptz end
     from hookd.subscription s cross join lateral (select distinct pattern from unnest(s.events) u(pattern)) e
     where s.id = p_id and s.is_active and not exists (
         select from unnest(s.events) o(pattern)
@@ -143,7 +144,7 @@ end $$;
 create or replace function hookd.change(
     p_org_id uuid, p_id uuid, p_revisions integer[], p_given text[], p_url text, p_host text, p_rate float8, p_burst float8,
     p_cap integer, p_events text[], p_active boolean, p_description text, p_metadata jsonb, p_headers bytea,
-    p_filter text, p_rate_limit float8, p_ordered boolean, p_timeout float8
+    p_filter text, p_filter_path text, p_rate_limit float8, p_ordered boolean, p_timeout float8
 ) returns text
 language plpgsql volatile as $$
 declare
@@ -184,6 +185,8 @@ begin
         metadata = case when 'metadata' = any (p_given) then p_metadata else s.metadata end,
         headers = case when 'headers' = any (p_given) then p_headers else s.headers end,
         filter = case when 'filter' = any (p_given) then p_filter else s.filter end,
+        filter_path = case when 'filter' = any (p_given) then p_filter_path else s.filter_path end,
+        filter_problem = case when 'filter' = any (p_given) then null else s.filter_problem end,
         rate_limit = case when 'rate_limit' = any (p_given) then p_rate_limit else s.rate_limit end,
         ordered = case when 'ordered' = any (p_given) then p_ordered else s.ordered end,
         timeout = case when 'timeout' = any (p_given) then p_timeout else s.timeout end,

@@ -2,7 +2,7 @@
 -- for; feed_replay() makes deliveries of it little by little, so that live events find the way free.
 
 -- The events that a replay sends: of the organisation, of the time from p_from to before p_to, of types that the
--- subscription wants (and p_patterns cover, unless null) and whose data passes its filter. Left out are events that the
+-- subscription wants (and p_patterns cover, unless null) and whose data passes its filter; none if that has a problem. Left out are events that the
 -- router will bring it anyway (to one that is paused it brings none), those that it is owed at a later time (deliver_after),
 -- and those without a body. p_only_failed: only those that were given up and never succeeded, and are not on their way
 -- again. At most p_limit. Call settle_routing() first, in a transaction of its own. An event that was never owed to the
@@ -19,11 +19,15 @@ declare
     v_shard  smallint := uuid_hash(p_org_id) & 31;
     v_floor  xid8;
     v_wants  text[];
-    v_filter text;
+    v_filter jsonpath;
     v_active boolean;
 begin
-    select s.events, s.filter, s.is_active into v_wants, v_filter, v_active from hookd.subscription s
-    where s.org_id = p_org_id and s.id = p_subscription_id;
+    select s.events, s.filter_path, s.is_active into v_wants, v_filter, v_active from hookd.subscription s
+    where s.org_id = p_org_id and s.id = p_subscription_id and s.filter_problem is null
+        and (s.filter is null or s.filter_path is not null);
+    if not found then
+        return;
+    end if;
     -- read before the events: what is below it has left the inbox by then
     select hookd.inbox_floor(s.floor) into v_floor from hookd.inbox_shard s where s.shard = v_shard;
     return query
@@ -47,7 +51,7 @@ begin
                 where i.shard = v_shard and i.xid = e.xid and i.org_id = p_org_id and i.event_id = e.id
                     and coalesce(i.routed_to, '00000000-0000-0000-0000-000000000000') < p_subscription_id
                 offset 0))
-            and (v_filter is null or hookd.matches(e.body, v_filter))
+            and (v_filter is null or hookd.matches(hookd.data_of(e.body), v_filter))
         limit p_limit + (select count(*) from later))
         except select l.event_id from later l -- never a loop in a loop, however many there are
         limit p_limit;

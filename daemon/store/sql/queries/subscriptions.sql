@@ -1,23 +1,23 @@
 -- name: register
 select s.id, s.org_id, s.url, s.events, s.is_active, s.disabled_reason, s.revision, s.created_at, s.description,
-    s.metadata::text as metadata, s.headers, s.filter, s.rate_limit, s.ordered, s.timeout, 0 as failure_count
-from hookd.register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::jsonb, $13, $14, $15, $16, $17) s
+    s.metadata::text as metadata, s.headers, s.filter, s.filter_problem, s.rate_limit, s.ordered, s.timeout, 0 as failure_count
+from hookd.register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::jsonb, $13, $14, $15, $16, $17, $18) s
 
 -- name: subscription
 select s.id, s.org_id, s.url, s.events, s.is_active, s.disabled_reason, s.revision, s.created_at, s.description,
-    s.metadata::text as metadata, s.headers, s.filter, s.rate_limit, s.ordered, s.timeout, l.failure_count
+    s.metadata::text as metadata, s.headers, s.filter, s.filter_problem, s.rate_limit, s.ordered, s.timeout, l.failure_count
 from hookd.subscription s join hookd.lane l on l.subscription_id = s.id
 where s.org_id = $1 and s.id = $2
 
 -- name: subscriptions_page
 select s.id, s.org_id, s.url, s.events, s.is_active, s.disabled_reason, s.revision, s.created_at, s.description,
-    s.metadata::text as metadata, s.headers, s.filter, s.rate_limit, s.ordered, s.timeout, l.failure_count
+    s.metadata::text as metadata, s.headers, s.filter, s.filter_problem, s.rate_limit, s.ordered, s.timeout, l.failure_count
 from hookd.subscription s join hookd.lane l on l.subscription_id = s.id
 where s.org_id = $1 and ($2::uuid is null or s.id < $2)
 order by s.id desc limit $3
 
 -- name: change
-select hookd.change($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb, $14, $15, $16, $17, $18)
+select hookd.change($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb, $14, $15, $16, $17, $18, $19)
 
 -- name: rotate
 select outcome, until from hookd.rotate($1, $2, $3, $4, $5, $6)
@@ -25,10 +25,29 @@ select outcome, until from hookd.rotate($1, $2, $3, $4, $5, $6)
 -- name: remove
 select hookd.remove($1, $2, $3)
 
--- name: normal_filter
--- As Postgres understands it; fails on one that raises whatever the data is (a variable that is not there).
-select f.path::text from (select hookd.filter_path($1) as path) f
-where hookd.matches('{}'::jsonb, f.path) is not null
+-- name: unchecked_filters
+-- Oldest first; 'for update', since a filter that is changed meanwhile is checked by whoever changes it.
+select s.id, s.filter from hookd.subscription s
+where s.filter is not null and s.filter_path is null and s.filter_problem is null order by s.id limit $1 for update
+
+-- name: filters_checked
+select hookd.filters_checked($1, $2, $3)
+
+-- name: filter_problems
+select s.id, s.filter_problem, count(*) over () as count from hookd.subscription s
+where s.filter_problem is not null order by s.id limit $1
+
+-- name: filters_ahead
+select org_id, event_id, subscription_id from hookd.filters_ahead($1, $2, $3, $4)
+
+-- name: filter_time
+select set_config('statement_timeout', $1, true)
+
+-- name: try_filter
+select hookd.try_filter($1, $2, $3)
+
+-- name: block_filter
+select hookd.block_filter($1, $2, $3, $4)
 
 -- name: set_active
 select hookd.set_active($1, $2, $3)

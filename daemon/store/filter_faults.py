@@ -1,0 +1,76 @@
+"""Whose filter made a round of routing fail or last: it is found, and from then on routing passes over it.
+
+What hookd writes as a filter costs little and raises nothing. This is for what stands in the table without
+having been checked, and for events so large that a filter takes long after all.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from asyncpg import PostgresError
+
+from daemon.store.database import Connection, Database
+
+logger = logging.getLogger("hookd.router")
+
+FILTER_TIME = 1.5
+"""Seconds that one filter may take for one event."""
+BLOCKED_FOR = timedelta(minutes=1)
+"""How long routing passes over a filter that hookd wrote and that took longer."""
+_NOT_ITS_FAULT = ("08", "25", "40", "531", "533", "55", "57P")
+"""SQLSTATE of errors that come whatever the filter is: the connection, locks, resources, a shutdown."""
+
+
+async def block_failing_filters(
+    connection: Connection,
+    database: Database,
+    shards: Sequence[int] | None,
+    *,
+    crowds: bool,
+    events: int,
+    deliveries: int,
+) -> int:
+    """Try the filters that the next rounds meet, one by one; return how many failed and are passed over now.
+
+    `shards` None: of all with a crowd, or of all without. To be called between transactions.
+    """
+    ahead = await connection.fetch(database.sql("filters_ahead"), shards, crowds, events, deliveries)
+    blocked: set[UUID] = set()
+    for org_id, event_id, subscription_id in dict.fromkeys(tuple(row) for row in ahead):
+        if subscription_id in blocked:
+            continue
+        failure = await _failure(connection, database, org_id, event_id, subscription_id)
+        if failure is None:
+            continue
+        problem = f"the filter in use is not as hookd wrote it, and {failure}: set it anew"
+        for_good = await connection.fetchval(
+            database.sql("block_filter"), org_id, subscription_id, BLOCKED_FOR, problem
+        )
+        blocked.add(subscription_id)
+        logger.warning(
+            "the filter of the subscription %s %s for the event %s: what it wants ends in its history as"
+            " filter_failed %s",
+            subscription_id,
+            failure,
+            event_id,
+            "until its owner sets another" if for_good else f"for {BLOCKED_FOR.seconds} s",
+        )
+    return len(blocked)
+
+
+async def _failure(
+    connection: Connection, database: Database, org_id: UUID, event_id: UUID, subscription_id: UUID
+) -> str | None:
+    """Return what a filter does wrong with an event, if anything."""
+    try:
+        async with connection.transaction():
+            await connection.execute(database.sql("filter_time"), f"{FILTER_TIME * 1000:.0f}ms")
+            await connection.execute(database.sql("try_filter"), org_id, event_id, subscription_id)
+    except PostgresError as error:
+        sqlstate = error.sqlstate or ""
+        if sqlstate.startswith(_NOT_ITS_FAULT):
+            raise
+        return f"took longer than {FILTER_TIME:g} s" if sqlstate == "57014" else f"failed ({error})"
+    return None
