@@ -28,7 +28,7 @@ _STATUSES = ("succeeded", "failed", "pending")
 _LONGEST_TYPE = 200
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)  # a margin before the end of the calendar
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NEVER_SENT = ("expired", "unrepresentable", "cancelled")
+_NEVER_SENT = ("expired", "unrepresentable", "filter_failed", "cancelled")
 
 _CANNOT = {
     "expired": (

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -241,8 +241,7 @@ class _Reader:
     def _object_in(self, schema: Json) -> tuple[Json, bool]:
         """Return the object that a value is, or is a list of, and which of the two."""
         schema = self.resolved(schema)
-        if "anyOf" in schema:
-            choices = [self.resolved(choice) for choice in schema["anyOf"]]
+        if choices := [self.resolved(choice) for choice in _choices(schema)]:
             objects = [choice for choice in choices if "properties" in choice]
             lists = [choice for choice in choices if choice.get("type") == "array"]
             if len(objects) > 1:  # one or the other: all that either has
@@ -261,15 +260,13 @@ class _Reader:
 
     def _inner_description(self, schema: Json) -> str:
         """Return what is said of a value where it is not null."""
-        described = [
-            choice.get("description", "") for choice in schema.get("anyOf", ()) if "$ref" not in choice
-        ]
+        described = [choice.get("description", "") for choice in _choices(schema) if "$ref" not in choice]
         return next(filter(None, described), "")
 
     def _concrete(self, schema: Json) -> Json:
         """Return the schema of a value that is not null."""
         schema = self.resolved(schema)
-        for choice in schema.get("anyOf", ()):
+        for choice in _choices(schema):
             if choice.get("type") != "null":
                 return {
                     **self._concrete(choice),
@@ -288,8 +285,7 @@ class _Reader:
 
     def _kind(self, schema: Json) -> str:
         schema = self.resolved(schema)
-        if "anyOf" in schema:
-            kinds = [self._kind(choice) for choice in schema["anyOf"]]
+        if kinds := [self._kind(choice) for choice in _choices(schema)]:
             return " or ".join(dict.fromkeys(kinds))
         kind = schema.get("type", "any JSON value")
         if kind == "array":
@@ -297,6 +293,10 @@ class _Reader:
         if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
             return "map of " + self._kind(schema["additionalProperties"])
         return {"uuid": "UUID", "date-time": "time"}.get(schema.get("format", ""), str(kind))
+
+
+def _choices(schema: Json) -> Sequence[Json]:
+    return schema.get("anyOf") or schema.get("oneOf") or ()
 
 
 def _bounds(schema: Json) -> str:

@@ -27,6 +27,7 @@ from daemon.store.replays import (
     TooManyEvents,
     TooManyReplays,
 )
+from daemon.store.subscriptions import Subscription
 
 _LISTING = "replays"
 _MAX_BODY = 16 * 1024  # bytes
@@ -70,9 +71,11 @@ def blueprint(services: Services) -> Blueprint:
     """Return the routes of replays under /webhooks/{subscription_id}."""
     routes = Blueprint("replays", __name__, url_prefix="/webhooks/<uuid:subscription_id>")
 
-    async def known(org_id: UUID, subscription_id: UUID) -> None:
-        if await services.subscriptions.get(org_id, subscription_id) is None:
+    async def known(org_id: UUID, subscription_id: UUID) -> Subscription:
+        found = await services.subscriptions.get(org_id, subscription_id)
+        if found is None:
             raise not_found("subscription")
+        return found
 
     @routes.post("/replay")
     async def replay(subscription_id: UUID) -> Response:
@@ -83,7 +86,8 @@ def blueprint(services: Services) -> Blueprint:
         chosen = selection(
             wanted, services.settings().event_types, datetime.fromtimestamp(services.now(), UTC)
         )
-        await known(caller.org_id, subscription_id)
+        if (await known(caller.org_id, subscription_id)).extras.filter_problem is not None:
+            raise _filter_failed()
         try:
             if wanted.dry_run:
                 count = await services.replays.count(
@@ -138,6 +142,14 @@ def blueprint(services: Services) -> Blueprint:
         return json_response(shown(ended))
 
     return routes
+
+
+def _filter_failed() -> Problem:
+    return Problem(
+        409,
+        "filter-failed",
+        "The subscription's filter is not evaluated, see its filter_problem; change it, then replay.",
+    )
 
 
 def shown(replay: Replay) -> dict[str, Any]:

@@ -48,7 +48,10 @@ class Subscription(Shape):
     """Names of the headers that each request carries besides; the values are never shown. Absent unless"
     " set."""
     filter: str | dict[str, Any] = _MAY_BE_ABSENT
-    """SQL/JSON path predicate on `data` that events must meet. Absent unless set."""
+    """The condition on `data` that events must meet, as it was written. Absent unless set."""
+    filter_problem: str = _MAY_BE_ABSENT
+    """Why the filter is not evaluated: its events are not sent, and end in the history as `filter_failed`.
+    Change the filter, then replay. Absent if nothing is wrong."""
     rate_limit: float = _MAY_BE_ABSENT
     """Most requests a second. Absent unless set."""
     ordered: bool = _MAY_BE_ABSENT
@@ -407,8 +410,8 @@ class Delivery(Shape):
     status: Literal["pending", "held", "succeeded", "given_up"]
     """`held` while the subscription is off."""
     reason: str | None
-    """Why it was given up: `exhausted`, `gone`, `expired`, `unrepresentable` or `cancelled`; null if it"
-    " was not."""
+    """Why it was given up: `exhausted`, `gone`, `expired`, `unrepresentable`, `filter_failed` (the
+    subscription's filter is not evaluated) or `cancelled`; null if it was not."""
     created_at: datetime
     """When it was made."""
     waiting: WaitingFor | None

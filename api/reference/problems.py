@@ -69,7 +69,13 @@ PROBLEMS: Mapping[int, Told] = {
         "The body is well-formed, but some of its values will not do: `errors` names each.",
         "invalid-fields",
         "Correct what `errors` names and send the request again.",
-        errors=({"pointer": "/url", "detail": "The URL must begin with https://."},),
+        errors=(
+            {"pointer": "/url", "detail": "The URL must begin with https://."},
+            {
+                "pointer": "/filter",
+                "detail": "at character 8 (`abs`): there are no functions but .size() and .type(); leave it out",
+            },
+        ),
     ),
     429: Told(
         "Your organisation has made too many requests.",

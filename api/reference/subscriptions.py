@@ -26,6 +26,11 @@ _SHOWN = {
     "failure_count": 0,
     "created_at": "2026-03-10T10:00:00Z",
 }
+_FILTER = {
+    "country": {"$in": ["DE", "AT"]},
+    "score": {"$gt": 0.5},
+    "$or": [{"tags": "urgent"}, {"source.name": {"$startsWith": "partner-"}}],
+}
 _OPERATIONS_OF_IT = (
     "getWebhook",
     "updateWebhook",
@@ -96,6 +101,17 @@ REGISTER = Operation(
                 "rate_limit": 20.0,
                 "ordered": True,
                 "timeout": 5.0,
+                "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            },
+            status=201,
+        ),
+        "filtered": Example(
+            "Only some events",
+            body={"url": "https://example.com/webhooks", "events": ["placement.*"], "filter": _FILTER},
+            answer={
+                **_SHOWN,
+                "events": ["placement.*"],
+                "filter": _FILTER,
                 "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             },
             status=201,
@@ -186,6 +202,11 @@ UPDATE = Operation(
             body={"is_active": False},
             headers={"If-Match": '"1.0"'},
             answer={**_SHOWN, "is_active": False},
+        ),
+        "filter": Example(
+            "Another filter",
+            body={"filter": '$.country == "DE" && exists($.tags[*] ? (@ == "urgent"))'},
+            answer={**_SHOWN, "filter": '$.country == "DE" && exists($.tags[*] ? (@ == "urgent"))'},
         ),
     },
 )

@@ -8,7 +8,6 @@ its elements too, as long as it has few.
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from typing import Any, NoReturn
 
 from daemon.filters.text import number
@@ -204,9 +203,7 @@ def _step(part: re.Match[str], pointer: str, wide: bool) -> Step:
             _refuse(pointer, error.detail)
     if part["name"]:
         if part["name"].startswith("$"):
-            _refuse(
-                pointer, f"has {part['name']} in its path; put an operator into an object below the member"
-            )
+            _refuse(pointer, "has an operator in its path; put it into an object below the member")
         return Member(_text(part["name"], pointer))
     if part["index"] == "*":
         if wide:
@@ -233,7 +230,7 @@ def _value(value: Any, pointer: str) -> Value:
 
 
 def _is_short(value: float) -> bool:
-    return abs(value) < Decimal(10) ** MAX_DIGITS if isinstance(value, int) else value - value == 0
+    return abs(value) < 10**MAX_DIGITS if isinstance(value, int) else value - value == 0
 
 
 def _text(text: str, pointer: str) -> str:

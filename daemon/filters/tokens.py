@@ -25,8 +25,20 @@ _ADVICE = {
     "&": "join conditions with &&",
     "|": "join conditions with ||",
 }
-_SHOWN = 20
-"""Characters of a token that a message quotes."""
+_QUOTED = {
+    "abs",
+    "ceiling",
+    "datetime",
+    "double",
+    "exists",
+    "floor",
+    "is",
+    "keyvalue",
+    "lax",
+    "like_regex",
+    "to",
+}
+_KINDS = {"string": "a text", "number": "a number", "name": "a name", "sign": "a character"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,10 @@ class Token:
         """Refuse the filter for what stands here."""
         if self.kind == "end":
             raise FilterRefused(f"at its end (character {self.place + 1}): {reason}")
-        raise FilterRefused(f"at character {self.place + 1} (`{self.text[:_SHOWN]}`): {reason}")
+        # Of what a client sent, an answer repeats signs and words of the language, and nothing else.
+        sign = self.kind == "sign" and self.text.isascii() and self.text.isprintable()
+        shown = f"`{self.text}`" if sign or self.text in _QUOTED else _KINDS[self.kind]
+        raise FilterRefused(f"at character {self.place + 1} ({shown}): {reason}")
 
     def string(self) -> str:
         """Return what a string stands for."""

@@ -118,6 +118,41 @@ def texts(values: list[str]) -> list[str]:
     return [json.dumps(value) for value in values]
 
 
+_REFUSED_FILTERS = [
+    "",
+    MARK + "(",
+    f'$.a == "{MARK}',
+    f'$.a == "{MARK}" "{MARK}"',
+    f"$.a.{MARK}() == 1",
+    f"${MARK} == 1",
+    f"$.a == '{MARK}'",
+    "$.a == " + "1" * 10_000,
+    "$.a == " + "1" * 60,
+    "$.a[*] == $.b[*]",
+    f"({' + '.join(['$.n % $.m'] * 60)}) < 0",
+    f"({' + '.join(['(1e131071/7)%(1e65000/3)'] * 12)}) > $.a",
+    f"$.a[*]{'.abs()' * 160} == 1",
+    "-" * 900 + "1 == $.a",
+    "(" * 900,
+    "!" * 900 + "($.a == 1)",
+    "$" + " ? (@ == 1" * 300,
+    "\u202e$.a == 1",
+    "\uff04.a == 1",
+]
+_REFUSED_FILTER_OBJECTS: list[Any] = [
+    {"a": {}},
+    {"a": [MARK]},
+    {"a": {"$regex": MARK}},
+    {"a": {"$in": MARK}},
+    {"a": {"$gt": None}},
+    {"$or": [MARK]},
+    {"a": {"$in": [MARK] * 51}},
+    {"a[*].b[*]": MARK},
+    {"a": MARK * 1000},
+    {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": {"j": {"k": MARK}}}}}}}}}}},
+    {"a": int("9" * 60)},
+]
+
 _SUBSCRIPTION: dict[str, list[str]] = {
     "url": [*NO_TEXT, "null", *texts(_REFUSED_URLS)],
     "events": [
@@ -145,7 +180,12 @@ _SUBSCRIPTION: dict[str, list[str]] = {
         json.dumps({"x" * 100: "a"}),
     ],
     "headers": [*NO_MAP, *(json.dumps(value) for value in _REFUSED_HEADERS)],
-    "filter": [*NO_TEXT, '""', json.dumps(MARK + "("), json.dumps("$.a == " + "1" * 10_000)],
+    "filter": [
+        *NO_TEXT[:-2],
+        *texts(_REFUSED_FILTERS),
+        *(json.dumps(value) for value in _REFUSED_FILTER_OBJECTS),
+        "9" * 5_001,
+    ],
     "rate_limit": [*NO_NUMBER, "1e300"],
     "ordered": NO_SWITCH,
     "timeout": [*NO_NUMBER, "1e9"],

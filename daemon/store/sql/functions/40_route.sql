@@ -340,9 +340,10 @@ begin
         if v_never is not null then
             -- after the lock, as record() does, so that attempts have ids in the order in which they are committed
             insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, error,
-                ended, attempted_at)
+                ended, excerpt, attempted_at)
             select hookd.uuid7(c.now), x.subscription, hookd.uuid7(c.now), x.event, x.type, 0, false, x.why, x.why,
-                c.now
+                case x.why when 'filter_failed' then 'The subscription''s filter is not evaluated: change it if the subscription'
+                    ' has a filter_problem, then redeliver or replay.' end, c.now
             from unnest(v_never, v_lost, v_types, v_why) x(subscription, event, type, why), (select hookd.clock() as now offset 0) c
             where x.subscription = any (v_alive);
         end if;

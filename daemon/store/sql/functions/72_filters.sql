@@ -25,7 +25,7 @@ declare
 begin
     for v_shard in
         select s.shard from hookd.inbox_shard s
-        where s.shard = any (p_shards) or p_shards is null and p_crowds = (s.crowd <> '{}')
+        where s.shard = any (p_shards) or p_shards is null and (p_crowds is null or p_crowds = (s.crowd <> '{}'))
     loop
         return query
             select e.org_id, e.event_id, i.subscription_id
