@@ -73,7 +73,8 @@ PROBLEMS: Mapping[int, Told] = {
             {"pointer": "/url", "detail": "The URL must begin with https://."},
             {
                 "pointer": "/filter",
-                "detail": "at character 8 (`abs`): there are no functions but .size() and .type(); leave it out",
+                "detail": "at character 8 (`abs`): there are no functions but .size() and .type(); "
+                "leave it out",
             },
         ),
     ),

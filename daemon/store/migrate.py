@@ -69,7 +69,7 @@ class Report:
 
 async def upgrade(connection: Connection, statements: Statements) -> tuple[Report, FilterProblems]:
     """Migrate, and in the same transaction check the filters that nobody has checked. Errors as `migrate`."""
-    async with connection.transaction():
+    async with connection.transaction(isolation="read_committed"):
         report = await migrate(connection, statements)
         return report, await check_filters(connection, statements)
 

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import trio
 from standardwebhooks import Webhook
 
 from tests.support.daemon import Daemon, running
@@ -123,6 +124,73 @@ async def test_custom_headers_and_the_filter_are_in_force(tmp_path: Path, postgr
         assert receiver.requests[0].headers["authorization"] == "Bearer mine"
         await daemon.stop()
     assert len(receiver.requests) == 1
+
+
+async def test_a_filter_may_be_an_object_and_is_shown_as_it_was_written(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    org = uuid4()
+    asked = {"tags": {"$nin": ["draft"]}, "$or": [{"person.age": {"$gte": 18.0}}, {"country": "DE"}]}
+    async with receiving() as receiver, running(tmp_path, postgres_url) as daemon:
+        async with daemon.client(org, "org_admin") as client:
+            answer = await client.post(
+                "/webhooks/", json={"url": receiver.url(), "events": ["match.*"], "filter": asked}
+            )
+            assert answer.status_code == 201, answer.text
+            path = f"/webhooks/{answer.json()['id']}"
+            assert answer.json()["filter"] == (await client.get(path)).json()["filter"] == asked
+            assert list(answer.json()["filter"]) == list(asked)
+            await publish(daemon, org, {"person": {"age": 17}})
+            await publish(daemon, org, {"person": {"age": 18}, "tags": ["draft"]})
+            wanted = await publish(daemon, org, {"person": {"age": 18}})
+            await receiver.until(lambda: len(receiver.requests) == 1, 15)
+            refused = await client.patch(path, json={"filter": {"a": {"$gt": 1}, "b/c": {"$rx": 1}}})
+            assert pointers(refused) == {"/filter/b~1c/$rx"}
+            changed = await client.patch(path, json={"filter": " $.a == 1"})
+            assert changed.json()["filter"] == " $.a == 1"
+        await daemon.stop()
+    assert [one.event_id for one in receiver.requests] == [wanted]
+
+
+async def test_a_stored_filter_that_is_not_allowed_any_more_is_told_and_can_be_mended(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    org = uuid4()
+    async with receiving() as receiver, running(tmp_path, postgres_url) as daemon:
+        made = await daemon.register(org, receiver.url())
+        await daemon.stop()
+        await rows(
+            postgres_url,
+            "update hookd.subscription set filter = '$.a.abs() == 1' where id = $1",
+            UUID(made["id"]),
+        )
+        await daemon.start()
+        assert made["id"] in daemon.log.read_text()
+        path = f"/webhooks/{made['id']}"
+        async with daemon.client(org, "org_admin") as client:
+            assert "at character 5 (`abs`)" in (await client.get(path)).json()["filter_problem"]
+            event = await publish(daemon, org, {"a": 1})
+            history: list[Any] = []
+            with trio.fail_after(15):
+                while not history:
+                    history = (await client.get(f"{path}/deliveries")).json()["data"]
+            (attempt,) = history
+            assert (attempt["error"], attempt["attempt"]) == ("filter_failed", 0)
+            delivery = (await client.get(f"{path}/deliveries/{attempt['delivery_id']}")).json()
+            assert (delivery["status"], delivery["reason"]) == ("given_up", "filter_failed")
+            assert "then redeliver or replay" in delivery["attempts"][0]["error_detail"]
+            replay = {"from": "2020-01-01T00:00:00Z", "only_failed": True}
+            too_early = await client.post(f"{path}/replay", json=replay)
+            assert (too_early.status_code, too_early.json()["type"]) == (
+                409,
+                "urn:hookd:problem:filter-failed",
+            )
+            mended = await client.patch(path, json={"filter": "$.a == 1"})
+            assert "filter_problem" not in mended.json()
+            assert (await client.post(f"{path}/replay", json=replay)).json()["total"] == 1
+            await receiver.until(lambda: len(receiver.requests) == 1, 15)
+        await daemon.stop()
+    assert receiver.requests[0].event_id == event
 
 
 async def test_a_pause_holds_and_what_was_owed_goes_to_the_new_url(tmp_path: Path, postgres_url: str) -> None:
