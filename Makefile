@@ -1,6 +1,7 @@
 # make run    a whole hookd on this machine: Postgres, a receiver, events flowing (ARGS=--exit to stop by itself)
 # make test   every test, in parallel
-# make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes)
+# make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes);
+#             ARGS="--schedules 300 --seed 1": so many random schedules of faults instead, from that seed on
 # make check  format, lint, types, imports, README, units
 # make contract  Schemathesis and a generated client against a whole hookd, over its OpenAPI document (some minutes)
 # make bench  all benchmarks (ARGS=drain, or "drain --runs 3": one)
@@ -27,7 +28,11 @@ test: setup
 	@$(BIN)/python -m pytest --numprocesses $$((2 * $$(nproc))) --maxprocesses 8 --dist worksteal $(ARGS)
 
 faults: setup
+ifneq (,$(findstring --seed,$(ARGS))$(findstring --schedules,$(ARGS)))
+	@$(BIN)/python -m tests.faults.schedules $(ARGS)
+else
 	@HOOKD_FAULTS=full $(BIN)/python -m pytest -n 0 -s tests/faults $(ARGS)
+endif
 
 contract: setup
 	@tools/setup_contract.sh
