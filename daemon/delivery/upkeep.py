@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import trio
 from asyncpg import PostgresError
 
-from daemon.clock import Clock
+from daemon.clock import distance
 from daemon.delivery.attempt_metrics import count_given_up
 from daemon.delivery.doorbell import Doorbell
 from daemon.metrics import Metrics
+from daemon.model import rfc3339
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.retention import retain
+from daemon.store.retention import SeenClock, retain, see_clock
 from daemon.store.upkeep import Partitions, forget_hosts, forget_keys, forget_secrets, make_partitions
 
 logger = logging.getLogger("hookd.upkeep")
@@ -22,46 +23,30 @@ AGAIN = 30.0
 ALARM = timedelta(weeks=3)
 
 
-async def serve_partitions(
+async def serve_upkeep(
     database: Database,
     *,
     ages: Callable[[], Mapping[str, float]],
-    clock: Clock,
     doorbell: Doorbell,
     metrics: Metrics,
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Keep eight weeks of partitions ahead, and drop those older than `ages` (seconds, by table).
+    """Keep eight weeks of partitions ahead, and drop what is older than `ages` (seconds, by table).
 
-    It does so every hour, and when the doorbell rings: rung after `stopping`, it ends this.
-    An error line says so if fewer than three weeks are left.
+    It does so every hour, and when the doorbell rings: rung after `stopping`, it ends this. After a leap of
+    Postgres' clock nothing is dropped before the new time has stood for an hour.
     """
-
-    async def unit(connection: Connection) -> Partitions:
-        return await make_partitions(connection, database)
-
-    def expired(count: int) -> None:
-        count_given_up(metrics, "expired", count)
-
     task_status.started()
     while not stopping.is_set():
-        pause = PERIOD
         try:
-            partitions = await database.run(unit)
-            for name in partitions.made:
-                logger.info("made the partition %s", name)
-            await forget_keys(database)
-            await forget_secrets(database, ages()["attempt"])
+            await _make_partitions(database)
             await forget_hosts(database)
-            for name in await retain(database, ages(), expired=expired):
-                logger.info("dropped the partition %s, as [retention] says", name)
-            if partitions.until.timestamp() - clock.now() < ALARM.total_seconds():
-                logger.error(
-                    "partitions reach only to %s: publishing fails after that; see the log of Postgres for"
-                    " why none can be made",
-                    partitions.until.date(),
-                )
+            seen = await see_clock(database)
+            _tell_of_leap(seen)
+            if seen.is_even:
+                await _drop_old(database, ages(), seen.at, metrics)
+            pause = pause_after(seen)
         except (DatabaseUnavailable, RetryTransaction) as error:
             logger.debug("upkeep waits for Postgres: %s", error)
             pause = AGAIN
@@ -69,3 +54,57 @@ async def serve_partitions(
             logger.exception("upkeep failed and goes on after a pause; report this")
             pause = AGAIN
         await doorbell.wait(pause)
+
+
+def pause_after(seen: SeenClock) -> float:
+    """Return the seconds until the next round: until the clock may be gone by again, if that is sooner."""
+    if seen.is_even:
+        return PERIOD
+    return min(PERIOD, (seen.even_from - seen.at).total_seconds() + 1)
+
+
+async def _make_partitions(database: Database) -> None:
+    """Make what is missing; an error line says so if fewer than three weeks are left after that."""
+
+    async def unit(connection: Connection) -> Partitions:
+        return await make_partitions(connection, database)
+
+    partitions = await database.run(unit)
+    for name in partitions.made:
+        logger.info("made the partition %s", name)
+    if partitions.left < ALARM:
+        logger.error(
+            "partitions reach only to %s: publishing fails after that; see the log of Postgres for why"
+            " none can be made",
+            partitions.until.date(),
+        )
+
+
+async def _drop_old(database: Database, ages: Mapping[str, float], now: datetime, metrics: Metrics) -> None:
+    """Drop what its age ends, by a clock that may be gone by."""
+    await forget_keys(database)
+    await forget_secrets(database, ages["attempt"])
+
+    def expired(count: int) -> None:
+        count_given_up(metrics, "expired", count)
+
+    for name in await retain(database, ages, now=now, expired=expired):
+        logger.info("dropped the partition %s, as [retention] says", name)
+
+
+def _tell_of_leap(seen: SeenClock) -> None:
+    if seen.leapt_from is None:
+        return
+    # A stop of some hours looks like a leap, too, and needs nobody.
+    away = seen.at - seen.leapt_from
+    level = logging.INFO if timedelta(0) < away < timedelta(days=1) else logging.WARNING
+    logger.log(
+        level,
+        "Postgres' clock says %s and was last seen at %s, %s %s: nothing is dropped by its age before %s,"
+        " when that time has stood for an hour; correct the clock until then if it is wrong",
+        rfc3339(seen.at, milliseconds=False),
+        rfc3339(seen.leapt_from, milliseconds=False),
+        distance(away.total_seconds()),
+        "before" if away > timedelta(0) else "after",
+        rfc3339(seen.even_from, milliseconds=False),
+    )

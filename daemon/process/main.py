@@ -26,7 +26,7 @@ from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.pulse import Demand, serve_pulse
 from daemon.delivery.replayer import serve_replays
 from daemon.delivery.sweeper import serve_sweeper
-from daemon.delivery.upkeep import serve_partitions
+from daemon.delivery.upkeep import serve_upkeep
 from daemon.process.child import serve_channel
 from daemon.process.deliver import deliver
 from daemon.process.embedded import serve_embedded
@@ -322,10 +322,9 @@ async def _serve_queue(parts: Parts, demand: Demand) -> None:
             )
         )
         nursery.start_soon(
-            lambda: serve_partitions(
+            lambda: serve_upkeep(
                 parts.database,
                 ages=parts.retention,
-                clock=parts.clock,
                 doorbell=parts.bells.upkeep,
                 metrics=parts.metrics,
                 stopping=parts.stopping,

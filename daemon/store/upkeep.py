@@ -14,19 +14,20 @@ _HOSTS_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
-    """`made`: names of the partitions just made. `until`: the moment up to which both tables have one."""
+    """`made`: names of the partitions just made. `until`: up to then both tables have one for every moment.
+
+    `left`: the time from now until then."""
 
     made: list[str]
     until: datetime
+    left: timedelta
 
 
 async def make_partitions(connection: Connection, database: Database) -> Partitions:
     """Make the weekly partitions that are missing for the next eight weeks (a unit's body)."""
     made = await connection.fetch(database.sql("make_partitions"), PARTITIONS_AHEAD)
-    ends: dict[str, datetime] = {}
-    for row in await connection.fetch(database.sql("partitions")):
-        ends[row["parent"]] = max(row["ends_at"], ends.get(row["parent"], row["ends_at"]))
-    return Partitions([row[0] for row in made], min(ends.values()))
+    (row,) = await connection.fetch(database.sql("partitioned_until"))
+    return Partitions([one[0] for one in made], row["until"], row["remaining"])
 
 
 async def apply_rules(

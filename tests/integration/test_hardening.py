@@ -1,6 +1,7 @@
 """Ways in, and ways to bring the daemon down, that were found and closed."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -59,7 +60,7 @@ async def test_two_daemons_may_clear_up_at_once(
     dropped: list[str] = []
 
     async def clear(one: Database) -> None:
-        dropped.extend(await retain(one, {"event": 3 * WEEK, "attempt": 3 * WEEK}))
+        dropped.extend(await retain(one, {"event": 3 * WEEK, "attempt": 3 * WEEK}, now=datetime.now(UTC)))
 
     async with open_database(postgres_url) as other, trio.open_nursery() as nursery:
         nursery.start_soon(clear, database)

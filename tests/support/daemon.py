@@ -140,9 +140,9 @@ class Daemon:
         return body
 
 
-def token(org_id: UUID, *roles: str) -> str:
-    """Return a token that lives for an hour."""
-    claims = {"sub": "tests", "org_id": str(org_id), "roles": list(roles), "exp": int(time.time()) + 3600}
+def token(org_id: UUID, *roles: str, lifetime: float = 3600.0) -> str:
+    """Return a token that lives for so many seconds."""
+    claims = {"sub": "tests", "org_id": str(org_id), "roles": list(roles), "exp": int(time.time() + lifetime)}
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
 

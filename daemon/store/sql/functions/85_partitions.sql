@@ -40,3 +40,16 @@ language sql stable set timezone = 'UTC' as $$
     join pg_class c on c.oid = i.inhrelid
     where i.inhparent in ('hookd.event'::regclass, 'hookd.attempt'::regclass)
 $$;
+
+-- Until when both tables have their partitions without a gap, from p_at on: those of another time, as a clock that was wrong
+-- leaves behind, do not count.
+create or replace function hookd.partitioned_until(p_at timestamptz) returns timestamptz
+language sql stable set timezone = 'UTC' as $$
+    with recursive week as materialized (
+        select p.ends_at from hookd.partitions() p where not p.detached group by p.ends_at having count(*) = 2),
+    reached(at) as (
+        select date_trunc('week', p_at)
+        union all
+        select w.ends_at from reached r join week w on w.ends_at = r.at + interval '7 days')
+    select max(r.at) from reached r
+$$;

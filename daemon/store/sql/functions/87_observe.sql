@@ -74,8 +74,7 @@ begin
             union select unnest(v_leased_hosts)) u
         cross join lateral (select g.* from hookd.host g where g.id = u.id offset 0) k) h;
 
-    select extract(epoch from min(x.ends_at) - v_now)::float8 into partitions
-    from (select max(p.ends_at) as ends_at from hookd.partitions() p group by p.parent) x;
+    partitions := extract(epoch from hookd.partitioned_until(v_now) - v_now)::float8;
 
     select array_agg(x.kind order by x.kind), array_agg(x.transactions order by x.kind), array_agg(x.seconds order by x.kind)
     into holders, held_transactions, held_seconds from (

@@ -4,6 +4,10 @@ select date_part('epoch', hookd.clock())
 -- name: make_partitions
 select * from hookd.make_partitions(hookd.clock() - interval '7 days', hookd.clock() + $1)
 
+-- name: partitioned_until
+select u.until, u.until - u.now as remaining
+from (select hookd.partitioned_until(c.now) as until, c.now from (select hookd.clock() as now offset 0) c offset 0) u
+
 -- name: partitions
 select * from hookd.partitions()
 
@@ -52,12 +56,14 @@ where c.relnamespace = (select p.relnamespace from pg_class p where p.oid = 'hoo
     and c.relkind = 'r' and c.relname ~ '^(event|attempt)_\d{8}$'
     and not exists (select from pg_inherits i where i.inhrelid = c.oid)
 
--- name: retention_lock
--- Of the session, since detaching concurrently allows no transaction.
-select pg_try_advisory_lock(hashtextextended('hookd.retention', 'hookd.event'::regclass::oid::bigint))
+-- name: see_clock
+select seen_at, even_from, leapt_from from hookd.see_clock($1, $2)
 
--- name: retention_unlock
-select pg_advisory_unlock(hashtextextended('hookd.retention', 'hookd.event'::regclass::oid::bigint))
+-- name: take_duty
+select hookd.take_duty($1, $2, $3)
+
+-- name: leave_duty
+delete from hookd.duty where name = $1 and holder = $2
 
 -- name: server_encoding
 select current_setting('server_encoding')
