@@ -85,9 +85,7 @@ async def settle_master_keys(database: Database, file: MasterKeyFile) -> tuple[b
     async def unit(connection: Connection) -> tuple[bytes, ...]:
         async with connection.transaction():
             await connection.execute(database.sql("lock_master_key_check"), timeout=SETTLE_TIMEOUT)
-            check: bytes | None = await connection.fetchval(database.sql("master_key_check"))
-            rows = await connection.fetch(database.sql("sealed_by_key"), timeout=SETTLE_TIMEOUT)
-            needed = {row["key_id"].hex(): row["sealed"] for row in rows}
+            check, needed = await _sealed(connection, database)
             keys = file.read()
             if keys is None:
                 _refuse_missing(file, check, needed)
@@ -108,6 +106,27 @@ async def settle_master_keys(database: Database, file: MasterKeyFile) -> tuple[b
             return keys
 
     return await database.run(unit, SETTLE_TIMEOUT)
+
+
+async def refuse_other_master_keys(database: Database, file: MasterKeyFile) -> None:
+    """See that a start would take the keys in `file`, making and keeping nothing. Error: `MasterKeyError`."""
+
+    async def unit(connection: Connection) -> None:
+        check, needed = await _sealed(connection, database)
+        keys = file.read()
+        if keys is None:
+            _refuse_missing(file, check, needed)
+        else:
+            _refuse_other(file, Vault(*keys), check, needed, database.schema)
+
+    await database.run(unit, SETTLE_TIMEOUT)
+
+
+async def _sealed(connection: Connection, database: Database) -> tuple[bytes | None, Mapping[str, int]]:
+    """Return the check value, if there is one, and for how many values each key is needed, by its id."""
+    check: bytes | None = await connection.fetchval(database.sql("master_key_check"))
+    rows = await connection.fetch(database.sql("sealed_by_key"), timeout=SETTLE_TIMEOUT)
+    return check, {row["key_id"].hex(): row["sealed"] for row in rows}
 
 
 def _refuse_missing(file: MasterKeyFile, check: bytes | None, needed: Mapping[str, int]) -> None:

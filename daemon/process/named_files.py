@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from daemon.config.database_url import parameters
@@ -48,6 +49,26 @@ def file_problems(loaded: Loaded, *, unseen: Callable[[Path], None] | None = Non
             key = "" if said.startswith(one.key) else f"{one.key}: "
             problems.append(f"{loaded.origins[one.key]}: {key}{said}")
     return problems
+
+
+def contents(config: Config) -> dict[str, bytes]:
+    """Return a digest of each file that is read at a start alone, by the key that stands for it."""
+    auth, master = config.auth, master_key_file(config, state_directory(config.state.directory))
+    paths = {
+        "auth.secret_file": auth.secret_file,
+        "auth.public_key_file": auth.public_key_file,
+        "database.password_file": config.database.password_file,
+        "egress.ca_file": config.egress.ca_file,
+        "signing.master_key_file": str(master.path),
+    }
+    return {key: _digest(Path(path)) for key, path in paths.items() if path}
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return sha256(path.read_bytes()).digest()
+    except OSError:
+        return b""
 
 
 def _named(config: Config) -> Iterator[_Opening]:

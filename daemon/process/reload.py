@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from daemon.config.load import Loaded
 from daemon.config.model import Config
 from daemon.config.problems import ConfigError
+from daemon.config.state import state_directory
 from daemon.delivery.doorbell import Doorbell
-from daemon.process.named_files import file_problems
+from daemon.process.master_key import MasterKeyError, master_key_file, refuse_other_master_keys
+from daemon.process.named_files import contents, file_problems
 from daemon.process.parts import Parts
 from daemon.process.systemd import notify
 from daemon.schemas import SchemaError, load_schemas
@@ -40,21 +42,26 @@ FOREVER = 365 * 86400.0
 
 async def serve_reload(parts: Parts, loaded: Loaded, hangup: Doorbell) -> None:
     """Read the configuration again whenever `hangup` rings."""
+    at_start = contents(parts.config)
     while True:
         if await hangup.wait(FOREVER):
             notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            await _reload(parts, loaded)
+            await _reload(parts, loaded, at_start)
             notify("READY=1")
 
 
-async def _reload(parts: Parts, loaded: Loaded) -> None:
+async def _reload(parts: Parts, loaded: Loaded, at_start: Mapping[str, bytes]) -> None:
     try:
         again = loaded.again()
         wanted, problems = again.config, file_problems(again)
         if problems:
             raise ConfigError(problems)
         schemas = load_schemas(wanted.events.schemas)
-    except (ConfigError, SchemaError) as error:
+        if "signing.master_key_file" in _other_content(wanted, at_start):
+            # What the next start would refuse is told now, while the old key is in use.
+            file = master_key_file(wanted, state_directory(wanted.state.directory))
+            await refuse_other_master_keys(parts.database, file)
+    except (ConfigError, SchemaError, MasterKeyError, DatabaseUnavailable, RetryTransaction) as error:
         for problem in str(error).splitlines():
             logger.error("not reloaded: %s", problem)
         parts.metrics.reload_successful = False
@@ -62,6 +69,7 @@ async def _reload(parts: Parts, loaded: Loaded) -> None:
     now, later = differences(parts.config, wanted)
     if schemas != parts.schemas and "events.schemas" not in now:
         now.append("events.schemas")  # the same files with other content
+    later += [key for key in _other_content(wanted, at_start) if key not in later]
     parts.config = merged(parts.config, wanted, now)
     parts.schemas = schemas
     parts.targets.forget()
@@ -75,6 +83,11 @@ async def _reload(parts: Parts, loaded: Loaded) -> None:
     logger.info("reloaded: %s", ", ".join(now) or "nothing has changed that can change now")
     if later:
         logger.warning("to take effect, these need a restart: %s", ", ".join(later))
+
+
+def _other_content(wanted: Config, at_start: Mapping[str, bytes]) -> list[str]:
+    """Return the keys whose files are not what they were at the start."""
+    return [key for key, digest in contents(wanted).items() if digest != at_start.get(key)]
 
 
 def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:

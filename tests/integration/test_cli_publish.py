@@ -81,6 +81,7 @@ def lines(*events: object) -> str:
 def test_migrate_says_what_it_did_and_then_that_nothing_was_to_do(unmigrated: Hookd) -> None:
     first = unmigrated("migrate")
     assert first.code == 0
+    assert f"configuration: {unmigrated.settings[1]}\n" in first.err
     assert first.out[0] == "applied the migration 0001_tables"
     assert "renewed the functions" in first.out
     assert first.out[-1].startswith("the schema hookd is up to date, at migration ")

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from base64 import b64encode
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -93,7 +94,7 @@ async def test_no_master_key_is_made_where_one_is_missing(tmp_path: Path, postgr
     directory = tmp_path / "d"
     async with running(directory, postgres_url, signing__master_key_file="") as daemon:
         state = daemon.log.parent
-        await daemon.register(uuid4(), "http://127.0.0.1:9/")
+        await daemon.register(uuid4(), "http://127.0.0.1:9000/")
         await daemon.stop()
         (state / "master.key").rename(tmp_path / "elsewhere")
         with pytest.raises(AssertionError, match="there is no such file, and this database's secrets are"):
@@ -129,6 +130,7 @@ async def test_sighup_reloads_what_can_change_and_keeps_the_old_on_an_error(
         daemon.config = config
         await daemon.start()
         assert daemon.process is not None
+        await said(daemon, f"configuration: {config}")
         await daemon.register(uuid4(), receiver.url())
         assert (await rows(postgres_url, "select rate from hookd.host"))[0][0] == 20
 
@@ -146,6 +148,21 @@ async def test_sighup_reloads_what_can_change_and_keeps_the_old_on_an_error(
         daemon.process.send_signal(signal.SIGHUP)
         await said(daemon, "egress.ca_file '/none/ca.pem' cannot be used")
         assert (await rows(postgres_url, "select rate from hookd.host"))[0][0] == 30
+        assert await daemon.stop() == 0
+
+
+async def test_sighup_tells_of_files_that_a_restart_would_read(tmp_path: Path, postgres_url: str) -> None:
+    other = b64encode(b"x" * 32)
+    async with running(tmp_path, postgres_url) as daemon:
+        assert daemon.process is not None
+        key = tmp_path / "master.key"
+        old = key.read_bytes()
+        key.write_bytes(other)
+        daemon.process.send_signal(signal.SIGHUP)
+        await said(daemon, f"not reloaded: {key}: holds the master key ")
+        key.write_bytes(other + b"\n" + old)
+        daemon.process.send_signal(signal.SIGHUP)
+        await said(daemon, "to take effect, these need a restart: signing.master_key_file")
         assert await daemon.stop() == 0
 
 
