@@ -8,16 +8,11 @@ from werkzeug.exceptions import HTTPException
 from api import deliveries, docs, events, health, metrics, openapi, replays, trials, webhooks
 from api.asgi import Api, current_request, problem_response
 from api.cors import cross_origin_fields
-from api.problems import Problem, http_problem, unavailable
+from api.problems import Problem, http_problem, no_database, unavailable
 from api.services import Services
 from daemon.store.database import DatabaseUnavailable, RetryTransaction
 
 logger = logging.getLogger("hookd.api")
-
-_NO_DATABASE = (
-    "The database cannot be reached, or went away during the request; send the request again after the "
-    "seconds in Retry-After. An event with a key is then not published twice."
-)
 
 
 def create_app(services: Services, *, with_metrics: bool = True) -> Api:
@@ -78,7 +73,7 @@ async def _no_database(error: DatabaseUnavailable) -> Response:
     identifier = current_request().request_id
     extra = {"request_id": identifier, "repeats_as": "requests that had no database"}
     logger.warning("request %s had no database: %s", identifier, error, extra=extra)
-    return await _problem(unavailable(_NO_DATABASE))
+    return await _problem(no_database(error))
 
 
 async def _lost_race(error: RetryTransaction) -> Response:

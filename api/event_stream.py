@@ -13,7 +13,7 @@ from api.auth import Caller
 from api.bodies import IncomingBody, validated
 from api.ndjson import Batch, LineBatches, LineTooLong
 from api.new_event import EventRules
-from api.problems import FieldError, Problem, invalid, unavailable
+from api.problems import FieldError, Problem, invalid, no_database, unavailable
 from api.publishing import CHECKPOINT_EVERY, IncomingEvent, commit, event_of, rules_of
 from api.services import Services
 from daemon.signing.canonical import Unrepresentable, parse
@@ -193,7 +193,7 @@ async def _commit(
         except DatabaseUnavailable as error:
             repeats = {"repeats_as": "streams of events that had no database"}
             logger.warning("a stream of events had no database: %s", error, extra=repeats)
-            raise unavailable("The database cannot be reached, or went away.") from None
+            raise no_database(error) from None
         except Problem as problem:
             if problem.status < 500:
                 progress.unknown = None

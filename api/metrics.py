@@ -22,7 +22,7 @@ from quart_trio.wrappers import TrioResponse
 from api.asgi import current_request
 from api.services import Services
 from daemon.metrics import Counter, Histogram, Metrics
-from daemon.store.observation import Observation
+from daemon.store.observation import Observation, Sight
 
 _OPENMETRICS, _PLAIN = "application/openmetrics-text", "text/plain"
 _openmetrics_text: Callable[[Collector], bytes] = openmetrics.generate_latest
@@ -48,11 +48,11 @@ def blueprint(services: Services) -> Blueprint:
 
 
 class Exposition(Collector):
-    """All metrics at one moment; without an observation, Postgres does not answer."""
+    """All metrics at one moment."""
 
     _process = ProcessCollector(registry=None)
 
-    def __init__(self, metrics: Metrics, seen: Observation | None) -> None:
+    def __init__(self, metrics: Metrics, seen: Sight) -> None:
         self._metrics = metrics
         self._seen = seen
 
@@ -92,10 +92,31 @@ class Exposition(Collector):
         yield _gauge(
             "hookd_database_up",
             "Whether Postgres answered in time. While it does not, what would be read there is absent.",
-            self._seen is not None,
+            self._seen.answers,
         )
-        if self._seen is not None:
-            yield from _observed(self._seen)
+        yield _gauge(
+            "hookd_database_writable",
+            "Whether Postgres answered in time and takes writes: a standby, or a database that is read-only, "
+            "does not.",
+            self._seen.writable,
+        )
+        yield _gauge(
+            "hookd_ready",
+            "Whether this daemon publishes and delivers: Postgres takes writes, each part of an event's way "
+            "has done a round, and none stands still. What GET /health/ready says.",
+            self._seen.writable and metrics.works(),
+        )
+        stalled = GaugeMetricFamily(
+            "hookd_stalled_seconds",
+            "For how long a part of an event's way has not got through; 0 where it does or has nothing to "
+            "do. Above 5 the log says what is in the way.",
+            labels=("part",),
+        )
+        for part, seconds in metrics.stood().items():
+            stalled.add_metric((part.replace(" ", "_"),), seconds)
+        yield stalled
+        if self._seen.queue is not None:
+            yield from _observed(self._seen.queue)
         yield from self._process.collect()
 
 

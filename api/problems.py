@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from daemon.store.failure import DatabaseBusy, DatabaseReadOnly, DatabaseRefused, DatabaseUnavailable
+
 CONTENT_TYPE = "application/problem+json"
 _TYPE = "urn:hookd:problem:"
 
@@ -81,6 +83,23 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 def not_found(what: str) -> Problem:
     """Return the 404 for a thing that does not exist or is another organisation's: the two look the same."""
     return Problem(404, "not-found", f"Your organisation has no such {what}; list them to see their ids.")
+
+
+def no_database(error: DatabaseUnavailable) -> Problem:
+    """Return the 503 for a database that cannot serve now: the kind of fault, whose words are for the log."""
+    match error:
+        case DatabaseReadOnly():
+            what = "The database is read-only now (it is a standby, or was set so) and takes no writes"
+        case DatabaseBusy():
+            what = "The database has no room now: its connections, memory or disk are used up"
+        case DatabaseRefused():
+            what = "The database does not let the server do this now; the server's log says why"
+        case _:
+            what = "The database cannot be reached, or went away during the request"
+    return unavailable(
+        f"{what}; send the request again after the seconds in Retry-After. An event with a key is then not"
+        " published twice."
+    )
 
 
 def unavailable(detail: str, retry_after: int = 5) -> Problem:

@@ -16,7 +16,7 @@ from daemon.metrics import Metrics
 from daemon.schemas import Schemas
 from daemon.store.events import NewEvent, Once
 from daemon.store.history import AttemptFilter, AttemptPage, Delivery, OwedPage
-from daemon.store.observation import Observation
+from daemon.store.observation import Sight
 from daemon.store.replays import Replay, Selection
 from daemon.store.subscriptions import Change, Extras, Subscription
 
@@ -171,8 +171,8 @@ class ApiSettings:
     cors_origins: Sequence[str] = ()
 
 
-async def _nothing_seen() -> Observation | None:
-    return None
+async def _nothing_seen() -> Sight:
+    return Sight()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +182,8 @@ class Services:
     `settings` gives those of the moment, as a reload may change them. `check_url` parses and checks a
     receiver's URL, raising `daemon.egress.url.UrlRefused`. `ready` tells what works now. `published` is
     called after every successful publish, `claimable` when something may be due earlier than before.
-    `observe` tells what is seen of the queue, None where Postgres does not answer in time. `now` gives the
-    database's time in Unix seconds, and `new_id` a UUIDv7 of it.
+    `observe` tells what is seen of Postgres and of the queue. `now` gives the database's time in Unix
+    seconds, and `new_id` a UUIDv7 of it.
     """
 
     authenticator: Authenticator
@@ -203,4 +203,4 @@ class Services:
     new_id: Callable[[], UUID]
     rate_limits: RateLimits = field(default_factory=RateLimits)
     metrics: Metrics = field(default_factory=Metrics)
-    observe: Callable[[], Awaitable[Observation | None]] = _nothing_seen
+    observe: Callable[[], Awaitable[Sight]] = _nothing_seen

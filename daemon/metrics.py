@@ -5,7 +5,7 @@ a URL, a host or an id.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 Labels = tuple[str, ...]
 
@@ -64,7 +64,8 @@ class Histogram:
 
 class Metrics:
     """All that one daemon counts. `version` is hookd's; `in_flight` tells how many requests are under way,
-    `clock_offset` by how many seconds this machine's clock is ahead of Postgres'.
+    `clock_offset` by how many seconds this machine's clock is ahead of Postgres', `works` whether it
+    delivers, `stood` for how many seconds each part of the way has not got through.
 
     `process`: the daemon's number among those of one supervisor.
     """
@@ -76,6 +77,8 @@ class Metrics:
         self.reload_successful = True
         self.reloaded_at = 0.0
         self.clock_offset: Callable[[], float] = float
+        self.works: Callable[[], bool] = bool
+        self.stood: Callable[[], Mapping[str, float]] = dict
         self.attempts = Counter(
             "hookd_attempts_total",
             "Requests made for deliveries. outcome: succeeded, failed, or interrupted (a stop or a crash "

@@ -24,7 +24,11 @@ OPERATIONS = (
         name="getReadiness",
         tag=TAG,
         summary="Can it work?",
-        description="Answers 200 if the daemon can do its work now, and 503 with what is wrong if not.",
+        description=(
+            "Answers 200 if the daemon publishes and delivers now: Postgres takes writes, each part of an"
+            " event's way (publishing, polling, routing, claiming, recording) has done a round, and none has"
+            " stood still for more than 5 seconds. Else 503 with what is in the way; `detail` is for people."
+        ),
         roles=None,
         answers={
             200: Answer("It can work.", answers.Readiness),

@@ -12,6 +12,7 @@ from daemon.delivery.claims import Claims
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import Senders
+from daemon.progress import Progress
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.queue import Result, leased
 
@@ -34,6 +35,7 @@ async def serve_claimer(
     results: trio.MemorySendChannel[Result],
     doorbell: Doorbell,
     stopping: trio.Event,
+    progress: Progress,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Claim until `stopping`; `doorbell` rings when there may be work or room in the queue."""
@@ -47,19 +49,22 @@ async def serve_claimer(
                 continue
             if not senders.room():
                 continue
+            progress.begin()
             try:
                 while claims.lost:
                     await _give_back(database, claims.lost[0], leases, results)
                     del claims.lost[0]  # the router may have lost more meanwhile
                 claimed = await database.run(claims.claim)
+                progress.done()
             except RetryTransaction:
                 await trio.sleep(GATHER * random.random())
                 continue
             except DatabaseUnavailable as error:
-                logger.debug("claiming waits for Postgres: %s", error)
+                progress.failed(error)
                 await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
                 continue
-            except PostgresError:
+            except PostgresError as error:
+                progress.failed(repr(error))
                 logger.exception("claiming failed and goes on after a pause; report this")
                 await trio.sleep(FAULT_PAUSE)
                 continue

@@ -11,7 +11,9 @@ from collections.abc import Callable
 import trio
 from asyncpg import PostgresError
 
+from daemon.progress import Progress
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.failure import IS_READ_ONLY
 from daemon.store.queue import pulse, stay_awake
 
 logger = logging.getLogger("hookd.pulse")
@@ -69,6 +71,7 @@ async def serve_pulse(
     published: Callable[[], None],
     claimable: Callable[[], None],
     stopping: trio.Event,
+    progress: Progress,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Look until `stopping`; call `published` when there are events to route, `claimable` for what is due.
@@ -79,6 +82,7 @@ async def serve_pulse(
     said = -AWAKE
     while not stopping.is_set():
         now = trio.current_time()
+        progress.begin()
         try:
             if demand.busy() and now >= said + AWAKE / 2:
                 await stay_awake(database, AWAKE)
@@ -89,11 +93,16 @@ async def serve_pulse(
                 published()
             if seen.due:
                 claimable()
+            if seen.read_only:
+                progress.failed(IS_READ_ONLY)
+            else:
+                progress.done()
             pause = SLOW if hinted() and not demand.awake() else STEADY
         except (DatabaseUnavailable, RetryTransaction) as error:
-            logger.debug("the pulse waits for Postgres: %s", error)
+            progress.failed(error)
             pause = STEADY
-        except PostgresError:
+        except PostgresError as error:
+            progress.failed(repr(error))
             logger.exception("the pulse failed and goes on after a pause; report this")
             pause = FAULT_PAUSE
         with trio.move_on_after(pause * random.uniform(0.8, 1.2)):

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import trio
@@ -13,7 +14,8 @@ from asyncpg import PostgresError
 from daemon.delivery.attempt_log import CircuitLog
 from daemon.delivery.attempt_metrics import count_attempts, count_ends
 from daemon.metrics import Metrics
-from daemon.store.database import Database, persistently, warm_up
+from daemon.progress import Progress
+from daemon.store.database import Database, persistently
 from daemon.store.queue import Recorded, Result, recording
 from daemon.store.turn import TakeTurn
 
@@ -74,6 +76,7 @@ async def serve_recorder(
     disable_after: Callable[[], float],
     claimable: Callable[[], None],
     metrics: Metrics,
+    progress: Progress,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Record until every sender has closed its end of the channel and all is written.
@@ -87,7 +90,8 @@ async def serve_recorder(
 
     async def record(batch: list[Result], turn: TakeTurn) -> None:
         began = trio.current_time()
-        written = await _write(database, batch, leases.settle(batch), disable_after(), leases, turn)
+        done = leases.settle(batch)
+        written = await _write(database, batch, done, turn, disable_after(), leases, progress)
         metrics.record_seconds.observe(trio.current_time() - began)
         count_ends(metrics, batch, written.counted)
         metrics.throttled.add(("circuit",), circuits.note(batch, written.circuits))
@@ -101,8 +105,12 @@ async def serve_recorder(
         if written.owed:
             claimable()
 
-    async with results:
-        await warm_up(database.run(recording(database, [], [], 0.0, nullcontext)))
+    async def record_nothing() -> None:
+        """Let Postgres make its plans, and see that it can be written, before there are results."""
+        await _write(database, [], [], nullcontext, 0.0, leases, progress)
+
+    async with results, trio.open_nursery() as nursery:
+        nursery.start_soon(record_nothing)
         async for first in results:
             batch = [first]
             size = len(first.excerpt or "")
@@ -119,30 +127,39 @@ async def serve_recorder(
             if rest:
                 await record(rest, turn)
             await trio.sleep(GATHER)
+        nursery.cancel_scope.cancel()
 
 
 async def _write(
     database: Database,
     batch: Sequence[Result],
     done: Sequence[UUID],
+    turn: TakeTurn,
     disable_after: float,
     leases: Leases,
-    turn: TakeTurn,
+    progress: Progress,
 ) -> Recorded:
     """Write a batch; where Postgres refuses it, its results one by one, and then without excerpt.
 
     What cannot be written even so is left to the end of its lease, and is sent again.
     """
+    again = partial(
+        _write, database, turn=turn, disable_after=disable_after, leases=leases, progress=progress
+    )
+    progress.begin()
     try:
         unit = recording(database, batch, done, disable_after, turn)
-        return await persistently(database, unit, name="recording")
+        recorded = await persistently(database, unit, on_unavailable=progress.failed)
+        progress.done()
+        return recorded
     except PostgresError:
+        progress.rest()
         logger.exception("%d results could not be recorded together; report this", len(batch))
     if len(batch) == 1:
         if batch[0].excerpt is None:
             leases.keep(batch[0].token)
             return Recorded([False], [], owed=True)
-        return await _write(database, [replace(batch[0], excerpt=None)], done, disable_after, leases, turn)
-    singly = [await _write(database, [one], [], disable_after, leases, turn) for one in batch]
+        return await again([replace(batch[0], excerpt=None)], done)
+    singly = [await again([one], []) for one in batch]
     counted = [counted for one in singly for counted in one.counted]
     return Recorded(counted, [], any(one.owed for one in singly))

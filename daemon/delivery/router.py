@@ -15,6 +15,7 @@ from daemon.delivery.arrival import MANY, Arrival
 from daemon.delivery.claims import Claims
 from daemon.delivery.round_size import RoundSize
 from daemon.metrics import Metrics
+from daemon.progress import Progress
 from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
 from daemon.store.bell import Bell
@@ -62,6 +63,7 @@ async def serve_router(
     max_depth: Callable[[], int],
     schemas: Callable[[], Schemas],
     metrics: Metrics,
+    progress: Progress,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Route until `stopping`, in long units of work on a connection of its own; ring `bell` for it.
@@ -101,6 +103,7 @@ async def serve_router(
 
     async def heard(connection: Connection, done: Round, asked: Asked) -> None:
         nonlocal gather, other_woken, worked, told, slices, small_rounds
+        progress.done()
         now = trio.current_time()
         gather, worked, told, slices = not done.cut, True, False, done.slices
         if not done.cut:
@@ -118,6 +121,7 @@ async def serve_router(
 
     async def go_on(more: bool) -> bool:
         nonlocal gather, idled, worked, hurried, told, small_rounds
+        progress.rest() if more else progress.done()
         idled = not more
         if told:
             hurry.ring()  # there was nothing for this router
@@ -139,7 +143,10 @@ async def serve_router(
             told = news and not crowds
             if told and not awake():
                 precedence.give()
-        return trio.current_time() < since + KEPT and not stopping.is_set()
+        if trio.current_time() >= since + KEPT or stopping.is_set():
+            return False
+        progress.begin()
+        return True
 
     def rest() -> float:
         now = trio.current_time()
@@ -176,6 +183,7 @@ async def serve_router(
     task_status.started()
     while not stopping.is_set():
         since = trio.current_time()
+        progress.begin()
         try:
             await routing()
             continue
@@ -186,11 +194,12 @@ async def serve_router(
             if idled:
                 idled = False  # the connection was lost while nobody used it: try another one at once
                 continue
-            logger.debug("routing waits for Postgres: %s", error)
+            progress.failed(error)
             with trio.move_on_after(OUTAGE_PAUSE * random.uniform(0.5, 1.5)):
                 await stopping.wait()
             claims.claimable()  # it gives back what a claim may have leased, and not before that has ended
-        except PostgresError:
+        except PostgresError as error:
+            progress.failed(repr(error))
             logger.exception("routing failed; the other shards of the inbox go on")
             claims.claimable()
             await trio.sleep(FAULT_PAUSE)

@@ -1,5 +1,8 @@
 """The tasks of a delivery: routers and claimer, senders, recorder."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import trio
@@ -21,8 +24,31 @@ RESULTS_AHEAD = 4
 """Results that may wait to be recorded before the senders wait, too, as a multiple of their number."""
 
 
+@dataclass(frozen=True, slots=True)
+class OwnConnections:
+    """The database by connections of their own, for those that do the same all the time."""
+
+    results: Database
+    claims: Database
+    routing: Database
+    bulk_routing: Database
+
+
+@asynccontextmanager
+async def own_connections(database: Database) -> AsyncIterator[OwnConnections]:
+    """Open them, or raise `DatabaseUnavailable`; for the block."""
+    async with (
+        database.own_connection() as results,
+        database.own_connection() as claims,
+        database.own_connection() as routing,
+        database.own_connection() as bulk_routing,
+    ):
+        yield OwnConnections(results, claims, routing, bulk_routing)
+
+
 async def deliver(
     parts: Parts,
+    own: OwnConnections,
     demand: Demand,
     work_scope: trio.CancelScope,
     sending_scope: trio.CancelScope,
@@ -57,22 +83,21 @@ async def deliver(
     )
     parts.metrics.in_flight = lambda: senders.busy
 
-    async with (
-        parts.database.own_connection() as for_results,
-        parts.database.own_connection() as for_claims,
-        parts.database.own_connection() as for_routing,
-        parts.database.own_connection() as for_crowds,
-        trio.open_nursery() as recording,
-    ):
+    way = parts.way
+    way.recording.backends, way.claiming.backends = own.results.backends, own.claims.backends
+    way.routing.backends, way.bulk_routing.backends = own.routing.backends, own.bulk_routing.backends
+
+    async with trio.open_nursery() as recording:
         recording.start_soon(
             lambda: serve_recorder(
-                for_results,
+                own.results,
                 take,
                 turn=turn.take,
                 leases=leases,
                 disable_after=lambda: parts.config.delivery.disable_after,
                 claimable=parts.bells.claimable.ring,
                 metrics=parts.metrics,
+                progress=way.recording,
             )
         )
         with work_scope:
@@ -80,15 +105,16 @@ async def deliver(
                 await work.start(senders.serve)
                 task_status.started()
                 async with trio.open_nursery() as claiming:
-                    _route(parts, demand, claims, turn, precedence, claiming, for_routing, for_crowds)
+                    _route(parts, own, demand, claims, turn, precedence, claiming)
                     await serve_claimer(
-                        for_claims,
+                        own.claims,
                         claims=claims,
                         senders=senders,
                         leases=leases,
                         results=give,
                         doorbell=parts.bells.claimable,
                         stopping=parts.stopping,
+                        progress=way.claiming,
                     )
                 await senders.close()
         sending_scope.cancel()
@@ -96,13 +122,12 @@ async def deliver(
 
 def _route(
     parts: Parts,
+    own: OwnConnections,
     demand: Demand,
     claims: Claims,
     turn: Turn,
     precedence: Precedence,
     nursery: trio.Nursery,
-    for_routing: Database,
-    for_crowds: Database,
 ) -> None:
     """Start two routers: one serves bursts and wide fan-outs, the other all who must not wait for those."""
     routing = partial(
@@ -120,7 +145,8 @@ def _route(
         metrics=parts.metrics,
     )
     published, crowded = parts.bells.published, parts.bells.crowded
-    for_rest = partial(routing, for_routing, bell=published, wake_other=crowded.ring)
-    nursery.start_soon(partial(for_rest, crowds=False))
-    for_bursts = partial(routing, for_crowds, bell=crowded, wake_other=partial(published.ring, news=False))
-    nursery.start_soon(partial(for_bursts, crowds=True))
+    for_rest = partial(routing, own.routing, bell=published, wake_other=crowded.ring)
+    nursery.start_soon(partial(for_rest, crowds=False, progress=parts.way.routing))
+    wake_other = partial(published.ring, news=False)
+    for_bursts = partial(routing, own.bulk_routing, bell=crowded, wake_other=wake_other)
+    nursery.start_soon(partial(for_bursts, crowds=True, progress=parts.way.bulk_routing))

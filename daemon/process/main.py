@@ -28,7 +28,8 @@ from daemon.delivery.replayer import serve_replays
 from daemon.delivery.sweeper import serve_sweeper
 from daemon.delivery.upkeep import serve_upkeep
 from daemon.process.child import serve_channel
-from daemon.process.deliver import deliver
+from daemon.process.connections import check_connections
+from daemon.process.deliver import OwnConnections, deliver, own_connections
 from daemon.process.embedded import serve_embedded
 from daemon.process.logs import tell_folded
 from daemon.process.master_key import MasterKeyError, settle_master_keys
@@ -36,8 +37,10 @@ from daemon.process.open_files import raise_open_files
 from daemon.process.parts import RECORDING_TIME, Parts
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.reload import serve_reload
+from daemon.process.standstill import serve_standstill
 from daemon.process.systemd import READY, notify, watchdog_period
 from daemon.process.timekeeping import serve_clock
+from daemon.progress import Way
 from daemon.store.database import (
     Connection,
     Database,
@@ -57,6 +60,8 @@ FLUSH_SHARE = 0.2
 """The part of the stop's time that is kept for writing down what the senders were at."""
 ENDED_AT_ONCE = 1
 FOLDED_EVERY = 5.0
+FIRST_ROUNDS = 0.01
+"""Seconds between two looks whether each part has done its first round."""
 SAME_SIGNAL = 0.3
 """Seconds within which a signal is the one before, again: wrappers send to a process and to its group."""
 
@@ -162,18 +167,19 @@ async def _start(
             prepared_statements=config.database.prepared_statements,
         ) as database:
             clock = Clock()
-            await _set_up(database, clock)
+            await _set_up(database, clock, config)
             keys = await settle_master_keys(database, prepared.master_key_file)
             parts = Parts(prepared, database, keys, clock)
             await parts.apply_rules()
-            async with trio.open_nursery() as beside:
+            async with own_connections(database) as own, trio.open_nursery() as beside:
+                beside.start_soon(serve_standstill, database, parts.way)
                 beside.start_soon(serve_reload, parts, prepared.loaded, hangup)
                 beside.start_soon(parts.publisher.serve)
                 if parts.key_set is not None:
                     beside.start_soon(parts.key_set.serve)
                 if prepared.embedded is not None:
                     beside.start_soon(serve_embedded, prepared.embedded, database)
-                await _run(parts, listeners, beside_api, ready, stop)
+                await _run(parts, own, listeners, beside_api, ready, stop)
                 beside.cancel_scope.cancel()
     except (MigrationError, MasterKeyError, DatabaseUnavailable, RetryTransaction) as error:
         raise StartError(str(error)) from error
@@ -207,7 +213,7 @@ async def _listen(prepared: Prepared) -> tuple[Listeners, Listeners | None]:
         raise StartError(str(error)) from error
 
 
-async def _set_up(database: Database, clock: Clock) -> None:
+async def _set_up(database: Database, clock: Clock, config: Config) -> None:
     """Bring schema and partitions to what this code needs."""
 
     async def unit(connection: Connection) -> None:
@@ -217,6 +223,7 @@ async def _set_up(database: Database, clock: Clock) -> None:
                 f"the database is encoded in {encoding}, which cannot hold what receivers answer: use one"
                 " made with encoding 'UTF8'"
             )
+        await check_connections(connection, database, config)
         report, filters = await upgrade(connection, database.statements)
         for name in report.applied:
             logger.info("applied the migration %s", name)
@@ -231,6 +238,7 @@ async def _set_up(database: Database, clock: Clock) -> None:
 
 async def _run(
     parts: Parts,
+    own: OwnConnections,
     listeners: Listeners,
     beside_api: Listeners | None,
     ready: Callable[[Running], None],
@@ -247,10 +255,11 @@ async def _run(
         root.start_soon(_serve_exchange, parts, sending)
         demand = Demand(trio.current_time)
         root.start_soon(_serve_queue, parts, demand)
-        await root.start(deliver, parts, demand, work, sending)
+        await root.start(deliver, parts, own, demand, work, sending)
         collect_seldom()
-        notify(READY, f"STATUS=serving on {', '.join(addresses)}")
-        ready(Running(addresses))
+        if await _delivers(parts.way, stop):
+            notify(READY, f"STATUS=serving on {', '.join(addresses)}")
+            ready(Running(addresses))
         await stop.wait()
 
         notify("STOPPING=1", "STATUS=finishing what is under way")
@@ -265,6 +274,14 @@ async def _run(
         parts.bells.upkeep.ring()
     if root.cancel_scope.cancelled_caught:
         logger.warning("not everything ended within daemon.stop_timeout; leases give back what is left")
+
+
+async def _delivers(way: Way, stop: trio.Event) -> bool:
+    """Return once each part of the way has done a round, or with false if it is to stop before."""
+    while way.unproven() and not stop.is_set():
+        with trio.move_on_after(FIRST_ROUNDS):
+            await stop.wait()
+    return not stop.is_set()
 
 
 async def _serve(
@@ -343,6 +360,7 @@ async def _serve_pulse(parts: Parts, demand: Demand) -> None:
             published=parts.bells.look_in_inbox,
             claimable=parts.bells.claimable.ring,
             stopping=parts.stopping,
+            progress=parts.way.polling,
         )
         nursery.cancel_scope.cancel()
 

@@ -17,7 +17,7 @@ from api.cursors import Cursors
 from api.jwks import KeySet
 from api.keys import KeySource
 from api.rate_limits import Rate
-from api.services import ApiSettings, Check, Services
+from api.services import ApiSettings, Services
 from daemon.clock import Clock
 from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
@@ -37,13 +37,15 @@ from daemon.model import NewIds
 from daemon.process.master_key import cursor_key
 from daemon.process.open_files import idle_connections
 from daemon.process.prepare import Prepared, StartError
+from daemon.process.readiness import Readiness
 from daemon.process.token_keys import key_source
 from daemon.process.version import VERSION
+from daemon.progress import Way
 from daemon.schemas import SchemaError, load_schemas
 from daemon.signing.secrets import SigningKey
 from daemon.signing.vault import Vault
 from daemon.store.bell import Bell
-from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.database import Database
 from daemon.store.events import Events
 from daemon.store.history import History
 from daemon.store.observation import Observer
@@ -57,7 +59,6 @@ logger = logging.getLogger("hookd")
 
 RECORDING_TIME = 15.0
 """Seconds that recording may take beyond the request, before a lease ends."""
-PING_TIMEOUT = 2.0
 
 
 @dataclass(slots=True)
@@ -134,7 +135,11 @@ class Parts:
             now=clock.now,
         )
         self._of_config = (self.config, self._api_settings())
-        self.publisher = Publisher(Events(self.database))
+        self.way = Way(trio.current_time)
+        self.way.publishing.backends = self.way.polling.backends = database.backends
+        self.metrics.works = self.way.works
+        self.metrics.stood = lambda: {part.name: part.stood() for part in self.way.parts}
+        self.publisher = Publisher(Events(self.database), self.way.publishing)
         self.app = self._api(keys, cursor_key(master_keys))
 
     @property
@@ -219,23 +224,6 @@ class Parts:
             )
         return parsed
 
-    async def _ready(self) -> Sequence[Check]:
-        stopping = self.stopping.is_set()
-        checks = [Check("running", not stopping, "stopping; ask another daemon" if stopping else "")]
-        if self.key_set is not None:
-            known = self.key_set.is_known
-            checks.append(Check("keys", known, "" if known else "no keys for tokens yet; the log says why"))
-        statement = self.database.sql("ping")
-
-        async def ping(connection: Connection) -> None:
-            await connection.fetchval(statement)
-
-        try:
-            await self.database.run(ping, PING_TIMEOUT)
-        except (DatabaseUnavailable, RetryTransaction) as error:
-            return [*checks, Check("database", False, str(error))]
-        return [*checks, Check("database", True)]
-
     def _settings(self) -> ApiSettings:
         of, settings = self._of_config
         if of is not self.config:  # a reload makes another one
@@ -286,7 +274,12 @@ class Parts:
             as_sent=AsSent(unseal=self.vault.decrypt, rules=self.rules),
             settings=self._settings,
             check_url=self._check_url,
-            ready=self._ready,
+            ready=Readiness(
+                self.database,
+                self.way,
+                stopping=self.stopping.is_set,
+                key_set=keys if isinstance(keys, KeySet) else None,
+            ).checks,
             published=self.bells.published.ring,
             claimable=self.bells.claimable.ring,
             now=self.clock.now,

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import asyncpg
 import trio
@@ -23,6 +24,7 @@ from daemon.store.bell import Bell
 from daemon.store.brisk import ready_of
 from daemon.store.failure import (
     DatabaseBusy,
+    DatabaseReadOnly,
     DatabaseRefused,
     DatabaseUnavailable,
     RetryTransaction,
@@ -44,6 +46,7 @@ __all__ = [
     "Connection",
     "Database",
     "DatabaseBusy",
+    "DatabaseReadOnly",
     "DatabaseRefused",
     "DatabaseUnavailable",
     "RetryTransaction",
@@ -53,18 +56,20 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+OpenedPool = tuple[Pool, "WeakSet[asyncpg.Connection[asyncpg.Record]]"]
+OpenPool = Callable[[int], Awaitable[OpenedPool]]
 Unit = Callable[[Connection], Awaitable[T]]
 
 ACQUIRE_TIMEOUT = 10.0
 OWN_CONNECTIONS = 5
 """Connections of a daemon beside its pool: two for routing, for claims, for results, and to hear hints."""
+OWN_TIMEOUT = 10.0
 RELEASE_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 5.0
 CUT_TIMEOUT = 1.0
 WARM_UP_TIMEOUT = 2.0
 STATEMENTS_PER_CONNECTION = 500_000
 BACKOFF = (0.1, 5.0)
-LOG_EVERY = 60.0
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 logger = logging.getLogger("hookd.store")
@@ -76,13 +81,15 @@ class Database:
     def __init__(
         self,
         pool: Pool,
-        open_pool: Callable[[int], Awaitable[Pool]],
+        opened: "WeakSet[asyncpg.Connection[asyncpg.Record]]",
+        open_pool: OpenPool,
         sessions: Sessions,
         statements: Statements,
         *,
         address: str,
     ) -> None:
         self._pool = pool
+        self._opened = opened
         self._open_pool = open_pool
         self.sessions = sessions
         self._loop = trio_asyncio.current_loop.get()
@@ -106,20 +113,27 @@ class Database:
         """Return the named statement for this schema. Error: `UnknownStatement`."""
         return self.statements[name]
 
+    def backends(self) -> list[int]:
+        """Return the process ids of the server behind the connections; of a pooler they are made up."""
+        return [one.get_server_pid() for one in self._opened if not one.is_closed()]
+
     @asynccontextmanager
-    async def own_connection(self) -> AsyncIterator["Database"]:
+    async def own_connection(self, timeout: float = OWN_TIMEOUT) -> AsyncIterator["Database"]:
         """Give the same database with one connection of its own, for a task that does the same all the time.
 
-        Postgres makes and keeps plans by connection: so each is made once, and not by all of the pool. At
-        the end it is cut: no unit of work may be under way by then.
+        Postgres makes and keeps plans by connection: so each is made once, and not by all of the pool. It is
+        opened at once, within `timeout` seconds. Error: `DatabaseUnavailable`. At the end it is cut: no unit
+        of work may be under way by then.
         """
-        pool = await trio_asyncio.aio_as_trio(self._open_pool)(1)
+        pool, opened = await trio_asyncio.aio_as_trio(self._open_pool)(1)
 
         async def cut() -> None:
             pool.terminate()
 
+        own = Database(pool, opened, self._open_pool, self.sessions, self.statements, address=self.address)
         try:
-            yield Database(pool, self._open_pool, self.sessions, self.statements, address=self.address)
+            await _reach(own, timeout)
+            yield own
         finally:
             with trio.move_on_after(CUT_TIMEOUT, shield=True):
                 await trio_asyncio.aio_as_trio(cut)()
@@ -233,9 +247,10 @@ async def open_database(
         prepared_statements=prepared_statements,
     )
 
-    async def open_pool(size: int) -> Pool:
-        return await asyncpg.create_pool(
-            connect=sessions.open,
+    async def open_pool(size: int) -> OpenedPool:
+        opened: WeakSet[asyncpg.Connection[asyncpg.Record]] = WeakSet()
+        pool = await asyncpg.create_pool(
+            connect=partial(sessions.open, among=opened),
             min_size=0,
             max_size=size,
             # A unit leaves no state of the session behind, so nothing needs resetting; a round trip saved.
@@ -244,9 +259,10 @@ async def open_database(
             # Its timer would be set anew after each unit, and kept for minutes.
             max_inactive_connection_lifetime=0,
         )
+        return pool, opened
 
-    pool = await trio_asyncio.aio_as_trio(open_pool)(pool_size)
-    database = Database(pool, open_pool, sessions, statements, address=address)
+    pool, opened = await trio_asyncio.aio_as_trio(open_pool)(pool_size)
+    database = Database(pool, opened, open_pool, sessions, statements, address=address)
     loop = trio_asyncio.current_loop.get()
     loop.set_exception_handler(_log_background_error)
     try:
@@ -261,35 +277,22 @@ async def persistently(
     database: Database,
     unit: Unit[T],
     *,
-    name: str,
     timeout: float | None = None,
-    on_unavailable: Callable[[DatabaseUnavailable], None] | None = None,
+    on_unavailable: Callable[[DatabaseUnavailable], None],
 ) -> T:
     """Run `unit` until it is done, whatever becomes of Postgres; only for units that may run more than once.
 
     Waits 0.1 to 5 s, with jitter, between the tries and ends only with a result, by cancellation, or with an
-    error of the unit itself. `on_unavailable` hears of each failure to reach the server; `name` says in the
-    log what waits.
+    error of the unit itself. `on_unavailable` hears of each failure to reach the server.
     """
-    begun = trio.current_time()
-    logged = -LOG_EVERY
     attempt = 0
     while True:
         try:
-            result = await database.run(unit, timeout)
+            return await database.run(unit, timeout)
         except RetryTransaction as error:
-            logger.debug("%s runs again: %s", name, error)
+            logger.debug("runs again: %s", error)
         except DatabaseUnavailable as error:
-            if on_unavailable is not None:
-                on_unavailable(error)
-            waited = trio.current_time() - begun
-            if waited - logged >= LOG_EVERY:
-                logger.warning("%s waits for Postgres since %.1f s: %s", name, waited, error)
-                logged = waited
-        else:
-            if logged >= 0:
-                logger.warning("%s goes on: Postgres is back after %.1f s", name, trio.current_time() - begun)
-            return result
+            on_unavailable(error)
         await trio.sleep(pause(attempt))
         attempt += 1
 
@@ -328,6 +331,13 @@ async def _reach(database: Database, connect_timeout: float) -> None:
             raise
         except (DatabaseUnavailable, RetryTransaction) as error:
             if trio.current_time() + pause(attempt) >= deadline:
+                if isinstance(error, DatabaseReadOnly):
+                    raise
+                if isinstance(error, DatabaseBusy):
+                    raise DatabaseBusy(
+                        f"{error}: a daemon has {OWN_CONNECTIONS} connections beside its pool_size; allow"
+                        " more, or lower that"
+                    ) from error
                 raise DatabaseUnavailable(
                     f"{error}: start Postgres, or correct url in [database] of config.toml"
                 ) from error

@@ -62,6 +62,8 @@ LOST_RACE = {
 
 
 IS_READ_ONLY = "the database is read-only: it is a standby, or default_transaction_read_only is on"
+STANDBY = "the database is read-only: it is a standby"
+READ_ONLY_SETTING = "the database is read-only: default_transaction_read_only is on"
 LOSES_STATEMENTS = (
     "a pooler between hookd and Postgres does not keep prepared statements from one transaction to the next:"
     " set prepared_statements = false in [database] of config.toml, or use PgBouncer 1.21 or later with"

@@ -1,7 +1,7 @@
 """What operators watch of the queue and of Postgres: looked at when somebody asks, and not more often."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 from asyncpg import PostgresError
@@ -50,6 +50,18 @@ class Observation:
     holders: tuple[Holder, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Whether Postgres answers in time, whether it takes writes, and what is seen of the queue.
+
+    `queue`: None if that did not come in time; somebody's lock may be in the way.
+    """
+
+    answers: bool = False
+    writable: bool = False
+    queue: Observation | None = None
+
+
 async def observe(database: Database, timeout: float = DEADLINE) -> Observation:
     """Look once, for at most `timeout` seconds. Errors: as `Database.run`."""
     statement = database.sql("observe")
@@ -63,6 +75,17 @@ async def observe(database: Database, timeout: float = DEADLINE) -> Observation:
     return await database.run(unit, timeout)
 
 
+async def writable(database: Database, timeout: float = DEADLINE) -> bool:
+    """Return whether Postgres takes writes. Errors: as `Database.run`."""
+    statement = database.sql("writable")
+
+    async def unit(connection: Connection) -> bool:
+        (row,) = await connection.fetch(statement)
+        return bool(row["writable"])
+
+    return await database.run(unit, timeout)
+
+
 class Observer:
     """Looks for whoever asks, once for all who ask within `kept` seconds."""
 
@@ -71,24 +94,26 @@ class Observer:
         self._kept = kept
         self._deadline = deadline
         self._looking = trio.Lock()
-        self._seen: Observation | None = None
+        self._seen = Sight()
         self._until = float("-inf")
 
-    async def look(self) -> Observation | None:
-        """Return what was seen lately; None where Postgres does not answer in time."""
+    async def look(self) -> Sight:
+        """Return what was seen lately."""
         async with self._looking:
             if trio.current_time() >= self._until:
                 self._seen = await self._look()
                 self._until = trio.current_time() + self._kept
             return self._seen
 
-    async def _look(self) -> Observation | None:
+    async def _look(self) -> Sight:
+        sight = Sight()
         # Waiting for a connection comes on top of the deadline of the statement.
         with trio.move_on_after(self._deadline * 1.5):
             try:
-                return await observe(self._database, self._deadline)
+                sight = Sight(True, await writable(self._database, self._deadline))
+                sight = replace(sight, queue=await observe(self._database, self._deadline))
             except (DatabaseUnavailable, RetryTransaction) as error:
                 logger.debug("nothing can be seen of the queue: %s", error)
             except PostgresError:
                 logger.exception("the queue cannot be looked at; report this")
-        return None
+        return sight

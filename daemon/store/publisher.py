@@ -6,6 +6,7 @@ from uuid import UUID
 import trio
 from asyncpg import PostgresError
 
+from daemon.progress import Progress
 from daemon.store.database import DatabaseUnavailable, RetryTransaction, warm_up
 from daemon.store.events import Events, NewEvent, Once
 
@@ -32,8 +33,9 @@ class Publisher:
     for whoever used it first, nor what is to be published once.
     """
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, progress: Progress) -> None:
         self._events = events
+        self._progress = progress
         self._give, self._take = trio.open_memory_channel[_Asked](MOST_WAITING)
 
     async def publish(self, events: Sequence[NewEvent], once: Once | None = None) -> list[UUID]:
@@ -61,8 +63,10 @@ class Publisher:
                     batch.append(self._take.receive_nowait())
                 except trio.WouldBlock:
                     break
+            self._progress.begin()
             try:
                 await self._publish(batch)
+                self._progress.done()
             except BaseException:
                 self._end(batch, DatabaseUnavailable("hookd is stopping"))
                 raise

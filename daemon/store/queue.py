@@ -166,10 +166,11 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Whether there are events to route, and deliveries that a claim may find."""
+    """Whether there are events to route, deliveries that a claim may find, and no writes taken."""
 
     inbox: bool
     due: bool
+    read_only: bool
 
 
 async def pulse(database: Database) -> Pulse:
@@ -178,7 +179,7 @@ async def pulse(database: Database) -> Pulse:
 
     async def unit(connection: Connection) -> Pulse:
         row = await connection.fetchrow(statement)
-        return Pulse(False, False) if row is None else Pulse(*row)
+        return Pulse(False, False, False) if row is None else Pulse(*row)
 
     return await database.run(unit)
 

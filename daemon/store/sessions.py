@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
 import asyncpg
 
@@ -61,8 +62,8 @@ PROBES = 3
 class Sessions:
     """Opens connections to the database `url`, each with `SETTINGS`.
 
-    `pooled`, known after `examine`: a pooler gives every transaction another session of Postgres, so that
-    nothing stays from one to the next.
+    Known after `examine`: `direct`, there is no pooler between; `pooled`, one gives every transaction another
+    session of Postgres, so that nothing stays from one to the next.
     """
 
     def __init__(
@@ -85,10 +86,13 @@ class Sessions:
             statement_cache_size=100 if prepared_statements else 0,
             target_session_attrs=_wanted_of_hosts(url),
         )
+        self.direct = True
         self.pooled = False
 
-    async def open(self, *_: object, **of_pool: object) -> Connection:
-        """Open a connection, from asyncio; with what an asyncpg pool adds, if one calls."""
+    async def open(
+        self, *_: object, among: "WeakSet[Connection] | None" = None, **of_pool: object
+    ) -> Connection:
+        """Open a connection, from asyncio, and put it `among` others; with what an asyncpg pool adds."""
         try:
             connection: Connection = await self._connect(server_settings=self._settings, **of_pool)
         except asyncpg.ProtocolViolationError as error:
@@ -97,6 +101,8 @@ class Sessions:
                 raise
             self._settings = {name: self._settings[name] for name in names}
             connection = await self._connect(server_settings=self._settings, **of_pool)
+        if among is not None:
+            among.add(connection)
         return connection
 
     async def examine(self, connection: Any) -> None:
@@ -105,7 +111,8 @@ class Sessions:
         wrong = differences(row["settings"])
         if wrong:
             raise DatabaseRefused(remedy(row["account"], wrong))
-        if row["backend"] != connection.get_server_pid():
+        if self.direct and row["backend"] != connection.get_server_pid():
+            self.direct = False
             await self._look_for_pooler()
 
     async def _look_for_pooler(self) -> None:

@@ -269,7 +269,7 @@ async def test_a_changed_table_under_a_prepared_statement_asks_for_the_unit_agai
         await owner.execute("alter table public.t add column m int")
         with pytest.raises(RetryTransaction):
             await database.run(unit)
-        assert await persistently(database, unit, name="test") == 1
+        assert await persistently(database, unit, on_unavailable=print) == 1
 
 
 async def test_persistently_repeats_lost_races_and_passes_other_errors_on(database: Database) -> None:
@@ -285,9 +285,9 @@ async def test_persistently_repeats_lost_races_and_passes_other_errors_on(databa
     async def broken(connection: Connection) -> None:
         raise ZeroDivisionError
 
-    assert await persistently(database, unit, name="test") == 3
+    assert await persistently(database, unit, on_unavailable=print) == 3
     with pytest.raises(ZeroDivisionError):
-        await persistently(database, broken, name="test")
+        await persistently(database, broken, on_unavailable=print)
 
 
 async def test_closing_does_not_wait_for_ever(

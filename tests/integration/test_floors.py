@@ -88,6 +88,6 @@ async def test_gauges_see_what_lies_below_a_floor(database: Database, connect: C
     session, events = await moved(connect)
     await session.execute("delete from hookd.inbox where event_id = $1", events[0])
     await session.execute("update hookd.inbox_shard set served_at = now()")
-    seen = await Observer(database).look()
+    seen = (await Observer(database).look()).queue
     assert seen is not None
     assert seen.inbox == 2

@@ -14,8 +14,7 @@ from daemon.config.model import AuthConfig, Config, EgressConfig
 from daemon.process import issuer
 from daemon.process.issuer import MAX_KEY_SET, key_set_fetch
 from daemon.process.token_keys import read_token_key
-from tests.integration.test_start import refused
-from tests.support.daemon import Daemon, running
+from tests.support.daemon import Daemon, refused, running
 from tests.support.egress_harness import open_sockets, unused_port
 from tests.support.issuer import EC, ED, RSA, http_answer, jwk, key_server, key_set, token
 

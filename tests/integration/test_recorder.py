@@ -9,6 +9,7 @@ import trio
 
 from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.metrics import Metrics
+from daemon.progress import Progress
 from daemon.store.database import Database, DatabaseUnavailable
 from daemon.store.precedence import Precedence
 from daemon.store.queue import Result
@@ -55,6 +56,7 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
                 disable_after=disable_after,
                 claimable=lambda: None,
                 metrics=metrics,
+                progress=Progress("recording", trio.current_time),
             )
         )
         with trio.fail_after(20):
@@ -99,6 +101,7 @@ async def test_results_wait_for_their_turn_but_for_lone_ones(database: Database,
             disable_after=lambda: 1e6,
             claimable=lambda: None,
             metrics=metrics,
+            progress=Progress("recording", trio.current_time),
         )
     assert turns == 1
     assert metrics.deliveries.values[("succeeded",)] == 2
@@ -126,4 +129,5 @@ async def test_it_ends_without_postgres_where_nothing_is_to_be_recorded() -> Non
             disable_after=lambda: 1e6,
             claimable=lambda: None,
             metrics=Metrics(),
+            progress=Progress("recording", trio.current_time),
         )

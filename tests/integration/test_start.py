@@ -10,17 +10,9 @@ from uuid import uuid4
 import pytest
 import trio
 
-from tests.support.daemon import Daemon, running
+from tests.support.daemon import Daemon, refused, running
 from tests.support.publishing import rows
 from tests.support.receiver import receiving
-
-
-async def refused(directory: Path, url: str, **settings: object) -> tuple[int, str]:
-    """Start a daemon that must not become ready; return its exit status and what it said."""
-    daemon = Daemon(directory, url, {key.replace("__", "."): value for key, value in settings.items()})
-    with pytest.raises(AssertionError, match="did not become ready"):
-        await daemon.start()
-    return await daemon.ended(30), daemon.log.read_text()
 
 
 async def test_a_port_in_use(tmp_path: Path, postgres_url: str) -> None:

@@ -164,3 +164,13 @@ async def running(directory: Path, database_url: str, **settings: object) -> Asy
             daemon.kill()
             with trio.CancelScope(shield=True), trio.move_on_after(10):
                 await daemon.process.wait()
+
+
+async def refused(directory: Path, url: str, **settings: object) -> tuple[int, str]:
+    """Start a daemon that must not become ready; return its exit status and what it said."""
+    daemon = Daemon(directory, url, {key.replace("__", "."): value for key, value in settings.items()})
+    try:
+        await daemon.start()
+    except AssertionError:
+        return await daemon.ended(30), daemon.log.read_text()
+    raise AssertionError("the daemon became ready")

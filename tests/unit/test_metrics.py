@@ -16,7 +16,7 @@ from api.metrics import Exposition, _wants_openmetrics
 from daemon.delivery.attempt_metrics import count_attempts, count_ends, count_given_up
 from daemon.metrics import Metrics
 from daemon.model import uuid7
-from daemon.store.observation import Holder, Observation
+from daemon.store.observation import Holder, Observation, Sight
 from daemon.store.queue import Result
 
 SEEN = Observation(
@@ -31,6 +31,7 @@ SEEN = Observation(
     partitions=86400.0,
     holders=(Holder("backend", 12, 3.5), Holder("slot", 99, None)),
 )
+NOTHING = Sight()
 BOUND_NAMES = (
     "hookd_attempts_total",
     "hookd_attempt_duration_seconds",
@@ -68,7 +69,7 @@ def result(outcome: str, published: float = 0.0, made: float = 0.0, **changed: A
     return Result(**{**values, **changed})
 
 
-def values(metrics: Metrics, seen: Observation | None = None, parse: str = "text") -> dict[str, float]:
+def values(metrics: Metrics, seen: Sight = NOTHING, parse: str = "text") -> dict[str, float]:
     """Return all that a scrape shows, by the name and the labels of each sample."""
     return {
         sample.name
@@ -166,7 +167,7 @@ def test_a_value_on_a_bound_belongs_to_its_bucket() -> None:
 
 @pytest.mark.parametrize("parse", FULL)
 def test_what_is_seen_of_the_queue_is_shown(parse: str) -> None:
-    seen = values(Metrics(), SEEN, parse)
+    seen = values(Metrics(), Sight(True, True, SEEN), parse)
     assert seen["hookd_database_up"] == 1
     assert seen["hookd_queue_due"] == 7
     assert seen["hookd_queue_oldest_due_seconds"] == 1.5
@@ -180,7 +181,7 @@ def test_what_is_seen_of_the_queue_is_shown(parse: str) -> None:
 
 @pytest.mark.parametrize("parse", FULL)
 def test_without_postgres_its_gauges_are_absent(parse: str) -> None:
-    seen = values(Metrics(), None, parse)
+    seen = values(Metrics(), NOTHING, parse)
     assert seen["hookd_database_up"] == 0
     assert not [key for key in seen if re.match("hookd_(queue|inbox|hosts|partitions|xmin)", key)]
     assert seen["hookd_deliveries_total,outcome=succeeded"] == 0
@@ -192,7 +193,7 @@ def test_names_and_labels_keep_the_rules(parse: str) -> None:
     metrics = Metrics("1.2.3")
     metrics.api_requests.add(("GET", "/webhooks/<uuid:subscription_id>", "200"))
     metrics.egress_refused.add(("loopback",))
-    families = list(FULL[parse](Exposition(metrics, SEEN)))
+    families = list(FULL[parse](Exposition(metrics, Sight(True, True, SEEN))))
     names = [family.name for family in families]
     samples = {sample.name for family in families for sample in family.samples}
     assert len(names) == len(set(names))

@@ -8,6 +8,7 @@ from asyncpg import DataError
 from trio.testing import wait_all_tasks_blocked
 
 from daemon.model import uuid7
+from daemon.progress import Progress
 from daemon.store.database import DatabaseUnavailable
 from daemon.store.events import NewEvent, Once
 from daemon.store.publisher import MOST, Publisher
@@ -45,7 +46,7 @@ class Stage:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
         self.store = Store()
-        self.publisher = Publisher(self.store)  # type: ignore[arg-type]
+        self.publisher = Publisher(self.store, Progress("publishing", trio.current_time))  # type: ignore[arg-type]
         self.ends: dict[str, object] = {}
         self.serving = trio.CancelScope()
         nursery.start_soon(self._serve)

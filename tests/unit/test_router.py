@@ -13,6 +13,7 @@ from daemon.delivery import router
 from daemon.delivery.arrival import LOOK_EVERY, REST
 from daemon.delivery.round_size import RoundSize
 from daemon.metrics import Metrics
+from daemon.progress import Progress
 from daemon.store.database import DatabaseUnavailable
 from daemon.store.routing import NO_CLAIM, Round
 
@@ -89,6 +90,7 @@ class Scene:
                 max_depth=lambda: 10,
                 schemas=nothing,
                 metrics=Metrics(),
+                progress=Progress("routing", trio.current_time),
             )
 
     def _wake_other(self) -> None:

@@ -21,7 +21,7 @@ select shard, newest, before from hookd.newest_of_crowds($1)
 select hookd.defer_shards($1, $2)
 
 -- name: pulse
-select inbox, due from hookd.pulse()
+select inbox, due, current_setting('transaction_read_only') = 'on' from hookd.pulse()
 
 -- name: stay_awake
 select hookd.stay_awake($1)
