@@ -30,7 +30,7 @@ class SubscriptionStore(Protocol):
         subscription_id: UUID,
         org_id: UUID,
         url: str,
-        host_name: str,
+        host_key: str,
         events: Sequence[str],
         secret: str,
         extras: Extras,

@@ -14,7 +14,7 @@ from api.problems import Problem, not_found, unavailable
 from api.services import Services
 from daemon.egress.errors import Phases
 from daemon.egress.report import Finding, Trial, TrialsBusy, TrialsStopping
-from daemon.model import Role
+from daemon.model import Role, rfc3339
 
 _MAX_BODY = 4 * 1024  # bytes
 _MAX_DEPTH = 4
@@ -80,6 +80,7 @@ def shown(trial: Trial) -> dict[str, Any]:
         "request": None,
         "curl": None,
         "response_excerpt": outcome.excerpt,
+        "blocked_until": None if trial.blocked_until is None else rfc3339(trial.blocked_until),
     }
     if sent is not None:
         document["request"] = {
@@ -123,7 +124,6 @@ def _too_many(error: TrialsBusy) -> Problem:
     return Problem(
         429,
         "too-many-tests",
-        "As many tests are under way as there may be at once; send the request again after the seconds in"
-        " Retry-After.",
+        f"{error.reason}; send the request again after the seconds in Retry-After.",
         headers={"Retry-After": str(error.retry_after)},
     )

@@ -65,7 +65,7 @@ def blueprint(services: Services) -> Blueprint:
                     subscription_id=services.new_id(),
                     org_id=caller.org_id,
                     url=wanted.url,
-                    host_name=url.host_name,
+                    host_key=url.host_key,
                     events=list(dict.fromkeys(wanted.events)),
                     secret=secret,
                     extras=extras_of(wanted),
@@ -123,7 +123,7 @@ def blueprint(services: Services) -> Blueprint:
         change = Change(
             given=frozenset(wanted.model_fields_set),
             url=wanted.url,
-            host_name=None if url is None else url.host_name,
+            host_key=None if url is None else url.host_key,
             events=list(dict.fromkeys(wanted.events)),
             is_active=wanted.is_active,
             extras=extras_of(wanted),

@@ -31,7 +31,7 @@ def subscribe(sql: Sql, state: Path, wanted: Sequence[tuple[UUID, str]]) -> None
             ids,
             [org for org, _ in some],
             [url for _, url in some],
-            [parse_url(url, https_only=False).host_name for _, url in some],
+            [parse_url(url, https_only=False).host_key for _, url in some],
             [vault.encrypt(generate_secret(), one) for one in ids],
             EVENT_TYPE,
             SETTINGS["hosts.rate"],

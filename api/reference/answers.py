@@ -282,6 +282,8 @@ class TestOutcome(Shape):
     """A shell line that sends the same once more; null where no request could be made."""
     response_excerpt: str | None
     """The first part of the answer's body; null without an answer."""
+    blocked_until: datetime | None
+    """Until when deliveries wait, as no connection to their host could be made of late; else null."""
     conformance: list[Finding] = _MAY_BE_ABSENT
     """One entry a check. Absent unless `conformance` was asked for."""
     conforms: bool = _MAY_BE_ABSENT

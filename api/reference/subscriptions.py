@@ -286,6 +286,7 @@ _TESTED = {
     },
     "curl": "curl -X POST https://example.com/webhooks …",
     "response_excerpt": "",
+    "blocked_until": None,
 }
 
 TEST = Operation(
@@ -298,7 +299,10 @@ TEST = Operation(
         "Sends one synthetic, signed event of the type `webhook.test` at once, and answers with what"
         " happened: 200 whenever the test was carried out, whatever the receiver did.\n\n"
         "With `conformance`, four more requests show whether the receiver verifies signatures and"
-        " timestamps, and takes repeated and unknown events well. No test counts towards `failure_count`."
+        " timestamps, and takes repeated and unknown events well. No test counts towards `failure_count`.\n\n"
+        "Each request takes of the rate of its host and of your organisation's share of test requests, and"
+        " several tests at a time are too many: 429 (`too-many-tests`) says which it is, and when to come"
+        " back."
     ),
     roles=(Role.ORG_ADMIN,),
     parameters=(SUBSCRIPTION_ID,),

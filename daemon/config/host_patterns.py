@@ -30,10 +30,13 @@ def check_pattern(pattern: str) -> str:
     return f"{host}:{int(port)}"
 
 
-def matches(pattern: str, host_name: str) -> bool:
-    """Tell whether a pattern from `check_pattern` covers a host ("host:port", IPv6 in brackets)."""
+def matches(pattern: str, host_key: str) -> bool:
+    """Tell whether a pattern from `check_pattern` covers a host, with whatever scheme.
+
+    A host is "https://example.com:443", IPv6 in brackets.
+    """
     wanted, wanted_port = _split(pattern)
-    host, port = _split(host_name.lower())
+    host, port = _split(host_key.lower().rpartition("://")[2])
     if wanted_port is not None and wanted_port != port:
         return False
     if wanted.startswith("*."):

@@ -18,9 +18,9 @@ class HostSettings:
     """Requests under way at once."""
 
 
-def host_settings(hosts: HostsConfig, host_name: str) -> HostSettings:
-    """Return the limits of `host_name` ("host:port"); a key that the matching override lacks falls back."""
-    chosen = next((override for override in hosts.override if matches(override.match, host_name)), None)
+def host_settings(hosts: HostsConfig, host_key: str) -> HostSettings:
+    """Return the limits of a host, "https://example.com:443"; a key that its override lacks falls back."""
+    chosen = next((override for override in hosts.override if matches(override.match, host_key)), None)
     if chosen is None:
         return HostSettings(hosts.rate, hosts.burst, hosts.in_flight)
     return HostSettings(

@@ -75,6 +75,9 @@ UNKNOWN_EVENT_TYPE = Check(
 )
 
 
+CHECKS = (WRONG_SIGNATURE, STALE_TIMESTAMP, REPEATED_ID, UNKNOWN_EVENT_TYPE)
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """A request that puts a receiver to a check: what is sent, and the keys that sign it."""

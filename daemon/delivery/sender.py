@@ -140,7 +140,7 @@ class Sender:
             phases=_milliseconds(phases),
             excerpt=excerpt,
         )
-        host = "nowhere" if target.url is None else target.url.host_name
+        host = "nowhere" if target.url is None else target.url.host_key
         log_attempt(result, host, None if code is None else note or excerpt)
         return result
 

@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import ceil
 from typing import Protocol
 from uuid import UUID
 
 import trio
 
-from daemon.delivery.conformance import Message, Variant, advice, message, status_detail, variants
+from daemon.delivery.conformance import CHECKS, Message, Variant, advice, message, status_detail, variants
 from daemon.delivery.policy import classify
+from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.sender import Rules, compose, timeout_of
 from daemon.delivery.targets import Target
 from daemon.egress.curl import sent
@@ -20,12 +22,15 @@ from daemon.egress.report import Finding, Outcome, Sent, Trial, TrialsBusy, Tria
 from daemon.egress.response import Answer
 from daemon.egress.url import Url
 from daemon.store.queue import TargetRow
+from daemon.store.tokens import Tokens
 
 logger = logging.getLogger("hookd.delivery")
 
 MOST = 32
 """Tests at once in one daemon."""
 MOST_PER_ORGANISATION = 4
+RATE, BURST = 2.0, 50.0
+"""Test requests of one organisation that a daemon sends in a second, and at once after a quiet time."""
 RETRY_AFTER = 5
 """Seconds after which a refused test may be tried again."""
 _HIDDEN = b"***"
@@ -50,8 +55,9 @@ class Trials:
     """Tests receivers; nothing of it reaches the queue, the history, a circuit or a failure count.
 
     `fetch` reads a subscription's row anew and `read` makes its target by the rules of the moment, so that a
-    test shows what the next delivery would meet. The limits of hosts do not hold here: `most` and
-    `most_per_organisation` tests at once do.
+    test shows what the next delivery would meet. Each request takes of its host's rate (`take`), as that of a
+    delivery does, and of what `budget` allows an organisation; `most` tests may be under way at once, and
+    `most_per_organisation` of one.
     """
 
     def __init__(
@@ -59,19 +65,23 @@ class Trials:
         *,
         fetch: Callable[[UUID], Awaitable[TargetRow | None]],
         read: Callable[[TargetRow], Target],
+        take: Callable[[UUID, UUID, int], Awaitable[Tokens | None]],
         post: FreshPost,
         rules: Callable[[], Rules],
         stopping: Callable[[], bool],
         now: Callable[[], float],
+        budget: RequestBudget,
         most: int = MOST,
         most_per_organisation: int = MOST_PER_ORGANISATION,
     ) -> None:
         self._fetch = fetch
         self._read = read
+        self._take = take
         self._post = post
         self._rules = rules
         self._stopping = stopping
         self._now = now
+        self._budget = budget
         self._most = most
         self._most_per_organisation = most_per_organisation
         self._running: Counter[UUID] = Counter()
@@ -80,24 +90,40 @@ class Trials:
         """Test the receiver of a subscription that `org_id` has; None if it is gone.
 
         It takes at most the timeout of one attempt, with `conformance` twice that. Raises `TrialsBusy`,
-        `TrialsStopping` and `daemon.store.database.DatabaseUnavailable`.
+        `TrialsStopping`, `DatabaseUnavailable` and `RetryTransaction` (`daemon.store.database`).
         """
         if self._stopping():
             raise TrialsStopping
         with self._room(org_id):
             row = await self._fetch(subscription_id)
-            if row is None:
+            tokens = await self._permitted(org_id, subscription_id, 1 + len(CHECKS) * conformance)
+            if row is None or tokens is None:
                 return None
             target = self._read(row)
             trial = await self._test(subscription_id, target, conformance)
         _log(subscription_id, target, trial)
-        return trial
+        return replace(trial, blocked_until=tokens.blocked_until)
+
+    async def _permitted(self, org_id: UUID, subscription_id: UUID, requests: int) -> Tokens | None:
+        wait = self._budget.take(org_id, requests)
+        if wait:
+            raise TrialsBusy(
+                ceil(wait), "Your organisation has had as many test requests sent as it may for now"
+            )
+        tokens = await self._take(org_id, subscription_id, requests)
+        if tokens is not None and tokens.wait is not None:
+            raise TrialsBusy(
+                ceil(tokens.wait),
+                f"The rate of {tokens.host} ({tokens.rate:g} requests a second, which all its subscriptions"
+                " share) is used up",
+            )
+        return tokens
 
     @contextmanager
     def _room(self, org_id: UUID) -> Iterator[None]:
         running = self._running
         if running.total() >= self._most or running[org_id] >= self._most_per_organisation:
-            raise TrialsBusy(RETRY_AFTER)
+            raise TrialsBusy(RETRY_AFTER, "As many tests are under way as there may be at once")
         running[org_id] += 1
         try:
             yield
@@ -184,7 +210,7 @@ def _shown(target: Target, rules: Rules, what: Message) -> Sent | None:
 
 def _log(subscription_id: UUID, target: Target, trial: Trial) -> None:
     outcome = trial.outcome
-    host = "nowhere" if target.url is None else target.url.host_name
+    host = "nowhere" if target.url is None else target.url.host_key
     status = "" if outcome.status is None else f" {outcome.status}"
     logger.info(
         "test of %s: %s",

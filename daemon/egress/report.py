@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from daemon.egress.errors import Phases
 
 
 class TrialsBusy(Exception):
-    """As many tests are under way as there may be, of this organisation or of all.
+    """A test may not begin yet, for `reason`, a sentence without its full stop.
 
-    `retry_after`: seconds after which there may be room.
+    `retry_after`: seconds after which it may.
     """
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, reason: str) -> None:
         self.retry_after = retry_after
-        super().__init__(f"too many tests are under way: try again in {retry_after} s")
+        self.reason = reason
+        super().__init__(f"{reason}: try again in {retry_after} s")
 
 
 class TrialsStopping(Exception):
@@ -67,10 +69,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One test. `sent` is None where no request could be made; `findings` where none were asked for."""
+    """One test. `sent` is None where no request could be made; `findings` where none were asked for.
+
+    `blocked_until`: until when deliveries wait, as the host's circuit is open; None while it is closed.
+    """
 
     event_id: UUID
     delivery_id: UUID
     sent: Sent | None
     outcome: Outcome
     findings: Sequence[Finding] | None
+    blocked_until: datetime | None = None

@@ -50,15 +50,16 @@ class Url:
     """A URL that passed `parse_url`.
 
     `host` is lower-case ASCII without a trailing dot, or an IP address without brackets. `target` is path
-    and query as they go into the request line. `host_name` is "host:port", always with the port, and is the
-    key that limits and circuits are kept by; `authority` is the Host header's value (RFC 9110 section 7.2).
+    and query as they go into the request line. `host_key` is the origin as text, always with its port:
+    "https://example.com:443". Limits and circuits are kept by it. `authority` is the Host header's value (RFC
+    9110 section 7.2).
     """
 
     scheme: str
     host: str
     port: int
     target: bytes
-    host_name: str
+    host_key: str
     authority: bytes
     origin: Origin
 
@@ -102,10 +103,10 @@ def _parse(url: str) -> Url:
     host, port_text = _split_authority(authority)
     port = _DEFAULT_PORTS[scheme] if port_text is None else _port(port_text)
     bracketed = f"[{host}]" if ":" in host else host
-    host_name = f"{bracketed}:{port}"
-    named = bracketed if port == _DEFAULT_PORTS[scheme] else host_name
+    named = bracketed if port == _DEFAULT_PORTS[scheme] else f"{bracketed}:{port}"
+    host_key = f"{scheme}://{bracketed}:{port}"
     origin = Origin(scheme, host, port)
-    return Url(scheme, host, port, target.encode("ascii"), host_name, named.encode("ascii"), origin)
+    return Url(scheme, host, port, target.encode("ascii"), host_key, named.encode("ascii"), origin)
 
 
 def _split_authority(authority: str) -> tuple[str, str | None]:

@@ -24,9 +24,10 @@ from daemon.config.model import Config
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.form import Form
 from daemon.delivery.large_bodies import LargeBodies
+from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.sender import Rules, Sender
 from daemon.delivery.targets import Targets
-from daemon.delivery.trial import Trials
+from daemon.delivery.trial import BURST, RATE, Trials
 from daemon.egress.addresses import AddressRules
 from daemon.egress.assemble import make_exchange
 from daemon.egress.pool import Pool
@@ -53,6 +54,7 @@ from daemon.store.publisher import Publisher
 from daemon.store.queue import target_of
 from daemon.store.replays import Replays
 from daemon.store.subscriptions import Subscriptions
+from daemon.store.tokens import take_tokens
 from daemon.store.upkeep import apply_rules
 
 logger = logging.getLogger("hookd")
@@ -129,10 +131,12 @@ class Parts:
         self.trials = Trials(
             fetch=partial(target_of, database),
             read=self.targets.read,
+            take=partial(take_tokens, database),
             post=self.exchange.post,
             rules=self.rules,
             stopping=self.stopping.is_set,
             now=clock.now,
+            budget=RequestBudget(rate=RATE, burst=BURST, now=trio.current_time),
         )
         self._of_config = (self.config, self._api_settings())
         self.way = Way(trio.current_time)
@@ -161,9 +165,9 @@ class Parts:
         rules = self.rules()
         return Form(url, keys, headers, prefix=rules.header_prefix, user_agent=rules.user_agent)
 
-    def host_limits(self, host_name: str) -> HostSettings:
+    def host_limits(self, host_key: str) -> HostSettings:
         """Return what the configuration of the moment holds a host to."""
-        return host_settings(self.config.hosts, host_name)
+        return host_settings(self.config.hosts, host_key)
 
     def retention(self) -> dict[str, float]:
         """Return for how many seconds the rows of each partitioned table are kept."""

@@ -52,12 +52,12 @@ class Subscription:
 class Change:
     """New values for the fields that `given` names (url, events, is_active and those of `Extras`).
 
-    `host_name` belongs to `url`.
+    `host_key` belongs to `url`.
     """
 
     given: frozenset[str]
     url: str | None = None
-    host_name: str | None = None
+    host_key: str | None = None
     events: Sequence[str] | None = None
     is_active: bool | None = None
     extras: Extras = Extras()
@@ -125,13 +125,13 @@ class Subscriptions:
         subscription_id: UUID,
         org_id: UUID,
         url: str,
-        host_name: str,
+        host_key: str,
         events: Sequence[str],
         secret: str,
         extras: Extras,
     ) -> Subscription:
         """Store a new one. Errors: `TooManySubscriptions`, `FilterRefused`, `DatabaseUnavailable`."""
-        limits = self._host_limits(host_name)
+        limits = self._host_limits(host_key)
         row = await self._one(
             "register",
             subscription_id,
@@ -140,7 +140,7 @@ class Subscriptions:
             list(events),
             self._seal(secret, subscription_id),
             self._most,
-            host_name,
+            host_key,
             limits.rate,
             limits.burst,
             limits.in_flight,
@@ -174,14 +174,14 @@ class Subscriptions:
         What is owed moves with the URL. Errors: `ChangedMeanwhile` unless it has one of `revisions` (None:
         any), `HeadersForAnotherHost`, `DatabaseUnavailable`, `RetryTransaction`.
         """
-        limits = self._host_limits(change.host_name or "")
+        limits = self._host_limits(change.host_key or "")
         arguments = (
             org_id,
             subscription_id,
             _listed(revisions),
             list(change.given),
             change.url,
-            change.host_name,
+            change.host_key,
             limits.rate,
             limits.burst,
             limits.in_flight,

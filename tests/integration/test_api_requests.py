@@ -76,7 +76,7 @@ async def test_registering_shows_a_generated_secret_once() -> None:
         assert identifier.version == 7
         assert secret == world.subscriptions.secrets[identifier]
         assert secret.startswith("whsec_")
-        assert world.subscriptions.host_names[identifier] == "example.com:443"
+        assert world.subscriptions.host_keys[identifier] == "https://example.com:443"
         shown = await http.get(answer.headers["location"], headers=READER)
         assert shown.json() == made
         listed = await http.get("/webhooks/", headers=READER)

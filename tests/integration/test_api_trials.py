@@ -67,6 +67,7 @@ async def test_the_outcome_is_told_in_full() -> None:
         },
         "curl": "curl …",
         "response_excerpt": "ok",
+        "blocked_until": None,
     }
     assert trials.asked == [(ORG, UUID(path.split("/")[2]), False)]
 
@@ -171,10 +172,16 @@ async def test_a_subscription_that_goes_meanwhile_is_not_found() -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(TrialsBusy(7), 429), (TrialsStopping(), 503), (DatabaseUnavailable("gone"), 503)],
+    [
+        (TrialsBusy(7, "The rate of https://a.test:443 is used up"), 429),
+        (TrialsStopping(), 503),
+        (DatabaseUnavailable("gone"), 503),
+    ],
 )
 async def test_what_cannot_be_tested_now_may_be_later(error: Exception, status: int) -> None:
     async with client(FakeTrials(error=error)) as (http, path):
         answer = await http.post(path, headers=ADMIN)
-    problem(answer, status)
+    document = problem(answer, status)
+    if status == 429:
+        assert document["detail"].startswith("The rate of https://a.test:443 is used up; send the request")
     assert int(answer.headers["retry-after"]) == (7 if status == 429 else 5)

@@ -62,3 +62,19 @@ async def test_the_impatient_open_no_circuit(tmp_path: Path, postgres_url: str) 
         assert (failures, trips) == (0, 0)
         assert await daemon.stop() == 0
     assert "several times in a row" not in daemon.log.read_text()
+
+
+async def test_a_wrong_scheme_harms_only_those_who_use_it(tmp_path: Path, postgres_url: str) -> None:
+    async def plain(stream: trio.SocketStream) -> None:
+        while b"POST" in await stream.receive_some(65536):
+            await stream.send_all(OK)
+
+    async with receiver(plain) as port, running(tmp_path, postgres_url) as daemon:
+        for _ in range(8):
+            await register(daemon, f"https://127.0.0.1:{port}/")
+        assert set(await attempts(postgres_url, 5)) == {"tls_failed"}
+        await register(daemon, f"http://127.0.0.1:{port}/")
+        assert None in await attempts(postgres_url, 6)
+        assert await daemon.stop() == 0
+    open_circuits = "select name from hookd.host where circuit_failures >= 5"
+    assert [one["name"] for one in await rows(postgres_url, open_circuits)] == [f"https://127.0.0.1:{port}"]

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,6 +12,7 @@ import trio
 from standardwebhooks import Webhook
 
 from api.trials import shown
+from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.sender import Rules
 from daemon.delivery.targets import Target
 from daemon.delivery.trial import Trials
@@ -18,6 +20,7 @@ from daemon.egress.report import TrialsBusy, TrialsStopping
 from daemon.egress.url import UrlRefused, parse_url
 from daemon.signing.secrets import generate_private_key, generate_secret, parse_secret
 from daemon.store.queue import TargetRow
+from daemon.store.tokens import Tokens
 from tests.support.egress_harness import (
     Handler,
     answering,
@@ -64,13 +67,18 @@ def trials(one: Target | None, *, timeout: float = 5.0, **more: Any) -> Trials:
         assert one is not None
         return one
 
+    async def take(org_id: UUID, subscription_id: UUID, count: int) -> Tokens | None:
+        return Tokens("https://a.test:443", 10.0, None, None)
+
     rules = Rules(timeout, (5.0,), 0.0, 60.0, "X-Alter-", "hookd/test")
-    given = {
+    given: dict[str, Any] = {
         "fetch": fetch,
         "read": read,
         "rules": lambda: rules,
         "stopping": lambda: False,
         "now": time.time,
+        "take": take,
+        "budget": RequestBudget(rate=1e6, burst=1e6, now=time.monotonic),
         **more,
     }
     return Trials(post=make_exchange().post, **given)
@@ -332,6 +340,40 @@ async def test_one_organisation_cannot_take_all_the_room() -> None:
         tests = trials(target(receiver.url()), most=1, most_per_organisation=1)
         for _ in range(3):
             assert await ended(lambda: tests.run(ORG, SUBSCRIPTION, conformance=True)) == "done"
+
+
+async def test_a_test_takes_of_the_hosts_rate_or_is_told_when_it_may() -> None:
+    wanted: list[int] = []
+    until = datetime(2026, 3, 10, tzinfo=UTC)
+
+    async def take(org_id: UUID, subscription_id: UUID, count: int) -> Tokens | None:
+        wanted.append(count)
+        return Tokens("https://a.test:443", 2.0, None if len(wanted) < 3 else 1.2, until)
+
+    async with receiving(accept) as receiver:
+        tests = trials(target(receiver.url()), take=take)
+        for conformance in (False, True):
+            trial = await tests.run(ORG, SUBSCRIPTION, conformance=conformance)
+            assert trial is not None
+            assert shown(trial)["blocked_until"] == "2026-03-10T00:00:00.000Z"
+        with pytest.raises(TrialsBusy) as caught:
+            await tests.run(ORG, SUBSCRIPTION, conformance=False)
+        assert len(receiver.requests) == 1 + REQUESTS
+    assert wanted == [1, REQUESTS, 1]
+    assert caught.value.retry_after == 2
+    assert "The rate of https://a.test:443 (2 requests a second" in caught.value.reason
+
+
+async def test_an_organisation_has_a_budget_of_test_requests() -> None:
+    budget = RequestBudget(rate=0.001, burst=2 * REQUESTS, now=time.monotonic)
+    async with receiving(accept) as receiver:
+        tests = trials(target(receiver.url()), budget=budget)
+        for _ in range(2):
+            await tests.run(ORG, SUBSCRIPTION, conformance=True)
+        with pytest.raises(TrialsBusy, match="as many test requests"):
+            await tests.run(ORG, SUBSCRIPTION, conformance=False)
+        await tests.run(OTHER_ORG, SUBSCRIPTION, conformance=False)
+        assert len(receiver.requests) == 2 * REQUESTS + 1
 
 
 async def test_room_that_a_cancelled_or_failed_test_held_is_free_again() -> None:

@@ -20,7 +20,7 @@ from tests.support.verifying import Verifying
 # Everything that a delivery would leave a trace in.
 TRACES = """
 select jsonb_build_object(
-    'hosts', (select jsonb_agg(to_jsonb(h) - 'xmin' order by h.id) from hookd.host h),
+    'hosts', (select jsonb_agg(to_jsonb(h) - '{tokens,refilled_at}'::text[] order by h.id) from hookd.host h),
     'lanes', (select jsonb_agg(to_jsonb(l) order by l.subscription_id) from hookd.lane l),
     'subscriptions', (select jsonb_agg(to_jsonb(s) order by s.id) from hookd.subscription s),
     'attempts', (select count(*) from hookd.attempt),
@@ -75,6 +75,25 @@ async def test_tests_leave_no_trace_whatever_they_meet(tmp_path: Path, postgres_
         assert await daemon.stop() == 0
     assert await traces(postgres_url) == before
     assert "Traceback" not in daemon.log.read_text()
+
+
+async def test_tests_in_a_loop_keep_to_the_hosts_rate(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    settings: dict[str, object] = {"hosts__rate": 0.01, "hosts__burst": 12}
+    async with receiving() as good, running(tmp_path, postgres_url, **settings) as daemon:
+        subscription = await daemon.register(org, good.url())
+        path = f"/webhooks/{subscription['id']}/test"
+        async with daemon.client(org, "org_admin") as client:
+            answers = [await client.post(path, json={"conformance": True}) for _ in range(6)]
+            answers += [await client.post(path) for _ in range(4)]
+        await daemon.stop()
+    assert [one.status_code for one in answers] == [200] * 2 + [429] * 4 + [200] * 2 + [429] * 2
+    assert len(good.requests) == 12
+    refused = answers[-1]
+    assert 90 <= int(refused.headers["retry-after"]) <= 100
+    assert refused.json()["type"].endswith("too-many-tests")
+    host = good.url().rstrip("/")
+    assert f"The rate of {host} (0.01 requests a second" in refused.json()["detail"]
 
 
 async def test_an_inactive_subscription_can_be_tested(tmp_path: Path, postgres_url: str) -> None:

@@ -61,7 +61,7 @@ class FakeSubscriptions:
     limit: int = 1000
     kept: dict[UUID, Subscription] = field(default_factory=dict)
     secrets: dict[UUID, str] = field(default_factory=dict)
-    host_names: dict[UUID, str] = field(default_factory=dict)
+    host_keys: dict[UUID, str] = field(default_factory=dict)
     error: Exception | None = None
 
     async def register(
@@ -70,7 +70,7 @@ class FakeSubscriptions:
         subscription_id: UUID,
         org_id: UUID,
         url: str,
-        host_name: str,
+        host_key: str,
         events: Sequence[str],
         secret: str,
         extras: Extras,
@@ -82,7 +82,7 @@ class FakeSubscriptions:
         kept = Subscription(subscription_id, org_id, url, tuple(events), True, None, 0, made, 1, extras)
         self.kept[subscription_id] = kept
         self.secrets[subscription_id] = secret
-        self.host_names[subscription_id] = host_name
+        self.host_keys[subscription_id] = host_key
         return kept
 
     async def get(self, org_id: UUID, subscription_id: UUID) -> Subscription | None:
@@ -102,10 +102,10 @@ class FakeSubscriptions:
         found = await self._expected(org_id, subscription_id, revisions)
         if found is None:
             return None
-        if change.host_name is not None and change.host_name != self.host_names[subscription_id]:
+        if change.host_key is not None and change.host_key != self.host_keys[subscription_id]:
             if found.extras.headers is not None and "headers" not in change.given:
                 raise HeadersForAnotherHost
-            self.host_names[subscription_id] = change.host_name
+            self.host_keys[subscription_id] = change.host_key
         names = {one.name for one in fields(Extras)} & change.given
         extras = replace(found.extras, **{name: getattr(change.extras, name) for name in names})
         own = {name: getattr(change, name) for name in change.given - names}

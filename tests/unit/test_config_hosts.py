@@ -99,9 +99,10 @@ def test_the_first_matching_override_counts_and_its_gaps_fall_back() -> None:
             HostOverride(match="*.example.com", rate=1, burst=2),
         ),
     )
-    assert host_settings(hosts, "a.example.com:443") == HostSettings(10, 20, 9)
-    assert host_settings(hosts, "b.example.com:443") == HostSettings(1, 2, 3)
-    assert host_settings(hosts, "example.org:443") == HostSettings(10, 20, 3)
+    for scheme in ("http", "https"):
+        assert host_settings(hosts, f"{scheme}://a.example.com:443") == HostSettings(10, 20, 9)
+        assert host_settings(hosts, f"{scheme}://b.example.com:443") == HostSettings(1, 2, 3)
+        assert host_settings(hosts, f"{scheme}://example.org:443") == HostSettings(10, 20, 3)
 
 
 @pytest.mark.parametrize(

@@ -157,13 +157,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "host", "port", "target", "host_name", "authority"), ACCEPTED)
+@pytest.mark.parametrize(("text", "host", "port", "target", "host_and_port", "authority"), ACCEPTED)
 def test_good_urls_have_one_spelling(
-    text: str, host: str, port: int, target: bytes, host_name: str, authority: bytes
+    text: str, host: str, port: int, target: bytes, host_and_port: str, authority: bytes
 ) -> None:
     scheme = text[: text.index(":")].lower()
     origin = Origin(scheme, host, port)
-    assert parse_url(text, https_only=False) == Url(scheme, host, port, target, host_name, authority, origin)
+    key = f"{scheme}://{host_and_port}"
+    assert parse_url(text, https_only=False) == Url(scheme, host, port, target, key, authority, origin)
 
 
 @pytest.mark.parametrize(("text", "rule"), REFUSED)
@@ -172,6 +173,36 @@ def test_ambiguous_urls_are_refused(text: str, rule: str) -> None:
         parse_url(text, https_only=False)
     assert caught.value.rule == rule
     assert caught.value.code == ("scheme_forbidden" if rule == "scheme" else "url_invalid")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("https://example.com", "HTTPS://Example.COM.:443/a?b", "https://EXAMPLE.com./"),
+        (
+            "https://b\u00fccher.example/",
+            "https://B\u00dcCHER.example.:443/",
+            "https://XN--BCHER-KVA.example/",
+        ),
+        ("https://[2001:DB8::0:1]/", "https://[2001:db8:0:0:0:0:0:1]:443/x"),
+        ("http://example.com", "http://example.com:80/"),
+    ],
+)
+def test_one_host_has_one_key(texts: tuple[str, ...]) -> None:
+    assert len({parse_url(text, https_only=False).host_key for text in texts}) == 1
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("https://example.com:8080", "http://example.com:8080"),
+        ("https://example.com", "https://example.com:8443"),
+        ("https://example.com", "https://www.example.com"),
+        ("https://[::ffff:192.0.2.1]/", "https://192.0.2.1/"),
+    ],
+)
+def test_what_is_connected_to_in_another_way_is_another_host(texts: tuple[str, ...]) -> None:
+    assert len({parse_url(text, https_only=False).host_key for text in texts}) == len(texts)
 
 
 def test_http_is_refused_unless_it_is_switched_on() -> None:
@@ -238,5 +269,5 @@ def test_any_text_is_parsed_into_safe_parts_or_refused(text: str) -> None:
     assert 1 <= url.port <= 65535
     assert re.fullmatch(rb"/[\x21-\x7e]*", url.target)
     assert re.fullmatch(rb"[a-z0-9_.:\[\]-]+", url.authority)
-    again = parse_url(f"{url.scheme}://{url.host_name}{url.target.decode()}", https_only=False)
+    again = parse_url(f"{url.host_key}{url.target.decode()}", https_only=False)
     assert again == url

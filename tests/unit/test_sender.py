@@ -111,7 +111,7 @@ async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
     assert result.excerpt == "ok\ufffd\ufffd"
     assert result.phases == "{NULL,NULL,NULL,10.00}"
     (url, headers, body) = wire.sent[0]
-    assert url.host_name == "example.com:443"
+    assert url.host_key == "https://example.com:443"
     assert body == b'{"data":1}'
     assert headers[b"webhook-timestamp"] == str(int(result.started or 0)).encode()
 

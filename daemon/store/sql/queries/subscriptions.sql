@@ -51,3 +51,6 @@ select hookd.block_filter($1, $2, $3, $4)
 
 -- name: set_active
 select hookd.set_active($1, $2, $3)
+
+-- name: take_tokens
+select * from hookd.take_tokens($1, $2, $3)
