@@ -1,13 +1,15 @@
 """Putting the parts of outgoing HTTP together from plain settings."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from daemon.egress.addresses import AddressRules
 from daemon.egress.exchange import Exchange
 from daemon.egress.guard import Guard
-from daemon.egress.nameserver import nameserver_lookup, parse_nameserver
+from daemon.egress.lookup import NameLookup
+from daemon.egress.nameserver import Nameserver, parse_nameserver
 from daemon.egress.pool import Pool
-from daemon.egress.resolver import ThreadedResolver, system_lookup
+from daemon.egress.resolver import CachingResolver, Lookup
+from daemon.egress.system_names import SystemLookup
 from daemon.egress.tls import client_context
 
 
@@ -27,7 +29,7 @@ def make_exchange(
     `resolver` is "system" or a nameserver's "IP" or "IP:port". `refused` is told the rule of every refused
     address. The caller runs `Exchange.serve`, which closes the pool when it is cancelled.
     """
-    lookup = system_lookup if resolver == "system" else nameserver_lookup(*parse_nameserver(resolver))
+    lookup: Lookup = SystemLookup() if resolver == "system" else _one(parse_nameserver(resolver))
     try:
         rules = AddressRules(allow_networks, deny_networks)
     except ValueError as error:
@@ -35,9 +37,16 @@ def make_exchange(
             f'egress.allow_networks and egress.deny_networks take networks as in "10.1.0.0/16": {error}'
         ) from error
     return Exchange(
-        guard=Guard(ThreadedResolver(lookup), rules, refused),
+        guard=Guard(CachingResolver(lookup), rules, refused),
         ssl_context=client_context(ca_file),
         pool=pool,
         max_response=max_response,
         excerpt=excerpt,
     )
+
+
+def _one(nameserver: Nameserver) -> NameLookup:
+    async def servers() -> Sequence[Nameserver]:
+        return [nameserver]
+
+    return NameLookup(servers)

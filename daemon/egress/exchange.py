@@ -14,7 +14,7 @@ from daemon.egress.guard import Guard
 from daemon.egress.overdue import Overdue
 from daemon.egress.pool import Peer, Pool
 from daemon.egress.response import Answer
-from daemon.egress.url import Origin, Url
+from daemon.egress.url import Url
 from daemon.egress.wire import Wire, connect, start_tls
 
 _MAX_ADDRESSES = 4
@@ -137,7 +137,7 @@ class Exchange:
                     self._overdue.forget(wire)
             with trio.move_on_at(due):
                 session = None if fresh else self._sessions.get(peer)
-                wire = await self._open(url.origin, phases, session)
+                wire = await self._open(peer, phases, session)
                 return await self._use(wire, peer, request, phases, start, kept)
             # A name may have waited for its organisation's other look-ups: its own limit is the resolver's.
             fault = Fault.REQUEST if phases.reached == "dns" else Fault.DEADLINE
@@ -172,10 +172,11 @@ class Exchange:
         reader.forget()
         return answer
 
-    async def _open(self, origin: Origin, phases: Phases, session: ssl.SSLSession | None) -> Wire:
+    async def _open(self, peer: Peer, phases: Phases, session: ssl.SSLSession | None) -> Wire:
+        origin, owner = peer
         phases.reached = "dns"
         start = trio.current_time()
-        addresses = await self._guard.addresses(origin.host, origin.port)
+        addresses = await self._guard.addresses(origin.host, owner)
         resolved = trio.current_time()
         phases.dns = resolved - start
         phases.reached = "connect"

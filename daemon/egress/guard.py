@@ -1,6 +1,7 @@
 """The gate that every new connection passes: resolve once, and refuse if any address is forbidden."""
 
 from collections.abc import Callable
+from uuid import UUID
 
 from daemon.egress.addresses import Address, AddressRules
 from daemon.egress.errors import EgressError
@@ -23,15 +24,17 @@ class Guard:
         self._rules = rules
         self._refused = refused
 
-    async def addresses(self, host: str, port: int) -> list[Address]:
+    async def addresses(self, host: str, owner: UUID | None) -> list[Address]:
         """Return the checked addresses; connect to these and to nothing else, or the check is void.
+
+        `owner`: the organisation that sends there; None: the operator.
 
         Raises EgressError: dns_failed, dns_timeout, or address_forbidden with the rule's name. One bad
         address among good ones refuses the host, since its owner chooses which one is tried first. A name
         that has no address at all is refused in the same words as one with a bad address: else whoever may
         register URLs could find out which internal names there are.
         """
-        addresses = await self._resolver.resolve(host, port)
+        addresses = await self._resolver.resolve(host, owner)
         if not addresses:
             raise self._refusal(NO_ADDRESS, f"{host} has no address")
         for address in addresses:

@@ -4,6 +4,7 @@ import logging
 import resource
 
 from daemon.config.model import Config
+from daemon.egress.resolver import MOST as LOOKUPS
 from daemon.store.database import OWN_CONNECTIONS
 
 logger = logging.getLogger("hookd")
@@ -35,9 +36,9 @@ def raise_open_files(config: Config) -> None:
 
 def open_files_needed(config: Config) -> int:
     """Return how many the API's connections and those that are on their way out, the requests under way and
-    those kept for reuse, and the database's may come to.
+    those kept for reuse, look-ups of names, and the database's may come to.
     """
-    receivers = config.delivery.concurrency + _FEWEST_IDLE
+    receivers = config.delivery.concurrency + _FEWEST_IDLE + 2 * LOOKUPS
     return 3 * config.api.max_connections + receivers + config.database.pool_size + OWN_CONNECTIONS + _BESIDES
 
 

@@ -1,7 +1,7 @@
 """What a well-behaved receiver gets and gives."""
 
 from ipaddress import ip_address
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import trio
@@ -425,7 +425,7 @@ async def test_mixed_answers_are_refused_before_anything_is_sent(addresses: list
 )
 async def test_literals_of_this_machine_are_refused(host: str) -> None:
     class Literal:
-        async def resolve(self, host: str, port: int) -> list[Address]:
+        async def resolve(self, host: str, owner: UUID | None) -> list[Address]:
             return [ip_address(host)]
 
     exchange = make_exchange(Literal(), allow=())

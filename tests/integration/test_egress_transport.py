@@ -1,98 +1,20 @@
 """The exchange behind httpx's interface, put together as the daemon does it."""
 
 import gzip
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from ipaddress import ip_address
 from typing import Any
 
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rrset
 import httpx
 import pytest
 import trio
 
 from daemon.egress.assemble import make_exchange
 from daemon.egress.errors import EgressError
-from daemon.egress.nameserver import nameserver_lookup
 from daemon.egress.pool import Pool
-from daemon.egress.resolver import ThreadedResolver
 from daemon.egress.transport import GuardedTransport
 from tests.support.egress_harness import LOOPBACK, OK, answering, read_request, receiver, served, unused_port
+from tests.support.nameserver import nameserver, zone
 
-RECORDS = {
-    "receiver.test.": ["127.0.0.1"],
-    "both.test.": ["192.0.2.1", "2001:db8::1"],
-    "rebound.test.": ["127.0.0.1", "10.0.0.1"],
-}
-
-
-@contextmanager
-def nameserver(*, silent: bool = False) -> Iterator[int]:
-    """Answer from RECORDS on a UDP port of 127.0.0.1, or not at all."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            packet, peer = server.recvfrom(4096)
-            if not packet:
-                return
-            if silent:
-                continue
-            query = dns.message.from_wire(packet)
-            question = query.question[0]
-            reply = dns.message.make_response(query)
-            reply.flags |= dns.flags.RA
-            addresses = RECORDS.get(question.name.to_text())
-            if addresses is None:
-                reply.set_rcode(dns.rcode.NXDOMAIN)
-            else:
-                family = {1: 4, 28: 6}.get(int(question.rdtype))
-                fitting = [text for text in addresses if ip_address(text).version == family]
-                if fitting:
-                    reply.answer.append(
-                        dns.rrset.from_text_list(question.name, 60, "IN", question.rdtype, fitting)
-                    )
-            server.sendto(reply.to_wire(), peer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield server.getsockname()[1]
-    finally:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stopper:
-            stopper.sendto(b"", server.getsockname())
-        thread.join()
-        server.close()
-
-
-async def failure(host: str, port: int, *, timeout: float = 5.0) -> EgressError:
-    resolver = ThreadedResolver(nameserver_lookup("127.0.0.1", port, timeout=timeout))
-    with pytest.raises(EgressError) as caught:
-        await resolver.resolve(host, 443)
-    return caught.value
-
-
-async def test_a_nameserver_is_asked_for_both_kinds_of_address() -> None:
-    with nameserver() as port:
-        resolver = ThreadedResolver(nameserver_lookup("127.0.0.1", port))
-        found = await resolver.resolve("both.test", 443)
-    assert set(found) == {ip_address("192.0.2.1"), ip_address("2001:db8::1")}
-
-
-async def test_a_nameserver_that_knows_no_such_name_is_a_dns_failure() -> None:
-    with nameserver() as port:
-        assert (await failure("nobody.test", port)).code == "dns_failed"
-
-
-async def test_a_nameserver_that_does_not_answer_is_a_dns_timeout() -> None:
-    with nameserver(silent=True) as port:
-        assert (await failure("receiver.test", port, timeout=0.2)).code == "dns_timeout"
+RECORDS = {"receiver.test.": ["127.0.0.1"], "rebound.test.": ["127.0.0.1", "10.0.0.1"]}
 
 
 def transport(nameserver_port: int, **settings: bool | int) -> GuardedTransport:
@@ -111,8 +33,8 @@ async def test_httpx_sends_through_the_guard() -> None:
                 b'8\r\n{"a": 1}\r\n0\r\n\r\n'
             )
 
-    with nameserver() as dns_port:
-        client = httpx.AsyncClient(transport=transport(dns_port), trust_env=False)
+    async with nameserver(zone(RECORDS)) as names:
+        client = httpx.AsyncClient(transport=transport(names.port), trust_env=False)
         async with receiver(handler) as port, client:
             got = await client.get(f"http://receiver.test:{port}/keys?a=b")
             posted = await client.post(f"http://receiver.test:{port}/", json={"b": 2})
@@ -134,8 +56,8 @@ async def test_a_compressed_answer_is_not_unpacked_unasked() -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
         await stream.send_all(head + packed)
 
-    with nameserver() as dns_port:
-        client = httpx.AsyncClient(transport=transport(dns_port), trust_env=False)
+    async with nameserver(zone(RECORDS)) as names:
+        client = httpx.AsyncClient(transport=transport(names.port), trust_env=False)
         async with (
             receiver(handler) as port,
             client,
@@ -145,15 +67,17 @@ async def test_a_compressed_answer_is_not_unpacked_unasked() -> None:
 
 
 async def test_httpx_cannot_get_past_the_guard() -> None:
-    with nameserver() as dns_port:
-        async with httpx.AsyncClient(transport=transport(dns_port), trust_env=False) as client:
-            with pytest.raises(httpx.TransportError, match="address_forbidden"):
-                await client.get("http://rebound.test/")
-            with pytest.raises(EgressError) as caught:
-                await client.get("http://user:word@receiver.test/")
-            assert (caught.value.code, caught.value.rule) == ("url_invalid", "userinfo")
-            with pytest.raises(httpx.UnsupportedProtocol):
-                await client.head("http://receiver.test/")
+    async with (
+        nameserver(zone(RECORDS)) as names,
+        httpx.AsyncClient(transport=transport(names.port), trust_env=False) as client,
+    ):
+        with pytest.raises(httpx.TransportError, match="address_forbidden"):
+            await client.get("http://rebound.test/")
+        with pytest.raises(EgressError) as caught:
+            await client.get("http://user:word@receiver.test/")
+        assert (caught.value.code, caught.value.rule) == ("url_invalid", "userinfo")
+        with pytest.raises(httpx.UnsupportedProtocol):
+            await client.head("http://receiver.test/")
 
 
 async def test_httpx_sends_only_over_https_unless_told_otherwise() -> None:
@@ -165,8 +89,8 @@ async def test_httpx_sends_only_over_https_unless_told_otherwise() -> None:
 
 
 async def test_half_a_document_is_no_document() -> None:
-    with nameserver() as dns_port:
-        client = httpx.AsyncClient(transport=transport(dns_port, max_body=1), trust_env=False)
+    async with nameserver(zone(RECORDS)) as names:
+        client = httpx.AsyncClient(transport=transport(names.port, max_body=1), trust_env=False)
         async with receiver(answering(OK)) as port, client:
             with pytest.raises(EgressError) as caught:
                 await client.get(f"http://receiver.test:{port}/")
@@ -180,8 +104,8 @@ async def test_httpx_requests_have_one_deadline(options: dict[str, Any]) -> None
             await stream.send_all(b"\r\n")
             await trio.sleep(0.01)
 
-    with nameserver() as dns_port:
-        client = httpx.AsyncClient(transport=transport(dns_port), trust_env=False)
+    async with nameserver(zone(RECORDS)) as names:
+        client = httpx.AsyncClient(transport=transport(names.port), trust_env=False)
         async with receiver(handler) as port, client:
             began = trio.current_time()
             with pytest.raises(EgressError) as caught:

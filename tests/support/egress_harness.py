@@ -35,7 +35,7 @@ class FakeResolver:
         self._answers = list(answers or [["127.0.0.1"]])
         self.asked = 0
 
-    async def resolve(self, host: str, port: int) -> list[Address]:
+    async def resolve(self, host: str, owner: UUID | None) -> list[Address]:
         self.asked += 1
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, EgressError):
@@ -49,7 +49,7 @@ class StuckResolver:
     def __init__(self) -> None:
         self.asked = trio.Event()
 
-    async def resolve(self, host: str, port: int) -> list[Address]:
+    async def resolve(self, host: str, owner: UUID | None) -> list[Address]:
         self.asked.set()
         await trio.sleep_forever()
         raise AssertionError
