@@ -22,8 +22,8 @@ BUSY = 100.0
 """Transactions whose events are routed in a second, from which on it is worth staying awake."""
 AWAKE = 5.0
 """Seconds for which publishers are told to send no hints; the router stays awake for a second longer."""
-STEADY, SLOW = 0.25, 4.0
-"""Seconds between polls; and at rest where hints arrive."""
+STEADY, SLOW, QUICK = 0.25, 4.0, 0.05
+"""Seconds between polls; at rest where hints arrive; and at rest where publishers give none."""
 FAULT_PAUSE = 5.0
 
 
@@ -63,6 +63,15 @@ class Demand:
             self._count = 0
 
 
+def rest(*, awake: bool, hinted: bool, unhinted: bool) -> float:
+    """Return the seconds to the next poll: `awake`, the router looks for itself meanwhile."""
+    if awake:
+        return STEADY
+    if unhinted:
+        return QUICK
+    return SLOW if hinted else STEADY
+
+
 async def serve_pulse(
     database: Database,
     *,
@@ -97,7 +106,7 @@ async def serve_pulse(
                 progress.failed(IS_READ_ONLY)
             else:
                 progress.done()
-            pause = SLOW if hinted() and not demand.awake() else STEADY
+            pause = rest(awake=demand.awake(), hinted=hinted(), unhinted=seen.unhinted)
         except (DatabaseUnavailable, RetryTransaction) as error:
             progress.failed(error)
             pause = STEADY

@@ -166,11 +166,16 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Whether there are events to route, deliveries that a claim may find, and no writes taken."""
+    """Whether there are events to route, and deliveries that a claim may find.
+
+    `read_only`: no writes are taken. `unhinted`: publishers wake nobody, as they may be in a transaction of
+    two phases.
+    """
 
     inbox: bool
     due: bool
     read_only: bool
+    unhinted: bool
 
 
 async def pulse(database: Database) -> Pulse:
@@ -179,7 +184,7 @@ async def pulse(database: Database) -> Pulse:
 
     async def unit(connection: Connection) -> Pulse:
         row = await connection.fetchrow(statement)
-        return Pulse(False, False, False) if row is None else Pulse(*row)
+        return Pulse(False, False, False, False) if row is None else Pulse(*row)
 
     return await database.run(unit)
 

@@ -1,4 +1,4 @@
-from daemon.delivery.pulse import BUSY, Demand
+from daemon.delivery.pulse import BUSY, QUICK, SLOW, STEADY, Demand, rest
 
 
 class Clock:
@@ -44,3 +44,10 @@ def test_the_router_looks_for_itself_while_no_hints_come() -> None:
     assert demand.awake()
     clock.now += 5
     assert not demand.awake()
+
+
+def test_polls_are_seldom_only_where_publishers_wake_the_router() -> None:
+    assert rest(awake=False, hinted=True, unhinted=False) == SLOW
+    assert rest(awake=False, hinted=False, unhinted=False) == STEADY
+    assert rest(awake=False, hinted=True, unhinted=True) == QUICK
+    assert rest(awake=True, hinted=True, unhinted=True) == STEADY

@@ -21,7 +21,8 @@ select shard, newest, before from hookd.newest_of_crowds($1)
 select hookd.defer_shards($1, $2)
 
 -- name: pulse
-select inbox, due, current_setting('transaction_read_only') = 'on' from hookd.pulse()
+select inbox, due, current_setting('transaction_read_only') = 'on', current_setting('max_prepared_transactions') <> '0'
+from hookd.pulse()
 
 -- name: stay_awake
 select hookd.stay_awake($1)
