@@ -26,6 +26,8 @@ class BigInteger:
 
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | BigInteger | None"
+_Path: TypeAlias = "tuple[_Path, str | int] | None"
+"""The way to a value: that to what holds it, and its name or index there."""
 
 # However Python is configured, it converts integers of this length (sys.int_info.str_digits_check_threshold).
 _EXACT_DIGITS = 640
@@ -34,6 +36,9 @@ _BRACES_AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _STEP = ((ord("[") + ord("]")) // 2).__sub__  # 1 for an opening bracket, -1 for a closing one
 _SURROGATE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_FAULTY_CHARACTER = re.compile("[\0\ud800-\udfff]")
+_NOT_COUNTED = bytes(set(range(256)) - set(b',[{"'))
+_LARGEST_PLACED = 16 * 1024  # characters
 _LONGEST_POINTER = 200
 
 
@@ -54,6 +59,16 @@ class Unrepresentable(ValueError):
         self.column = column
 
 
+class NotJson(Unrepresentable):
+    """A text that is not JSON: `message` says what the parser found, `position` in how many characters."""
+
+    def __init__(self, message: str, position: int, line: int, column: int) -> None:
+        place = f"at line {line}, column {column}; correct the text there"
+        super().__init__(f"not JSON: {message} {place}", line=line, column=column)
+        self.message = message
+        self.position = position
+
+
 class _NotFiniteError(Exception):
     """Carries out of the scanner what is wrong with a number."""
 
@@ -71,38 +86,68 @@ class _Repeating(dict[str, "JSON"]):
     """An object that had a key twice."""
 
 
-def parse(text: str | bytes, *, max_depth: int, unique_keys: bool = False) -> JSON:
+def parse(
+    text: str | bytes, *, max_depth: int, max_values: int | None = None, unique_keys: bool = False
+) -> JSON:
     """Return the value of a JSON text (RFC 8259); bytes must be UTF-8 without a byte order mark.
 
     Integers are exact at any length (long ones as `BigInteger`), other numbers doubles; of a repeated key the
     last one counts, as in jsonb, but with `unique_keys` it is refused (RFC 7493 section 2.3): not all readers
-    agree. At most `max_depth` arrays and objects may lie inside each other. Raises `Unrepresentable`.
+    agree. At most `max_depth` arrays and objects may lie inside each other, and there may be `max_values`
+    values in all, which is found out before any is read. Raises `Unrepresentable`.
     """
-    raw, text = _both_forms(text)
-    # With escaped backslashes out of the way, each backslash that is left starts an escape.
-    escapes = raw.replace(b"\\\\", b"..") if b"\\" in raw else raw
+    raw, text = both_forms(text)
+    if max_values is not None and holds_more_values(raw, max_values):
+        raise too_many_values(max_values)
+    escapes = _without_escaped_backslashes(raw)
     if _deeper_than(escapes, max_depth):
         raise _too_deep(max_depth)
+    value, _ = read_value(text, None, max_depth=max_depth, unique_keys=unique_keys)
+    _check_escapes(escapes, text)
+    return value
+
+
+def read_value(text: str, at: int | None, *, max_depth: int, unique_keys: bool) -> tuple[JSON, int]:
+    """Return the value that begins at `at` in a JSON text, and its end; with None, the one that is all of it.
+
+    `check_text` has yet to be asked about its text. Raises `Unrepresentable`.
+    """
+    decoder = _UNIQUE_DECODER if unique_keys else _DECODER
     try:
-        value: JSON = (_UNIQUE_DECODER if unique_keys else _DECODER).decode(text)
+        return (decoder.decode(text), len(text)) if at is None else decoder.raw_decode(text, at)
     except json.JSONDecodeError as error:
-        raise Unrepresentable(
-            f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}; correct the text there",
-            line=error.lineno,
-            column=error.colno,
-        ) from None
+        raise NotJson(error.msg, error.pos, error.lineno, error.colno) from None
     except _NotFiniteError as error:
-        raise _at_its_place(error.what, error.remedy, text) from None
+        raise _at_its_place(error.what, error.remedy, text, at) from None
     except _RepeatedKeyError:
-        raise _at_its_place("an object with a key twice", "give each key once", text, _marked) from None
+        raise _at_its_place("an object with a key twice", "give each key once", text, at, _marked) from None
     except RecursionError:
         raise _too_deep(max_depth) from None
-    if b"\\u" in escapes:
-        if b"\\u0000" in escapes:
-            raise _at_its_place("a NUL character (\\u0000)", "leave it out", text)
-        if _SURROGATE.search(_SURROGATE_PAIR.sub(b".", escapes)):
-            raise _at_its_place("half of a surrogate pair", "send the whole character", text)
-    return value
+
+
+def check_text(text: str, max_depth: int) -> None:
+    """Raise `Unrepresentable` for a JSON text that is nested too deep or has escapes for what is no text."""
+    escapes = _without_escaped_backslashes(text.encode())
+    if _deeper_than(escapes, max_depth):
+        raise _too_deep(max_depth)
+    _check_escapes(escapes, text)
+
+
+def holds_more_values(raw: bytes, most: int) -> bool:
+    """Tell whether a JSON text has more than `most` values: items, members and those that hold them.
+
+    Of what is not JSON it tells something of that kind. In either case in a time that grows with its length.
+    """
+    if _separators(raw) <= most:
+        return False
+    # The same without what stands in strings.
+    skeleton = _without_escaped_backslashes(raw).replace(b'\\"', b"").translate(None, _NOT_COUNTED)
+    return _separators(b"".join(skeleton.replace(b'""', b"").split(b'"')[::2])) > most
+
+
+def too_many_values(most: int) -> Unrepresentable:
+    """Return the refusal of a text with more than `most` values."""
+    return Unrepresentable(f"holds more than {most} values; send fewer, or a reference to them")
 
 
 def canonical(value: JSON) -> str:
@@ -137,7 +182,8 @@ def event_body(event_id: UUID, event_type: str, data: JSON) -> str:
     return f'{{"data":{canonical(data)},{told}}}'
 
 
-def _both_forms(text: str | bytes) -> tuple[bytes, str]:
+def both_forms(text: str | bytes) -> tuple[bytes, str]:
+    """Return a text as bytes and as a string. Raises `Unrepresentable` for what is no text, or empty."""
     try:
         if isinstance(text, str):
             raw = text.encode()
@@ -156,6 +202,24 @@ def _both_forms(text: str | bytes) -> tuple[bytes, str]:
     if not text or text.isspace():
         raise Unrepresentable("empty; send a JSON value", line=1, column=1)
     return raw, text
+
+
+def _without_escaped_backslashes(raw: bytes) -> bytes:
+    """Return `raw` of the same length, with only such backslashes as start an escape."""
+    return raw.replace(b"\\\\", b"..") if b"\\" in raw else raw
+
+
+def _check_escapes(escapes: bytes, text: str) -> None:
+    if b"\\u" not in escapes:
+        return
+    if b"\\u0000" in escapes:
+        raise _at_its_place("a NUL character (\\u0000)", "leave it out", text)
+    if _SURROGATE.search(_SURROGATE_PAIR.sub(b".", escapes)):
+        raise _at_its_place("half of a surrogate pair", "send the whole character", text)
+
+
+def _separators(raw: bytes) -> int:
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
 def _deeper_than(raw: bytes, max_depth: int) -> bool:
@@ -217,39 +281,48 @@ def _with_big_integers(value: JSON) -> str:
 
 
 def _at_its_place(
-    what: str, remedy: str, text: str, build: Callable[[list[tuple[str, JSON]]], JSON] = dict
+    what: str,
+    remedy: str,
+    text: str,
+    at: int | None = None,
+    build: Callable[[list[tuple[str, JSON]]], JSON] = dict,
 ) -> Unrepresentable:
-    """Name the place of a fault by reading `text` once more, with its faults left in."""
+    """Name the place of a fault by reading `text` once more, with its faults left in, unless it is long."""
     pointer = None
-    with suppress(json.JSONDecodeError):  # a syntax error further on: then without the place
-        decoder = json.JSONDecoder(parse_int=_integer, object_pairs_hook=build)
-        pointer = _first_fault(decoder.decode(text))
+    if len(text) <= _LARGEST_PLACED:
+        with suppress(json.JSONDecodeError):  # a syntax error further on: then without the place
+            decoder = json.JSONDecoder(parse_int=_integer, object_pairs_hook=build)
+            document = decoder.decode(text) if at is None else decoder.raw_decode(text, at)[0]
+            pointer = _first_fault(document)
     where = "" if pointer is None or len(pointer) > _LONGEST_POINTER else f" at {json.dumps(pointer)}"
     return Unrepresentable(f"holds {what}{where}; {remedy}", pointer=pointer)
 
 
 def _first_fault(document: JSON) -> str | None:
     """Return the JSON Pointer of the first number or string with a fault; for a key, that of its object."""
-    todo: list[tuple[str, JSON]] = [("", document)]
+    todo: list[tuple[_Path, JSON]] = [(None, document)]
     while todo:
-        pointer, value = todo.pop()
+        path, value = todo.pop()
         if isinstance(value, dict):
-            if isinstance(value, _Repeating) or any(map(_faulty_text, value)):
-                return pointer
-            members = [(f"{pointer}/{k.replace('~', '~0').replace('/', '~1')}", v) for k, v in value.items()]
-            todo.extend(reversed(members))
+            if isinstance(value, _Repeating) or any(map(_FAULTY_CHARACTER.search, value)):
+                return _pointer(path)
+            todo.extend(reversed([((path, name), item) for name, item in value.items()]))
         elif isinstance(value, list):
-            todo.extend(reversed([(f"{pointer}/{index}", item) for index, item in enumerate(value)]))
+            todo.extend(reversed([((path, index), item) for index, item in enumerate(value)]))
         elif isinstance(value, str):
-            if _faulty_text(value):
-                return pointer
+            if _FAULTY_CHARACTER.search(value):
+                return _pointer(path)
         elif isinstance(value, float) and not isfinite(value):
-            return pointer
+            return _pointer(path)
     return None
 
 
-def _faulty_text(text: str) -> bool:
-    return any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
+def _pointer(path: _Path) -> str:
+    parts: list[str] = []
+    while path is not None:
+        path, part = path
+        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{part}" for part in reversed(parts))
 
 
 # What `parse` gives holds no circles, so looking for them would be for nothing.
