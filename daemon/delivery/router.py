@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from time import perf_counter
 from uuid import UUID
 
 import trio
@@ -14,6 +15,7 @@ from asyncpg import PostgresError
 from daemon.delivery.arrival import MANY, Arrival
 from daemon.delivery.claims import Claims
 from daemon.delivery.round_size import RoundSize
+from daemon.delivery.work_pieces import WorkPieces
 from daemon.metrics import Metrics
 from daemon.progress import Progress
 from daemon.schemas import Schemas
@@ -61,6 +63,7 @@ async def serve_router(
     claims: Claims,
     stopping: trio.Event,
     max_depth: Callable[[], int],
+    max_values: Callable[[], int],
     schemas: Callable[[], Schemas],
     metrics: Metrics,
     progress: Progress,
@@ -76,13 +79,18 @@ async def serve_router(
     so many publish that nothing rings. `awake` tells whether nothing rings. `routed` hears of how many
     transactions the events of each round were, and `claims` take what was claimed with it.
 
-    An event from SQL is held to `max_depth` and to the schema of its type here: what publish() cannot check.
+    An event from SQL is held to `max_depth`, `max_values` and to the schema of its type here: what publish()
+    cannot check. A body that takes long to make is made in pieces, between which others have the loop.
     """
 
-    def canonicalise(event_id: UUID, event_type: str, text: str) -> tuple[str | None, str | None]:
+    async def canonicalise(event_id: UUID, event_type: str, text: str) -> tuple[str | None, str | None]:
         try:
-            data = parse(text, max_depth=max_depth())
+            began = perf_counter()
+            data = parse(text, max_depth=max_depth(), max_values=max_values())
+            await pieces.end(began)
+            began = perf_counter()
             body = event_body(event_id, event_type, data)
+            await pieces.end(began)
         except Unrepresentable as error:
             return None, refused(event_id, error.reason)
         misfit = schemas().misfit(event_type, data, len(body))
@@ -96,6 +104,7 @@ async def serve_router(
         metrics.unrepresentable.add()
         return reason
 
+    pieces = WorkPieces()
     arrival = Arrival()
     gather = idled = worked = hurried = told = slices = False
     small_rounds = 0

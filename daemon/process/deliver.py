@@ -141,6 +141,7 @@ def _route(
         claims=claims,
         stopping=parts.stopping,
         max_depth=lambda: parts.config.events.max_depth,
+        max_values=lambda: parts.config.events.max_values,
         schemas=lambda: parts.schemas,
         metrics=parts.metrics,
     )

@@ -61,7 +61,7 @@ class Round:
     unheard: bool = False
 
 
-Canonicalise = Callable[[UUID, str, str], tuple[str | None, str | None]]
+Canonicalise = Callable[[UUID, str, str], Awaitable[tuple[str | None, str | None]]]
 """From id, type and JSON text of an event to its canonical body, or None and the reason why there is none."""
 
 
@@ -186,7 +186,7 @@ async def route(
         if not opened:
             return Round(0, 0, False, unheard=True) if unheard else None, False
         bodies = [
-            _Body(shard, event_id, org_id, *canonicalise(event_id, event_type, text))
+            _Body(shard, event_id, org_id, *(await canonicalise(event_id, event_type, text)))
             for shard, event_id, org_id, event_type, text in opened
             if event_id is not None
         ]

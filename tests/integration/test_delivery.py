@@ -172,16 +172,17 @@ async def test_events_from_sql_arrive_in_the_canonical_form(tmp_path: Path, post
     async with receiving() as receiver, running(tmp_path, postgres_url) as daemon:
         subscription = await daemon.register(org, receiver.url())
 
-        async def sql(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple[str, str]:
+        async def sql(connection: "asyncpg.Connection[asyncpg.Record]") -> list[str]:
             statement = "select hookd.publish($1, 'match.proposed', $2::jsonb)"
-            return (
-                str(await connection.fetchval(statement, org, text)),
-                str(await connection.fetchval(statement, org, f'{{"number": {beyond}}}')),
-            )
+            many = f"[{'0,' * 20_000}0]"
+            return [
+                str(await connection.fetchval(statement, org, data))
+                for data in (text, f'{{"number": {beyond}}}', many)
+            ]
 
-        good, bad = await with_postgres(postgres_url, sql)
+        good, bad, heavy = await with_postgres(postgres_url, sql)
         await receiver.until(lambda: len(receiver.requests) == 1, 10)
-        await until_rows(postgres_url, "select count(*) from hookd.attempt", 2)
+        await until_rows(postgres_url, "select count(*) from hookd.attempt", 3)
         await daemon.stop()
     (request,) = receiver.requests
     Webhook(subscription["secret"]).verify(request.body, request.headers)
@@ -196,6 +197,9 @@ async def test_events_from_sql_arrive_in_the_canonical_form(tmp_path: Path, post
     (event,) = await rows(postgres_url, "select body, problem from hookd.event where id = $1", UUID(bad))
     assert event["body"] is None
     assert "double" in event["problem"]
+    (event,) = await rows(postgres_url, "select body, problem from hookd.event where id = $1", UUID(heavy))
+    assert event["body"] is None
+    assert "more than 20000 values" in event["problem"]
 
 
 async def test_keys_and_later_events(tmp_path: Path, postgres_url: str) -> None:

@@ -196,6 +196,9 @@ async def test_what_a_transaction_holds_of_one_organisation_is_stepped_over(sess
 
 
 async def test_a_router_has_its_plans_before_the_first_event(database: Database) -> None:
+    async def no_body(*_: object) -> tuple[None, str]:
+        return None, "no"
+
     async def routed(connection: Connection, done: routing.Round, asked: Asked) -> None:
         raise AssertionError("there is nothing to route")
 
@@ -212,7 +215,7 @@ async def test_a_router_has_its_plans_before_the_first_event(database: Database)
     async with database.own_connection() as own:
         await routing.route(
             own,
-            lambda *_: (None, "no"),
+            no_body,
             events=lambda: 100,
             deliveries=600,
             crowds=True,

@@ -258,6 +258,10 @@ class TestFilter:
             await route_once(database)
 
 
+async def no_body(*_: object) -> tuple[None, str]:
+    return None, "no"
+
+
 async def route_once(database: Database) -> int:
     """Route until nothing is left, and return how many events there were."""
     events = 0
@@ -271,7 +275,7 @@ async def route_once(database: Database) -> int:
 
     await routing.route(
         database,
-        lambda *_: (None, "no"),
+        no_body,
         events=lambda: 100,
         deliveries=600,
         crowds=False,

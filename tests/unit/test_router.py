@@ -88,6 +88,7 @@ class Scene:
                 claims=nothing,
                 stopping=self._stopping,
                 max_depth=lambda: 10,
+                max_values=lambda: 1000,
                 schemas=nothing,
                 metrics=Metrics(),
                 progress=Progress("routing", trio.current_time),
