@@ -7,19 +7,24 @@ from api.auth import Caller
 from api.services import Services
 from daemon.model import Role
 
+ANY_ROLE = tuple(Role)
 
-async def caller_of(services: Services, role: Role | None = None) -> Caller:
-    """Return who calls.
 
-    Raises a `Problem`: 401 without a good token, 429 beyond the organisation's rate, 403 without `role`.
+async def caller_of(services: Services, *roles: Role) -> Caller:
+    """Return who calls; from here on the request's bytes count as the organisation's.
+
+    Raises a `Problem`: 401 without a good token, 429 beyond the organisation's rate, 403 without one of
+    `roles`, if any are named.
     """
     request = current_request()
     caller = await services.authenticator.caller(request.headers.getlist("Authorization"))
     request.organisation = caller.org_id
-    if Role.PLATFORM not in caller.roles:  # the platform publishes for everybody
+    is_platform = Role.PLATFORM in caller.roles  # which publishes for everybody
+    request.incoming.holding = services.bytes_in_hand.hold(caller.org_id, shared=not is_platform)
+    if not is_platform:
         _count(services, caller, request)
-    if role is not None:
-        caller.require(role)
+    if roles:
+        caller.require(*roles)
     return caller
 
 

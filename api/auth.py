@@ -29,13 +29,14 @@ class Caller:
     org_id: UUID
     roles: frozenset[str]
 
-    def require(self, role: Role) -> None:
-        """Raise a 403 `Problem` unless the token has `role`."""
-        if role not in self.roles:
+    def require(self, *roles: Role) -> None:
+        """Raise a 403 `Problem` unless the token has one of `roles`."""
+        if self.roles.isdisjoint(roles):
+            lacks = f"the role {roles[0]}" if len(roles) == 1 else f"each of the roles {', '.join(roles)}"
             raise Problem(
                 403,
                 "missing-role",
-                f"The token lacks the role {role}; call again with one that has it.",
+                f"The token lacks {lacks}; call again with one that has it.",
                 headers={"WWW-Authenticate": f'{_REALM}, error="insufficient_scope"'},
             )
 

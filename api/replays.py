@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from quart import Blueprint
 from quart.wrappers import Response
 
-from api.access import caller_of
+from api.access import ANY_ROLE, caller_of
 from api.asgi import current_request, json_response
 from api.bodies import pointer, read_json, validated
 from api.cursors import page_limit
@@ -107,7 +107,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/replays")
     async def listing(subscription_id: UUID) -> Response:
-        caller = await caller_of(services)
+        caller = await caller_of(services, *ANY_ROLE)
         request = current_request()
         arguments = query(request, ("limit", "cursor"))
         limit, cursor = page_limit(arguments.get("limit")), arguments.get("cursor")
@@ -127,7 +127,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/replays/<uuid:replay_id>")
     async def one(subscription_id: UUID, replay_id: UUID) -> Response:
-        caller = await caller_of(services)
+        caller = await caller_of(services, *ANY_ROLE)
         found = await services.replays.get(caller.org_id, subscription_id, replay_id)
         if found is None:
             raise not_found("replay")

@@ -7,7 +7,7 @@ from uuid import UUID
 from quart import Blueprint
 from quart.wrappers import Response
 
-from api.access import caller_of
+from api.access import ANY_ROLE, caller_of
 from api.asgi import current_request, json_response, no_content
 from api.bodies import read_json, read_optional_json, validated
 from api.commits import finish
@@ -82,7 +82,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("")
     async def listing() -> Response:
-        caller = await caller_of(services)
+        caller = await caller_of(services, *ANY_ROLE)
         request = current_request()
         arguments = query(request, ("limit", "cursor"))
         limit, cursor = page_limit(arguments.get("limit")), arguments.get("cursor")
@@ -105,7 +105,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/<uuid:subscription_id>")
     async def one(subscription_id: UUID) -> Response:
-        caller = await caller_of(services)
+        caller = await caller_of(services, *ANY_ROLE)
         subscription = await services.subscriptions.get(caller.org_id, subscription_id)
         if subscription is None:
             raise not_found("subscription")

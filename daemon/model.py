@@ -16,6 +16,7 @@ class Role(StrEnum):
 
     ORG_ADMIN = "org_admin"
     PUBLISHER = "publisher"
+    VIEWER = "viewer"
     PLATFORM = "platform"
 
 

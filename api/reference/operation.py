@@ -8,7 +8,9 @@ from daemon.model import Role
 
 JSON_TYPE = "application/json"
 ANYBODY: tuple[Role, ...] = ()
-"""The `roles` of an operation that any good token of the organisation may call."""
+"""The `roles` of an operation that any good token may call."""
+READERS = tuple(Role)
+"""Those of one for any role of the organisation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Operation:
     tag: str
     summary: str
     description: str
-    roles: tuple[Role, ...] | None = ANYBODY
+    roles: tuple[Role, ...] | None = READERS
     parameters: Sequence[Parameter] = ()
     body: Mapping[str, Any] = field(default_factory=dict)
     body_required: bool = True

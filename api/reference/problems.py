@@ -79,7 +79,7 @@ PROBLEMS: Mapping[int, Told] = {
         ),
     ),
     429: Told(
-        "Your organisation has made too many requests.",
+        "Your organisation has made too many requests, or has too many bytes of them under way.",
         "too-many-requests",
         "Your organisation may make 50 requests a second; wait for the seconds in Retry-After and spread the "
         "requests, or publish several events in one.",

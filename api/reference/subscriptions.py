@@ -1,7 +1,7 @@
 """The operations on subscriptions."""
 
 from api.reference import answers
-from api.reference.operation import Answer, Example, Operation
+from api.reference.operation import ANYBODY, Answer, Example, Operation
 from api.reference.parameters import (
     CURSOR,
     DELIVERY,
@@ -143,6 +143,7 @@ EVENT_TYPES = Operation(
     tag=TAG,
     summary="List event types",
     description="Returns the event types that can be published and subscribed to.",
+    roles=ANYBODY,
     answers={200: Answer("The event types.", answers.EventTypes)},
     examples={
         "types": Example(

@@ -25,7 +25,7 @@ from daemon.store.history import (
 )
 from tests.support.api_harness import OTHER_ORG, World, bearer, serving
 
-ADMIN, READER, STRANGER = bearer("org_admin"), bearer(), bearer(org=OTHER_ORG)
+ADMIN, READER, STRANGER = bearer("org_admin"), bearer("viewer"), bearer("viewer", org=OTHER_ORG)
 NOON = datetime(2026, 6, 3, 12, 0, 0, 1500, tzinfo=UTC)
 SUBSCRIPTION, EVENT = uuid7(), uuid7()
 DELIVERY = uuid7(NOON.timestamp())

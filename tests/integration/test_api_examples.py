@@ -108,7 +108,7 @@ async def test_answers_to_bad_requests_are_as_described(tmp_path: Path, postgres
     async with scene(tmp_path, postgres_url) as stage:
         reference = Reference((await stage.client.get("/openapi.json")).json())
         nobody = httpx.AsyncClient(base_url=stage.daemon.address, trust_env=False)
-        powerless = stage.daemon.client(stage.org)
+        powerless = stage.daemon.client(stage.org, "of another service")
         async with nobody, powerless:
             for operation in OPERATIONS:
                 if operation.roles is None:

@@ -19,12 +19,12 @@ SINCE = {"from": "2020-01-01T00:00:00Z"}
 
 @dataclass(frozen=True)
 class Operation:
-    """`path` may hold {webhook}, {delivery} and {replay}. `role`: the one that may, None: any token."""
+    """`path` may hold {webhook}, {delivery}, {replay}. `role`: the one that may, any, or none ("token")."""
 
     method: str
     path: str
     good: int
-    role: str | None = None
+    role: str = "any"
     body: object = None
     bad: object = None
 
@@ -36,10 +36,10 @@ class Operation:
 HOOK = "/webhooks/{webhook}"
 OPERATIONS = [
     Operation(
-        "POST", "/webhooks/", 201, "org_admin", {"url": "http://127.0.0.1:9/", "events": ["*"]}, {"url": 1}
+        "POST", "/webhooks/", 201, "org_admin", {"url": "http://127.0.0.1:9999/", "events": ["*"]}, {"url": 1}
     ),
     Operation("GET", "/webhooks/", 200),
-    Operation("GET", "/webhooks/events", 200),
+    Operation("GET", "/webhooks/events", 200, "token"),
     Operation("GET", HOOK, 200),
     Operation("PATCH", HOOK, 200, "org_admin", {"description": "x"}, {"is_active": "yes"}),
     Operation("POST", f"{HOOK}/test", 200, "org_admin", {}, {"conformance": 1}),
@@ -66,7 +66,7 @@ def expected(operation: Operation, case: str) -> int | None:
         case "no token" | "bad token":
             return 401
         case "wrong role":
-            return 403 if operation.role else None
+            return None if operation.role == "token" else 403
         case "bad body":
             return 422 if operation.bad is not None else None
     return 404 if has_id else None
@@ -77,8 +77,9 @@ async def ask(
 ) -> httpx.Response:
     """Make one request as the case wants it."""
     caller = uuid4() if case == "other org" else org
-    role = "publisher" if operation.role == "org_admin" else "org_admin"
-    roles = [role] if case == "wrong role" else [operation.role] if operation.role else []
+    wrong = {"any": "owner", "org_admin": "viewer"}.get(operation.role, "org_admin")
+    right = {"any": ["viewer"], "token": []}.get(operation.role, [operation.role])
+    roles = [wrong] if case == "wrong role" else right
     headers = {"Authorization": f"Bearer {token(caller, *roles)}"}
     if case == "bad token":
         headers["Authorization"] += "x"

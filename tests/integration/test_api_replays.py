@@ -71,7 +71,7 @@ async def test_a_replay_is_asked_for_read_listed_and_cancelled(
     assert selection.only_failed
     assert selection.patterns == ["placement.*", "match.proposed"]
 
-    reader = bearer()
+    reader = bearer("viewer")
     assert (await client.get(answer.headers["location"], headers=reader)).json() == shown
     listed = (await client.get(f"{path}/replays", headers=reader)).json()
     assert listed == {"data": [shown], "next_cursor": None}

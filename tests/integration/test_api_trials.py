@@ -154,7 +154,7 @@ async def test_only_an_admin_of_the_organisation_may_test() -> None:
     trials = FakeTrials(TRIAL)
     async with client(trials) as (http, path):
         assert problem(await http.post(path), 401)["type"].endswith("unauthorized")
-        for headers in (bearer(), bearer("publisher"), bearer("platform")):
+        for headers in (bearer(), bearer("viewer"), bearer("publisher"), bearer("platform")):
             problem(await http.post(path, headers=headers), 403)
         problem(await http.post(path, headers=bearer("org_admin", org=OTHER_ORG)), 404)
         problem(await http.post(f"/webhooks/{uuid4()}/test", headers=ADMIN), 404)

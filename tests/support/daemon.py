@@ -121,10 +121,10 @@ class Daemon:
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) * 1024
 
     def client(self, org_id: UUID, *roles: str, timeout: float = 30.0) -> httpx.AsyncClient:
-        """Return a client of the API with a token of the organisation."""
+        """Return a client of the API with a token of the organisation: a viewer's, unless it has `roles`."""
         return httpx.AsyncClient(
             base_url=self.address,
-            headers={"authorization": f"Bearer {token(org_id, *roles)}"},
+            headers={"authorization": f"Bearer {token(org_id, *(roles or ('viewer',)))}"},
             timeout=timeout,
             trust_env=False,
         )
