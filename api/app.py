@@ -51,6 +51,8 @@ def create_metrics_app(services: Services) -> Api:
 def _bare_app(name: str, services: Services) -> Api:
     app = Api(name, static_folder=None)
     app.metrics = services.metrics
+    app.bytes_in_hand = services.bytes_in_hand
+    app.access_log = lambda: services.settings().access_log
     app.url_map.merge_slashes = False  # it would answer with redirects, which clients follow with a GET
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_error)

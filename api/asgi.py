@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
 from uuid import UUID
@@ -25,6 +25,7 @@ from werkzeug.routing import MapAdapter
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from api.bodies import IncomingBody
+from api.bytes_in_hand import NOBODY, BytesInHand
 from api.problems import CONTENT_TYPE, Problem
 from api.request_ids import HEADER, request_id
 from daemon.metrics import Metrics
@@ -76,12 +77,34 @@ class ApiConnection(TrioASGIHTTPConnection):
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Handle the request and log it in one line."""
         began = trio.current_time()
+        api = cast(Api, self.app)
         self.scope["path"] = _path(self.scope["raw_path"])
         request = cast(ApiRequest, self._create_request_from_scope(send))
         request.request_id = request_id(request.headers.get(HEADER))
-        request.incoming = IncomingBody(receive)
+        request.incoming = IncomingBody(receive, _declared(request))
+        request.incoming.holding = api.bytes_in_hand.hold(NOBODY)
         request.answer_headers = {}
+        try:
+            response = await self._answer(request)
+            await self._finish(request, response, send)
+        finally:
+            request.incoming.hold_nothing()
+        seconds = trio.current_time() - began
+        _log(request, response.status_code, seconds, all_lines=api.access_log())
+        _count(api.metrics, request, response.status_code, seconds)
+
+    async def _answer(self, request: ApiRequest) -> Response | WerkzeugResponse:
+        """Return the answer, or the refusal of one that does not fit beside what others hold."""
         response = await self.app.handle_request(request)
+        try:
+            request.incoming.hold_instead(_size(response))
+        except Problem as problem:
+            return problem_response(problem, request.request_id)
+        return response
+
+    async def _finish(
+        self, request: ApiRequest, response: Response | WerkzeugResponse, send: ASGISendCallable
+    ) -> None:
         response.headers.update(request.answer_headers)
         response.headers[HEADER] = request.request_id
         response.headers.setdefault("Cache-Control", "no-store")
@@ -89,9 +112,6 @@ class ApiConnection(TrioASGIHTTPConnection):
         if not request.incoming.complete and response.status_code not in _CLOSING:
             await request.incoming.discard()
         await self._send_response(send, response)
-        seconds = trio.current_time() - began
-        _log(request, response.status_code, seconds)
-        _count(cast(Api, self.app).metrics, request, response.status_code, seconds)
 
     async def _send_response(self, send: ASGISendCallable, response: Response | WerkzeugResponse) -> None:
         if not isinstance(response, Response) or not isinstance(response.response, DataBody):
@@ -120,7 +140,8 @@ class ApiContext(RequestContext):
 
 
 class Api(QuartTrio):
-    """Quart with the API's requests, answers and manners. `metrics` counts the requests.
+    """Quart with the API's requests, answers and manners. `metrics` counts the requests, and `access_log`
+    tells whether there is a line in the log for each, or only for those that fail.
 
     `plain_routes` are those without parts that vary, by method and path: as many as there are.
     """
@@ -131,6 +152,8 @@ class Api(QuartTrio):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.metrics = Metrics()
+        self.bytes_in_hand = BytesInHand()
+        self.access_log: Callable[[], bool] = lambda: True
         self.plain_routes: dict[tuple[str, str], QuartRule] = {}
         self._no_session = self.session_interface.null_session_class()
 
@@ -193,9 +216,22 @@ def _path(raw: bytes) -> str:
     return path.removesuffix("/") or "/"
 
 
-def _log(request: ApiRequest, status: int, seconds: float) -> None:
+def _declared(request: ApiRequest) -> int | None:
+    """Return how long the body is, where that is told; HTTP/1.1 has seen to it that it is a number."""
+    length = request.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
+
+
+def _size(response: Response | WerkzeugResponse) -> int:
+    """Return the bytes of an answer's body."""
+    body = response.response
+    return len(body.data) if isinstance(body, DataBody) else 0
+
+
+def _log(request: ApiRequest, status: int, seconds: float, *, all_lines: bool) -> None:
     # Probes ask every few seconds, and a good answer to them is no news.
-    quiet = (request.path.startswith("/health/") or request.path == "/metrics") and status < 400
+    probe = request.path.startswith("/health/") or request.path == "/metrics"
+    quiet = status < 400 and (probe or not all_lines)
     logger.log(
         logging.DEBUG if quiet else logging.INFO,
         "%s %s %d",

@@ -9,22 +9,49 @@ from pydantic import TypeAdapter, ValidationError
 from werkzeug.datastructures import Headers
 from werkzeug.http import parse_options_header
 
+from api.bytes_in_hand import Holding
 from api.problems import FieldError, Problem, http_problem, invalid
 from daemon.signing.canonical import JSON, Unrepresentable, parse
 
 T = TypeVar("T")
 
+SMALL = 16 * 1024
+"""Bytes of a body that is read whatever others hold: no more than a connection takes by itself."""
 _MOST_ERRORS = 20
+_MOST_MEMBERS = 1000
 _DISCARD = 64 * 1024  # bytes
 _DISCARD_TIMEOUT = 0.5  # seconds
 
 
 class IncomingBody:
-    """The body of one request as it arrives; what is not asked for stays with the client."""
+    """The body of one request as it arrives; what is not asked for stays with the client.
 
-    def __init__(self, receive: Callable[[], Awaitable[ASGIReceiveEvent]]) -> None:
+    `declared`: how many bytes it has, where that is told. `holding` counts what is held of it.
+    """
+
+    def __init__(
+        self, receive: Callable[[], Awaitable[ASGIReceiveEvent]], declared: int | None = None
+    ) -> None:
         self._receive = receive
         self.complete = False
+        self.declared = declared
+        self.holding: Holding | None = None
+
+    def hold(self, size: int, *, beyond_share: bool = False) -> None:
+        """Count at least `size` bytes as held; raises a 429 or 503 `Problem` where they do not fit."""
+        if self.holding is not None and size > SMALL:
+            self.holding.grow_to(size, beyond_share=beyond_share)
+
+    def hold_instead(self, size: int) -> None:
+        """Count what is held now that the body is not any more; raises as `hold`."""
+        if self.holding is not None:
+            self.holding.shrink_to(size)
+            self.hold(size)
+
+    def hold_nothing(self) -> None:
+        """Give back what is held."""
+        if self.holding is not None:
+            self.holding.shrink_to(0)
 
     async def piece(self) -> bytes:
         """Return the next piece, possibly empty; `complete` tells whether it is the last one.
@@ -41,6 +68,8 @@ class IncomingBody:
     async def discard(self) -> None:
         """Let go of a short rest, so that the connection can serve another request."""
         left = _DISCARD
+        if self.declared is not None and self.declared > left:
+            return
         with trio.move_on_after(_DISCARD_TIMEOUT):
             while not self.complete and left > 0:
                 try:
@@ -49,49 +78,59 @@ class IncomingBody:
                     return
 
 
-async def read_body(body: IncomingBody, headers: Headers, *, limit: int) -> bytes:
-    """Return the whole body; raises a 413 `Problem` as soon as it is known to exceed `limit` bytes."""
-    declared = headers.get("Content-Length", "")
-    if declared.isdecimal() and int(declared) > limit:
+async def read_body(body: IncomingBody, *, limit: int) -> bytes:
+    """Return the whole body.
+
+    Raises a `Problem`, before the body is read where its length is told: 413 for more than `limit` bytes, 429
+    or 503 where so much does not fit beside what others hold.
+    """
+    size = body.declared or 0
+    if size > limit:
         raise _too_large(limit)
-    pieces: list[bytes] = []
-    size = 0
+    body.hold(size)
+    text = bytearray()  # a list of pieces would take many times as much where each is a byte
     while not body.complete:
         piece = await body.piece()
-        size += len(piece)
-        if size > limit:
+        if len(text) + len(piece) > limit:
             raise _too_large(limit)
-        pieces.append(piece)
-    return b"".join(pieces)
+        body.hold(len(text) + len(piece))
+        text += piece
+    return bytes(text)
 
 
 async def read_json(body: IncomingBody, headers: Headers, *, limit: int, max_depth: int) -> JSON:
     """Return the body's JSON value.
 
-    Raises a `Problem`: 415 for another media type, 413 as `read_body`, 400 for what is not JSON, and 422 for
-    JSON that cannot be kept or sent on (NUL, half a surrogate pair, a number beyond a double, too deep).
+    Raises a `Problem`: 415 for another media type, as `read_body`, 400 for what is not JSON, and 422 for JSON
+    that cannot be kept or sent on (NUL, half a surrogate pair, a number beyond a double, too deep, too many
+    values).
     """
     check_media_type(headers)
-    return parsed(await read_body(body, headers, limit=limit), max_depth)
+    return parsed(await read_body(body, limit=limit), max_depth, _MOST_MEMBERS)
 
 
 async def read_optional_json(body: IncomingBody, headers: Headers, *, limit: int, max_depth: int) -> JSON:
     """Return the body's JSON value as `read_json` does, or an empty object where there is no body."""
-    text = await read_body(body, headers, limit=limit)
+    text = await read_body(body, limit=limit)
     if not text:
         return {}
     check_media_type(headers)
-    return parsed(text, max_depth)
+    return parsed(text, max_depth, _MOST_MEMBERS)
 
 
-def parsed(text: bytes, max_depth: int) -> JSON:
+def parsed(text: bytes, max_depth: int, max_values: int) -> JSON:
     """Return the JSON value of a body; raises a 400 or 422 `Problem` as `read_json` does."""
     try:
-        return parse(text, max_depth=max_depth, unique_keys=True)
+        return parse(text, max_depth=max_depth, max_values=max_values, unique_keys=True)
     except Unrepresentable as error:
-        if error.line is not None:
-            raise Problem(400, "malformed-json", f"The body is {error.reason}.") from None
-        raise invalid([FieldError(error.pointer or "", error.reason)]) from None
+        raise problem_of(error) from None
+
+
+def problem_of(error: Unrepresentable) -> Problem:
+    """Return what is told of a body that is not JSON, or not such JSON as can be kept."""
+    if error.line is not None:
+        return Problem(400, "malformed-json", f"The body is {error.reason}.")
+    return invalid([FieldError(error.pointer or "", error.reason)])
 
 
 def check_media_type(headers: Headers, known: Sequence[str] = ("application/json",)) -> str:
@@ -107,15 +146,21 @@ def check_media_type(headers: Headers, known: Sequence[str] = ("application/json
     return media_type.lower()
 
 
-def validated(adapter: TypeAdapter[T], value: JSON) -> T:
-    """Return `value` as what `adapter` describes; raises a 422 `Problem` that names each bad field."""
+def validated(adapter: TypeAdapter[T], value: JSON, *place: int) -> T:
+    """Return `value` as what `adapter` describes; `place` is where it stands in the request.
+
+    Raises a 422 `Problem` that names each bad field.
+    """
+    if isinstance(value, dict) and len(value) > _MOST_MEMBERS:  # an error of each would take long to tell
+        advice = f"has more than {_MOST_MEMBERS} members; leave out the unknown ones"
+        raise invalid([FieldError(pointer(*place), advice)])
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
         # The values themselves stay out of the answer: one may be a secret.
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise invalid(
-            [_field_error(item["loc"], item["type"], item["msg"]) for item in found[:_MOST_ERRORS]]
+            [_field_error((*place, *item["loc"]), item["type"], item["msg"]) for item in found[:_MOST_ERRORS]]
         ) from None
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+from collections import deque
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +13,22 @@ from pydantic import TypeAdapter
 
 from api.auth import Caller
 from api.bodies import IncomingBody, validated
+from api.loop_time import LoopTime
 from api.ndjson import Batch, LineBatches, LineTooLong
 from api.new_event import EventRules
 from api.problems import FieldError, Problem, invalid, no_database, unavailable
-from api.publishing import CHECKPOINT_EVERY, IncomingEvent, commit, event_of, rules_of
+from api.publishing import (
+    ENVELOPE_BYTES,
+    ENVELOPE_DEPTH,
+    ENVELOPE_VALUES,
+    LONGEST_PIECE,
+    IncomingEvent,
+    commit,
+    event_of,
+    rules_of,
+)
 from api.services import Services
-from daemon.signing.canonical import Unrepresentable, parse
+from daemon.signing.canonical import JSON, Unrepresentable, parse
 from daemon.store.database import DatabaseUnavailable, RetryTransaction
 from daemon.store.events import NewEvent, Once
 
@@ -24,8 +36,9 @@ logger = logging.getLogger("hookd.api")
 
 MOST_IDS = 10_000
 """A stream with more events is answered without their ids, for the memory that they take."""
-_ENVELOPE = 4096  # bytes of a line beside those of its event
-_ENVELOPE_DEPTH = 1  # the event around `data`
+_BUFFERS = 256 * 1024  # bytes that a stream has on its way through a connection
+_BYTES_OF_ID = 100
+_SMALL = 4 * 1024  # bytes of a batch that costs no more than the request around it
 _TRIES = 5
 _EVENT = TypeAdapter(IncomingEvent)
 
@@ -49,6 +62,11 @@ class _Progress:
         if self.ids is not None:
             self.ids.extend(map(str, ids))
 
+    @property
+    def held(self) -> int:
+        """How many bytes the identifiers take."""
+        return _BYTES_OF_ID * len(self.ids or ())
+
     def document(self) -> dict[str, Any]:
         ids = {} if self.ids is None else {"ids": self.ids}
         return {"accepted": self.accepted, **ids}
@@ -61,7 +79,7 @@ class _Progress:
             first, last = self.unknown
             unknown = {"unknown_lines": [first, last]}
             sentences.append(f"Of lines {first} to {last} it is not known.")
-        if problem.status >= 500 or problem.status in {408, 409}:
+        if problem.status >= 500 or problem.status in {408, 409, 429}:
             sentences.append(
                 "The whole stream may be sent again with the same Idempotency-Key."
                 if repeatable
@@ -87,12 +105,19 @@ class _Writer:
         self._done = trio.Event()
         self._done.set()
         self._failure: Problem | None = None
+        self._writing = 0  # bytes
 
     async def put(self, events: list[NewEvent], lines: Batch) -> None:
         """Begin with a batch when the one before is done; raises what befell that one."""
         await self.finish()
         self._done = trio.Event()
+        self._writing = sum(len(event.body) for event in events) + sum(len(line) for _, line in lines)
         self._nursery.start_soon(self._write, events, lines)
+
+    @property
+    def held(self) -> int:
+        """How many bytes the batch under way and the answer take."""
+        return self._writing + self._progress.held
 
     async def finish(self) -> None:
         """Return when all is committed; raises what befell the last batch."""
@@ -117,6 +142,7 @@ class _Writer:
         except Problem as problem:
             self._failure = problem
         finally:
+            self._writing = 0
             self._done.set()
 
 
@@ -131,13 +157,14 @@ async def publish_stream(
     """
     settings = services.settings()
     rules, progress = rules_of(services), _Progress()
-    longest = settings.max_event + _ENVELOPE
+    longest = settings.max_event + ENVELOPE_BYTES
+    body.hold(_BUFFERS)
     failure: Problem | LineTooLong | None = None
     async with trio.open_nursery() as nursery:
         writer = _Writer(nursery, services, caller, key, progress)
         try:
             try:
-                await _read_stream(body, LineBatches(longest), caller, rules, writer)
+                await _read_stream(body, LineBatches(longest), caller, rules, writer, services.loop_time)
             finally:
                 await writer.finish()  # what befell earlier lines counts more than a later line's fault
         except (Problem, LineTooLong) as error:  # raised here, it would leave the nursery in a group
@@ -153,32 +180,72 @@ async def publish_stream(
 
 
 async def _read_stream(
-    body: IncomingBody, batches: LineBatches, caller: Caller, rules: EventRules, writer: _Writer
+    body: IncomingBody,
+    batches: LineBatches,
+    caller: Caller,
+    rules: EventRules,
+    writer: _Writer,
+    loop_time: LoopTime,
 ) -> None:
     """Give all batches to `writer`, or those before the first bad line, whose `Problem` is raised then."""
     while not body.complete:
+        body.hold_instead(_BUFFERS + batches.held + writer.held)
         piece = await body.piece()
         for batch in batches.feed(piece, last=body.complete):
-            events, bad = await _read_batch(batch, caller, rules)
-            if events:
-                await writer.put(events, batch[: len(events)])
-            if bad is not None:
-                raise bad
+            size = sum(len(line) for _, line in batch)
+            body.hold_instead(_BUFFERS + batches.held + writer.held + 2 * size)
+            lines = _Lines(batch, caller, rules)
+            while not lines.ended:
+                async with loop_time.piece(caller.org_id, small=size <= _SMALL):
+                    lines.go_on()
+            if lines.events:
+                await writer.put(lines.events, batch[: len(lines.events)])
+            if lines.bad is not None:
+                raise lines.bad
 
 
-async def _read_batch(
-    batch: Batch, caller: Caller, rules: EventRules
-) -> tuple[list[NewEvent], Problem | None]:
-    """Return the events of a batch up to the first bad line, and what is wrong with that."""
-    events: list[NewEvent] = []
-    for number, line in batch:
-        if len(events) % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
-            await trio.lowlevel.checkpoint()
-        try:
-            events.append(event_of(_read(line, rules), caller, rules))
-        except Problem as problem:
-            return events, _of_line(number, problem)
-    return events, None
+class _Lines:
+    """The events of a batch up to the first bad line, and what is wrong with that; read in pieces of work."""
+
+    def __init__(self, batch: Batch, caller: Caller, rules: EventRules) -> None:
+        self._unread = deque(batch)
+        self._values: deque[tuple[int, JSON]] = deque()
+        self._caller = caller
+        self._rules = rules
+        self.events: list[NewEvent] = []
+        self.bad: Problem | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether nothing is left to do."""
+        return not self._unread and not self._values
+
+    def go_on(self) -> None:
+        """Do one piece of the work."""
+        until = perf_counter() + LONGEST_PIECE
+        if self._values:
+            self._bring_into_form(until)
+        else:
+            self._parse(until)
+
+    def _parse(self, until: float) -> None:
+        while self._unread and perf_counter() < until:
+            number, line = self._unread.popleft()
+            try:
+                self._values.append((number, _read(line, self._rules)))
+            except Problem as problem:
+                self.bad = _of_line(number, problem)
+                self._unread.clear()
+
+    def _bring_into_form(self, until: float) -> None:
+        while self._values and perf_counter() < until:
+            number, value = self._values.popleft()
+            try:
+                self.events.append(event_of(validated(_EVENT, value), self._caller, self._rules))
+            except Problem as problem:
+                self.bad = _of_line(number, problem)
+                self._unread.clear()
+                self._values.clear()
 
 
 async def _commit(
@@ -202,15 +269,15 @@ async def _commit(
     raise unavailable("The events met others again and again and were undone.", 1)
 
 
-def _read(line: bytes, rules: EventRules) -> IncomingEvent:
-    """Return the event that a line holds; raises a 422 `Problem`."""
+def _read(line: bytes, rules: EventRules) -> JSON:
+    """Return the value of a line; raises a 422 `Problem`."""
+    depth, values = rules.max_depth + ENVELOPE_DEPTH, rules.max_values + ENVELOPE_VALUES
     try:
-        value = parse(line, max_depth=rules.max_depth + _ENVELOPE_DEPTH, unique_keys=True)
+        return parse(line, max_depth=depth, max_values=values, unique_keys=True)
     except Unrepresentable as error:
         # There is one line only here; which one it is of all, the pointer says.
         reason = error.reason.replace(" at line 1, ", " at ")
         raise invalid([FieldError(error.pointer or "", reason)]) from None
-    return validated(_EVENT, value)
 
 
 def _of_line(number: int, problem: Problem) -> Problem:

@@ -123,7 +123,7 @@ class Http1(H11Protocol):
         if request.method != request.method.upper():
             return 400  # methods are case-sensitive (RFC 9110 section 9.1), and Hypercorn forgets the case
         names = {name for name, _ in headers}
-        if {b"content-length", b"transfer-encoding"} <= names:
+        if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
             return 400  # a proxy may see another end of it (RFC 9112 section 6.1)
         # h11 checks the size of what is incomplete only: a header that comes in one piece passes it.
         fields = sum(len(name) + len(value) for name, value in headers)

@@ -34,6 +34,11 @@ class LineBatches:
         self._batch: Batch = []
         self._size = 0
 
+    @property
+    def held(self) -> int:
+        """How many bytes wait for the end of their line or batch."""
+        return len(self._line) + self._size
+
     def feed(self, piece: bytes, *, last: bool) -> Iterator[Batch]:
         """Yield the batches that `piece` completes; the `last` piece completes all.
 

@@ -31,12 +31,14 @@ class BadFieldError(Exception):
 class EventRules:
     """What events may be: of a known type, at most so many bytes long, nested so deep, as its schema says.
 
-    `new_id` gives each its id, a UUIDv7 of the database's time.
+    `max_values` is for whoever reads the text of the data, and may not read more. `new_id` gives each its id,
+    a UUIDv7 of the database's time.
     """
 
     types: Sequence[str]
     max_bytes: int
     max_depth: int
+    max_values: int
     new_id: Callable[[], UUID]
     schemas: Schemas = field(default_factory=Schemas)
 

@@ -9,6 +9,7 @@ from daemon.store.failure import DatabaseBusy, DatabaseReadOnly, DatabaseRefused
 
 CONTENT_TYPE = "application/problem+json"
 _TYPE = "urn:hookd:problem:"
+_LONGEST_POINTER = 1000  # characters
 
 #: How an error that the HTTP layer found is called and what to do about it, by status (RFC 9110 section 15).
 _HTTP: Mapping[int, tuple[str, str]] = {
@@ -61,12 +62,21 @@ class Problem(Exception):
             "request_id": request_id,
         }
         if self.errors:
-            document["errors"] = [{"pointer": error.pointer, "detail": error.detail} for error in self.errors]
+            document["errors"] = [
+                {"pointer": _bounded(error.pointer), "detail": error.detail} for error in self.errors
+            ]
         return {**document, **self.members}
 
     def body(self, request_id: str) -> bytes:
         """Return the document as JSON text."""
         return json.dumps(self.document(request_id), separators=(",", ":")).encode()
+
+
+def _bounded(pointer: str) -> str:
+    """Return a pointer, or that of the innermost value around it that is not too long to tell."""
+    if len(pointer) <= _LONGEST_POINTER:
+        return pointer
+    return pointer[: _LONGEST_POINTER + 1].rpartition("/")[0]
 
 
 def http_problem(status: int, headers: Mapping[str, str] | None = None) -> Problem:

@@ -11,12 +11,18 @@ from api.bodies import pointer
 from api.commits import finish
 from api.new_event import LONGEST_KEY, BadFieldError, EventRules, new_event
 from api.problems import FieldError, Problem, invalid
-from api.services import Services
+from api.services import ApiSettings, Services
 from daemon.model import Role
 from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
 
-CHECKPOINT_EVERY = 50
-"""After so many events others have their turn."""
+LONGEST_PIECE = 0.005
+"""Seconds of work on events after which others may have their turn."""
+ENVELOPE_DEPTH = 1
+"""Levels of nesting around the data of an event, as a publisher gives it."""
+ENVELOPE_VALUES = 8
+"""Values beside those of its data."""
+ENVELOPE_BYTES = 4096
+"""Bytes of text beside those of its data."""
 _ONLY_PLATFORM = "needs the role platform; leave it out to publish for the token's own organisation"
 
 
@@ -46,8 +52,18 @@ def rules_of(services: Services) -> EventRules:
     """Return what events may be now."""
     settings = services.settings()
     return EventRules(
-        settings.event_types, settings.max_event, settings.max_depth, services.new_id, settings.schemas
+        settings.event_types,
+        settings.max_event,
+        settings.max_depth,
+        settings.max_values,
+        services.new_id,
+        settings.schemas,
     )
+
+
+def longest_text(settings: ApiSettings) -> int:
+    """Return how many bytes of JSON text one event may be: with blanks and escapes more than its body."""
+    return 2 * settings.max_event + ENVELOPE_BYTES
 
 
 def event_of(item: IncomingEvent, caller: Caller, rules: EventRules, *place: int) -> NewEvent:

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from api.as_sent import AsSent
 from api.auth import Authenticator
+from api.bytes_in_hand import BytesInHand
 from api.cursors import Cursors
+from api.loop_time import LoopTime
 from api.rate_limits import NO_LIMIT, Rate, RateLimits
 from daemon.egress.report import Trial
 from daemon.egress.url import Url
@@ -162,6 +164,7 @@ class ApiSettings:
     max_batch: int = 1000
     max_event: int = 1024 * 1024
     max_depth: int = 64
+    max_values: int = 20_000
     schemas: Schemas = field(default_factory=Schemas)
     commit_timeout: float = 10.0
     longest_timeout: float = 15.0
@@ -169,6 +172,7 @@ class ApiSettings:
     header_prefix: str = "X-Alter-"
     rate: Rate = NO_LIMIT
     cors_origins: Sequence[str] = ()
+    access_log: bool = True
 
 
 async def _nothing_seen() -> Sight:
@@ -202,5 +206,7 @@ class Services:
     now: Callable[[], float]
     new_id: Callable[[], UUID]
     rate_limits: RateLimits = field(default_factory=RateLimits)
+    bytes_in_hand: BytesInHand = field(default_factory=BytesInHand)
+    loop_time: LoopTime = field(default_factory=LoopTime)
     metrics: Metrics = field(default_factory=Metrics)
     observe: Callable[[], Awaitable[Sight]] = _nothing_seen

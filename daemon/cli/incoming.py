@@ -11,6 +11,7 @@ from daemon.signing.canonical import JSON, Unrepresentable, parse
 from daemon.store.events import NewEvent
 
 _ENVELOPE_DEPTH = 1  # the object around `data`
+_ENVELOPE_VALUES = 8  # those of the event around `data`
 ANY_DATA = Schemas()
 _FIELDS = ("type", "data", "key", "deliver_after")
 
@@ -30,7 +31,7 @@ def event_of_line(
 
     Error: `Refused`.
     """
-    value = _parsed(line, rules.max_depth + _ENVELOPE_DEPTH)
+    value = _parsed(line, rules.max_depth + _ENVELOPE_DEPTH, rules.max_values + _ENVELOPE_VALUES)
     if not isinstance(value, dict):
         raise Refused('not an event: write {"type": ..., "data": ...}, one event a line')
     for name in value:
@@ -66,7 +67,7 @@ def event_of_options(
 ) -> NewEvent:
     """Return the event that `--type` and `--data` make. Error: `Refused`."""
     try:
-        value = _parsed(data, rules.max_depth)
+        value = _parsed(data, rules.max_depth, rules.max_values)
     except Refused as refusal:
         raise Refused(f"--data: {refusal}") from None
     return _event(event_type, value, org_id, rules, new_id, schemas)
@@ -89,7 +90,7 @@ def _event(
         raise Refused(f'type: "{event_type[:100]}" is not a known event type; {hint}')
     try:
         return new_event(
-            EventRules(rules.types, rules.max_bytes, rules.max_depth, new_id, schemas),
+            EventRules(rules.types, rules.max_bytes, rules.max_depth, rules.max_values, new_id, schemas),
             org_id=org_id,
             event_type=event_type,
             data=data,
@@ -100,9 +101,9 @@ def _event(
         raise Refused(str(error)) from None
 
 
-def _parsed(text: bytes | str, max_depth: int) -> JSON:
+def _parsed(text: bytes | str, max_depth: int, max_values: int) -> JSON:
     try:
-        return parse(text, max_depth=max_depth, unique_keys=True)
+        return parse(text, max_depth=max_depth, max_values=max_values, unique_keys=True)
     except Unrepresentable as error:
         # There is one line only here; which one it is of all, the caller says.
         raise Refused(error.reason.replace(" at line 1, ", " at ")) from None

@@ -72,6 +72,10 @@ class ApiConfig(Section):
     """Bytes of one request's body."""
     max_batch: Annotated[int, Whole(1, 100_000)] = 1000
     """Events in one request."""
+    max_in_hand: Annotated[int, Size("1KiB", "64GiB")] = 64 * _MIB
+    """Bytes of bodies and answers in memory at a time; a request for which there is no room is refused."""
+    max_in_hand_per_organisation: Annotated[int, Size("1KiB", "64GiB")] = 16 * _MIB
+    """How many of these may be one organisation's; for the role `platform` only `max_in_hand` counts."""
     idle_timeout: Annotated[float, Duration("10ms", "1h")] = _MINUTE
     """Seconds that a connection may stay open between requests."""
     read_timeout: Annotated[float, Duration("10ms", "1h")] = 30.0
@@ -88,6 +92,14 @@ class ApiConfig(Section):
     """Origins whose pages may use the API, such as "https://app.example.com", or "*" alone; empty: none."""
     drain_timeout: Annotated[float, Duration("0s", "1h")] = 10.0
     """Seconds that requests under way get at stop, within daemon.stop_timeout."""
+
+    @model_validator(mode="after")
+    def _a_body_fits(self) -> Self:
+        if self.max_body > self.max_in_hand_per_organisation:
+            raise Misfit("max_in_hand_per_organisation", "is less than api.max_body: one must fit")
+        if self.max_in_hand_per_organisation > self.max_in_hand:
+            raise Misfit("max_in_hand", "is less than api.max_in_hand_per_organisation: raise it")
+        return self
 
     @model_validator(mode="after")
     def _origins_fit(self) -> Self:
@@ -185,6 +197,8 @@ class EventsConfig(Section):
     """Bytes of one event's canonical body."""
     max_depth: Annotated[int, Whole(1, 500)] = 64
     """Levels of nesting in one event's data."""
+    max_values: Annotated[int, Whole(1, 1_000_000)] = 20_000
+    """Values in one event's data; nothing else is done while they are read, for a microsecond each."""
 
     @model_validator(mode="after")
     def _types_fit(self) -> Self:
@@ -310,6 +324,8 @@ class LoggingConfig(Section):
     """The least important messages that are logged."""
     format: Annotated[LogFormat, Choice("auto", "human", "json")] = "auto"
     """"human" or "json" lines; "auto": human on a terminal."""
+    access: Annotated[bool, Switch()] = True
+    """Whether each API request has a line; otherwise only those that fail have one."""
 
 
 class StateConfig(Section):

@@ -12,6 +12,7 @@ from api.app import create_app, create_metrics_app
 from api.as_sent import AsSent
 from api.asgi import Api
 from api.auth import Authenticator, TokenRules
+from api.bytes_in_hand import BytesInHand
 from api.connection import ServerLimits
 from api.cursors import Cursors
 from api.jwks import KeySet
@@ -243,12 +244,14 @@ class Parts:
             max_batch=config.api.max_batch,
             max_event=config.events.max_bytes,
             max_depth=config.events.max_depth,
+            max_values=config.events.max_values,
             schemas=self.schemas,
             longest_timeout=config.delivery.timeout,
             secret_overlap=config.signing.secret_overlap,
             header_prefix=config.signing.header_prefix,
             rate=Rate(config.api.rate, config.api.burst),
             cors_origins=config.api.cors_origins,
+            access_log=config.logging.access,
         )
 
     def _api(self, keys: KeySource, cursor_key: bytes) -> Api:
@@ -288,6 +291,9 @@ class Parts:
             claimable=self.bells.claimable.ring,
             now=self.clock.now,
             new_id=NewIds(self.clock.now),
+            bytes_in_hand=BytesInHand(
+                self.config.api.max_in_hand, self.config.api.max_in_hand_per_organisation
+            ),
             metrics=self.metrics,
             observe=Observer(self.database).look,
         )

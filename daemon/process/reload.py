@@ -20,7 +20,7 @@ logger = logging.getLogger("hookd.config")
 
 LIVE = {
     "api": {"max_body", "max_batch", "rate", "burst", "cors_origins"},
-    "events": {"types", "schemas", "max_bytes", "max_depth"},
+    "events": {"types", "schemas", "max_bytes", "max_depth", "max_values"},
     "delivery": {
         "timeout",
         "retry_schedule",
@@ -34,7 +34,7 @@ LIVE = {
     "egress": {"https_only", "ports"},
     "signing": {"header_prefix", "secret_overlap"},
     "retention": {"events", "attempts"},
-    "logging": {"level"},
+    "logging": {"level", "access"},
 }
 """The keys that take effect at once; the others need a restart."""
 FOREVER = 365 * 86400.0

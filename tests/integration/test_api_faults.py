@@ -276,7 +276,7 @@ async def test_slow_clients_do_not_hold_up_the_stop() -> None:
 
     @app.post("/read")
     async def read() -> bytes:
-        return await read_body(current_request().incoming, current_request().headers, limit=100)
+        return await read_body(current_request().incoming, limit=100)
 
     async with serving(app, ServerLimits(drain_timeout=9)) as server:
         starts = [

@@ -74,9 +74,12 @@ async def route(database: Database, crowds: bool) -> None:
     async def go_on(more: bool) -> bool:
         return more
 
+    async def body_of(event_id: UUID, *_: object) -> tuple[str, None]:
+        return f'{{"data":{DATA},"id":"{event_id}"}}', None
+
     await routing.route(
         database,
-        lambda event_id, *_: (f'{{"data":{DATA},"id":"{event_id}"}}', None),
+        body_of,
         events=lambda: 40,
         deliveries=150,
         crowds=crowds,

@@ -17,10 +17,12 @@ from quart_trio import QuartTrio
 from api.app import create_app
 from api.as_sent import AsSent
 from api.auth import Authenticator, TokenRules
+from api.bytes_in_hand import BytesInHand
 from api.connection import ServerLimits
 from api.cursors import Cursors
 from api.keys import SecretKey
 from api.listeners import open_listeners
+from api.loop_time import LoopTime
 from api.server import serve_api
 from api.services import ApiSettings, Check, Services, Trials
 from daemon.egress.report import Trial
@@ -276,6 +278,8 @@ class World:
     settings: ApiSettings = field(default_factory=lambda: ApiSettings(TYPES))
     checks: Sequence[Check] = (Check("database", True),)
     check: Callable[[], Awaitable[Sequence[Check]]] | None = None
+    bytes_in_hand: BytesInHand = field(default_factory=BytesInHand)
+    loop_time: LoopTime = field(default_factory=LoopTime)
     wakes: int = 0
     due: int = 0
 
@@ -296,6 +300,8 @@ class World:
             claimable=self._claimable,
             now=time.time,
             new_id=uuid7,
+            bytes_in_hand=self.bytes_in_hand,
+            loop_time=self.loop_time,
         )
 
     async def _check_url(self, url: str) -> Url:
