@@ -17,12 +17,13 @@ from bench.report import CannotRun
 from daemon.model import uuid7
 from daemon.signing.canonical import event_body
 from daemon.store.migrate import migrate
+from daemon.store.queue import Asked
 from daemon.store.routing import HOLD, NO_CLAIM
 from daemon.store.statements import load
 
 BATCH = 250
 """Deliveries of one claim, as a busy daemon takes them."""
-LEASE = timedelta(minutes=10)
+LEASE = 600.0
 DISABLE_AFTER = timedelta(days=5)
 MICRO = 1e6
 STATEMENTS = load("hookd")
@@ -92,7 +93,7 @@ def claim(sql: Sql, calls: list[Call], batch: int = BATCH) -> tuple[UUID, list[a
     """Claim as the daemon does; return the lease's token and what it holds."""
     token = uuid4()
     began = time.perf_counter()
-    rows = sql.rows(STATEMENTS["claim_both"], token, uuid4(), batch, batch // 4, LEASE)
+    rows = sql.rows(STATEMENTS["claim_both"], *Asked((token, uuid4()), batch, batch // 4, LEASE).arguments)
     spent = time.perf_counter() - began
     if rows and rows[-1]["delivery_id"] is None:
         rows.pop()

@@ -15,7 +15,7 @@ from daemon.delivery.senders import Senders
 from daemon.delivery.targets import Targets
 from daemon.metrics import Metrics
 from daemon.store.database import Connection, Database
-from daemon.store.queue import Asked, Claim, claim, claim_of
+from daemon.store.queue import Asked, Claim, Place, claim, claim_of
 from daemon.store.routing import Round
 from daemon.store.turn import TakeTurn
 
@@ -28,6 +28,8 @@ WITH_ROUND, BESIDE_CROWD, PROBES = 40, 16, 8
 """What a round of routing may claim, and one of a router of crowds, of whose rounds few claim; how much of
 that from unproven lanes. It is kept from the claimer meanwhile, who for a fan-out to new subscriptions needs
 all the room for probes."""
+HELD_BACK = 0.1
+"""Seconds until the next look where all that is due may be of organisations that have their share."""
 LATELY = 0.25
 """Seconds after a round for which what it told of slices counts."""
 
@@ -36,9 +38,9 @@ class Claims:
     """The claims of one daemon: the claimer's, and the router's for what it routed just now.
 
     The claimer's wait for their `turn`. `lease` gives the seconds for which a claimed delivery is ours:
-    longer than a request and its recording take. `claimable` wakes the claimer; `next_look` is when it wakes
-    by itself. `lost`: tokens of claims whose answer did not come. Such a claim may have been committed: the
-    claimer gives back what it leased.
+    longer than a request and its recording take; `place` tells which of the daemons this one is. `claimable`
+    wakes the claimer; `next_look` is when it wakes by itself. `lost`: tokens of claims whose answer did not
+    come. Such a claim may have been committed: the claimer gives back what it leased.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Claims:
         targets: Targets,
         leases: Leases,
         lease: Callable[[], float],
+        place: Callable[[], Place],
         claimable: Callable[[], None],
         metrics: Metrics,
     ) -> None:
@@ -59,6 +62,7 @@ class Claims:
         self._targets = targets
         self._leases = leases
         self._lease = lease
+        self._place = place
         self.claimable = claimable
         self._metrics = metrics
         self.lost: list[UUID] = []
@@ -92,6 +96,8 @@ class Claims:
         self._metrics.claim_seconds.observe(trio.current_time() - began)
         if beside and not asked.probe_room:  # a router had it all, and may not have used it
             return replace(claimed, next_due=0.0)
+        if asked.shares.full and not claimed.deliveries and claimed.next_due is not None:
+            return replace(claimed, next_due=max(claimed.next_due, HELD_BACK))
         return claimed
 
     @contextmanager
@@ -119,7 +125,15 @@ class Claims:
 
     @contextmanager
     def _promised(self, room: int, probe_room: int) -> Iterator[Asked]:
-        asked = Asked((uuid4(), uuid4()), room, min(room, probe_room), self._lease())
+        asked = Asked(
+            (uuid4(), uuid4()),
+            room,
+            min(room, probe_room),
+            self._lease(),
+            self._place(),
+            self._senders.shares(),
+            self._senders.probe_shares(),
+        )
         with self._senders.promised(asked.room, asked.probe_room):
             yield asked
 

@@ -1,8 +1,10 @@
 """The senders: a fixed number of tasks, each at one request at a time, and the few deliveries next up."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import trio
 
@@ -10,7 +12,7 @@ from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.sender import Sender
 from daemon.delivery.turns import Turns
 from daemon.store.precedence import Precedence
-from daemon.store.queue import Claimed, Result
+from daemon.store.queue import Claimed, Result, Shares
 
 HAND_BACK = 2.0
 """Seconds within which a cancelled sender must get rid of its result."""
@@ -20,6 +22,9 @@ MAKING_WAY, AT_ONCE_THEN, CLAIM_THEN = 0.5, 16, 64
 """Seconds after events were routed in which turns are kept short, since a new event needs several, one
 after another; then so many are begun in one, and so many claimed, or as many as end in half a `Pace.PERIOD`.
 A backlog alone goes faster in long turns."""
+OTHERS, LARGEST = 3, 32
+"""An organisation may have so many times as many senders as are free: three quarters, if it is alone. That is
+looked at for so many, those that have most."""
 STALE = 1.0
 """Seconds after which a delivery that no sender has come to goes back: they hang, and its lease burns."""
 
@@ -71,6 +76,8 @@ class Senders:
         self._probes = max(1, int(count * share))
         self._probing = 0
         self._busy = 0
+        self._of = Counter[UUID]()  # an organisation: what it has under way or next up
+        self._probes_of = Counter[UUID]()
         self._waiting = Turns[tuple[Claimed, bool, float]]()
         self._idle = trio.lowlevel.ParkingLot()
         self._pace = Pace()
@@ -110,6 +117,14 @@ class Senders:
         """How many of them may go to lanes that have not answered in time of late."""
         return max(0, self._probes - self._probing - self._promised_probes)
 
+    def shares(self) -> Shares:
+        """Return who may have no more senders, so that some are left for whoever comes."""
+        return _shares(self._of, self._free())
+
+    def probe_shares(self) -> Shares:
+        """Return the same for lanes that have not answered in time of late."""
+        return _shares(self._probes_of, self.probe_room)
+
     @contextmanager
     def promised(self, room: int, probe_room: int) -> Iterator[None]:
         """Keep the room of a claim under way from others."""
@@ -131,6 +146,8 @@ class Senders:
         for claimed, probe in deliveries:
             self._waiting.push(claimed.host_id, (claimed, probe, now), fresh=fresh)
             self._probing += probe
+            self._of[claimed.org_id] += 1
+            self._probes_of[claimed.org_id] += probe
         self._wake()
         self._started.ring()
 
@@ -212,9 +229,25 @@ class Senders:
             finally:
                 self._busy -= 1
                 self._probing -= probe
+                _take(self._of, claimed.org_id, 1)
+                _take(self._probes_of, claimed.org_id, probe)
             try:
                 results.send_nowait(result)
             except trio.WouldBlock:
                 await results.send(result)
             self._pace.ended += 1
             self.freed.ring()
+
+
+def _shares(had: Counter[UUID], free: int) -> Shares:
+    if free < 1:
+        return Shares()
+    largest = had.most_common(LARGEST)
+    full = tuple(org for org, count in largest if count >= OTHERS * free)
+    return Shares(full, math.ceil(free * OTHERS / (OTHERS + 1)))
+
+
+def _take(had: Counter[UUID], org: UUID, count: int) -> None:
+    had[org] -= count
+    if not had[org]:
+        del had[org]

@@ -78,6 +78,7 @@ async def deliver(
         targets=parts.targets,
         leases=leases,
         lease=lambda: parts.lease,
+        place=lambda: parts.place,
         claimable=parts.bells.claimable.ring,
         metrics=parts.metrics,
     )

@@ -22,6 +22,7 @@ from api.server import serve_api
 from daemon.clock import Clock
 from daemon.config.bind import numbered_bind
 from daemon.config.model import Config
+from daemon.delivery.attendance import serve_attendance
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.pulse import Demand, serve_pulse
 from daemon.delivery.replayer import serve_replays
@@ -309,9 +310,12 @@ async def _serve_exchange(parts: Parts, scope: trio.CancelScope) -> None:
 
 
 async def _serve_queue(parts: Parts, demand: Demand) -> None:
-    """Pulse, clock, replays, sweeper and partitions: each ends by itself when the daemon stops."""
+    """Pulse, attendance, clock, replays, sweeper, partitions: each ends by itself when the daemon stops."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve_pulse, parts, demand)
+        nursery.start_soon(
+            lambda: serve_attendance(parts.database, placed=parts.take_place, stopping=parts.stopping)
+        )
         nursery.start_soon(
             lambda: serve_clock(
                 parts.database, parts.clock, leapt=parts.bells.upkeep.ring, stopping=parts.stopping

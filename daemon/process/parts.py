@@ -52,7 +52,7 @@ from daemon.store.events import Events
 from daemon.store.history import History
 from daemon.store.observation import Observer
 from daemon.store.publisher import Publisher
-from daemon.store.queue import target_of
+from daemon.store.queue import Place, target_of
 from daemon.store.replays import Replays
 from daemon.store.subscriptions import Subscriptions
 from daemon.store.tokens import take_tokens
@@ -93,6 +93,7 @@ class Parts:
         self.database = database
         self.clock = clock
         self.stopping = trio.Event()
+        self.place = Place()
         self.bells = Bells(database.bell(), database.bell(), Doorbell(), Doorbell(), Doorbell())
         self.metrics = Metrics(VERSION, prepared.child.number if prepared.child else 1)
         self.metrics.reloaded_at = clock.now()
@@ -151,6 +152,10 @@ class Parts:
     def lease(self) -> float:
         """Seconds for which a claimed delivery is ours."""
         return self.config.delivery.timeout + RECORDING_TIME
+
+    def take_place(self, place: Place) -> None:
+        """Know which of the daemons this one is."""
+        self.place = place
 
     def rules(self) -> Rules:
         """Return how deliveries are sent now."""

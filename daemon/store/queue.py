@@ -86,6 +86,7 @@ class Claimed(Held):
     failures: int
     revision: int
     body: str | None
+    org_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +107,52 @@ class TargetRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Which of the `daemons` that live a daemon is, from 0: so it knows which hosts it prefers."""
+
+    rank: int = 0
+    daemons: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Organisations that get nothing in a claim, and how much each of the others gets at most (None: all)."""
+
+    full: tuple[UUID, ...] = ()
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What a claim may lease, for `lease` seconds: `room` deliveries, `probe_room` of them to unproven lanes.
 
     `tokens` are random: one for the proven, one for the unproven; whoever loses the answer gives them to
-    `leased`.
+    `leased`. `shares` and `probe_shares` bind organisations, in all and for unproven lanes.
     """
 
     tokens: tuple[UUID, UUID]
     room: int
     probe_room: int
     lease: float
+    place: Place = Place()
+    shares: Shares = Shares()
+    probe_shares: Shares = Shares()
 
     @property
-    def arguments(self) -> tuple[UUID, UUID, int, int, timedelta]:
+    def arguments(self) -> tuple[object, ...]:
         """As the statements take it."""
-        return *self.tokens, self.room, self.probe_room, timedelta(seconds=self.lease)
+        return (
+            *self.tokens,
+            self.room,
+            self.probe_room,
+            timedelta(seconds=self.lease),
+            self.place.rank,
+            self.place.daemons,
+            self.shares.full,
+            self.probe_shares.full,
+            self.shares.most,
+            self.probe_shares.most,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +218,27 @@ async def pulse(database: Database) -> Pulse:
         return Pulse(False, False, False, False) if row is None else Pulse(*row)
 
     return await database.run(unit)
+
+
+async def attend(database: Database, daemon: UUID, seconds: float) -> Place:
+    """Say that a daemon lives, for so many seconds, and return its place among those that do."""
+    statement = database.sql("attend")
+
+    async def unit(connection: Connection) -> Place:
+        [row] = await connection.fetch(statement, daemon, timedelta(seconds=seconds))
+        return Place(*row)
+
+    return await database.run(unit)
+
+
+async def leave(database: Database, daemon: UUID) -> None:
+    """Leave a daemon's hosts to the others at once."""
+    statement = database.sql("leave")
+
+    async def unit(connection: Connection) -> None:
+        await connection.execute(statement, daemon)
+
+    await database.run(unit)
 
 
 async def stay_awake(database: Database, seconds: float) -> None:

@@ -374,8 +374,8 @@ async def test_a_round_claims_what_it_routed_and_nobody_takes_it_along(connect: 
     rows = await session.fetch(
         STATEMENTS["route_ready"], 50, 8, 50, timedelta(seconds=1), None, *asked.arguments
     )
-    claim = (STATEMENTS["claim_both"], uuid4(), uuid4(), 10_000, 0, timedelta(minutes=1))
-    everything = await claimer.fetch(*claim)
+    more = Asked((uuid4(), uuid4()), 10_000, 0, 60.0)
+    everything = await claimer.fetch(STATEMENTS["claim_both"], *more.arguments)
     await session.commit()
     assert len(everything) > 20
     assert event not in {row["event_id"] for row in everything}

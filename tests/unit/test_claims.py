@@ -11,12 +11,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from daemon.delivery.claims import BESIDE_CROWD, BESIDE_SLICES, LATELY, PATIENCE, Claims
+from daemon.delivery.claims import BESIDE_CROWD, BESIDE_SLICES, HELD_BACK, LATELY, PATIENCE, Claims
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import CLAIM_THEN, Senders
 from daemon.metrics import Metrics
 from daemon.store.precedence import Precedence
-from daemon.store.queue import Claimed, Result
+from daemon.store.queue import Claimed, Place, Result
 from daemon.store.routing import Round
 from daemon.store.turn import TakeTurn
 
@@ -54,7 +54,7 @@ class Connection:
 
 
 def result(token: UUID) -> Result:
-    return Claimed(token, uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}").result("succeeded")
+    return Claimed(token, uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}", uuid4()).result("succeeded")
 
 
 class Desk:
@@ -80,6 +80,7 @@ class Desk:
             targets=Targets(knows),  # type: ignore[arg-type]
             leases=self.leases,
             lease=lambda: 30.0,
+            place=Place,
             claimable=self.ring,
             metrics=Metrics(),
         )
@@ -90,7 +91,7 @@ class Desk:
     def wait(self, count: int, *, hosts: int = 1) -> None:
         """Let so many deliveries wait for a sender, for so many hosts in turn."""
         for n in range(count):
-            one = Claimed(uuid4(), uuid4(), uuid4(), 1 + n % hosts, uuid4(), "t", 1, 0, 1, "{}")
+            one = Claimed(uuid4(), uuid4(), uuid4(), 1 + n % hosts, uuid4(), "t", 1, 0, 1, "{}", uuid4())
             self.senders.start([(one, False)])
 
     async def follow(
@@ -117,7 +118,7 @@ def left(wait: float | None) -> list[Any]:
 
 def taken(host: int = 1) -> list[Any]:
     """Rows that say that one delivery was leased."""
-    return [(False, None, uuid4(), uuid4(), host, uuid4(), "t", 1, 0, 1, "{}")]
+    return [(False, None, uuid4(), uuid4(), host, uuid4(), "t", 1, 0, 1, "{}", uuid4())]
 
 
 async def test_what_a_round_claimed_is_handed_to_the_senders_and_recorded_apart() -> None:
@@ -297,3 +298,15 @@ async def test_a_claim_takes_no_more_than_there_is_room_for_by_then() -> None:
     desk.wait(4)
     claim = await desk.claims.claim(connection)  # type: ignore[arg-type]
     assert (claim.deliveries, connection.claims) == ([], 0)
+
+
+async def test_organisations_that_have_their_share_get_nothing_and_are_looked_for_seldom() -> None:
+    org = uuid4()
+    desk = Desk(8)
+    desk.senders.start(
+        (Claimed(uuid4(), uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}", org), False) for _ in range(6)
+    )
+    connection = Connection(left(0.0))
+    claimed = await desk.claims.claim(connection)  # type: ignore[arg-type]
+    assert (org,) in connection.arguments
+    assert claimed.next_due == HELD_BACK

@@ -72,6 +72,7 @@ def claimed(event_type: str = "match.proposed", failures: int = 0) -> Claimed:
         failures=failures,
         revision=1,
         body='{"data":1}',
+        org_id=uuid4(),
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -18,13 +18,13 @@ from daemon.delivery.senders import (
     Senders,
 )
 from daemon.store.precedence import Precedence
-from daemon.store.queue import Claimed, Result
+from daemon.store.queue import Claimed, Result, Shares
 
 TOKEN = uuid4()
 
 
-def claimed(host: int = 1) -> Claimed:
-    return Claimed(TOKEN, uuid4(), uuid4(), host, uuid4(), "match.proposed", 1, 0, 1, "{}")
+def claimed(host: int = 1, org: UUID | None = None) -> Claimed:
+    return Claimed(TOKEN, uuid4(), uuid4(), host, uuid4(), "match.proposed", 1, 0, 1, "{}", org or uuid4())
 
 
 class Receiver:
@@ -62,8 +62,8 @@ class Stage:
     def look(self) -> None:
         self.looks += 1
 
-    def start(self, count: int, probe: bool = False) -> list[Claimed]:
-        made = [claimed() for _ in range(count)]
+    def start(self, count: int, probe: bool = False, org: UUID | None = None) -> list[Claimed]:
+        made = [claimed(org=org) for _ in range(count)]
         self.senders.start((one, probe) for one in made)
         return made
 
@@ -85,6 +85,38 @@ async def test_at_rest_there_is_room_for_as_many_as_there_are_senders() -> None:
         stage.receiver.answer.set()
         await wait_all_tasks_blocked()
         assert (stage.senders.room(), stage.senders.probe_room, stage.senders.busy) == (4, 2, 0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_organisation_leaves_senders_to_whoever_comes() -> None:
+    slow, other = uuid4(), uuid4()
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery, count=16, share=0.5)
+        assert stage.senders.shares() == Shares((), 12)
+        assert stage.senders.probe_shares() == Shares((), 6)
+        stage.start(11, org=slow)
+        assert stage.senders.shares() == Shares((), 4)
+        stage.start(1, org=slow)
+        assert stage.senders.shares() == Shares((slow,), 3)
+        stage.start(3, org=other)
+        assert stage.senders.shares() == Shares((slow, other), 1)
+        assert stage.senders.probe_shares() == Shares((), 6)
+        stage.start(1)
+        assert stage.senders.shares() == Shares(), "nothing is to be claimed"
+        stage.receiver.answer.set()
+        await wait_all_tasks_blocked()
+        stage.results()
+        assert stage.senders.shares().full == ()
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_organisation_leaves_room_to_others_that_have_to_prove_themselves() -> None:
+    dead = uuid4()
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery, count=16, share=0.5)
+        stage.start(6, probe=True, org=dead)
+        assert stage.senders.probe_shares() == Shares((dead,), 2)
+        assert stage.senders.shares().full == ()
         nursery.cancel_scope.cancel()
 
 

@@ -78,11 +78,12 @@ $$;
 
 -- p_lanes: those that may have become due before their host's floor, and at a host of several organisations all that were
 -- settled. p_taken: deliveries that a claim leased. p_flown: results that are back; p_failed of them could not connect,
--- p_answered: at least one could. p_lanes_taken, p_lanes_flown: the same of each of p_lanes.
+-- p_answered: at least one could. p_lanes_taken, p_lanes_flown: the same of each of p_lanes. p_by: the
+-- daemon that claims.
 create or replace function hookd.settle_hosts(
     p_ids integer[], p_now timestamptz, p_lanes uuid[] default null, p_taken integer[] default null,
     p_flown integer[] default null, p_failed integer[] default null, p_answered boolean[] default null,
-    p_lanes_taken integer[] default null, p_lanes_flown integer[] default null
+    p_lanes_taken integer[] default null, p_lanes_flown integer[] default null, p_by integer default null
 ) returns void
 language plpgsql volatile as $$
 begin
@@ -91,6 +92,8 @@ begin
     end if;
     update hookd.host h set
         tokens = x.tokens,
+        claimed_at = case when p_by is null then h.claimed_at else p_now end,
+        claimed_by = coalesce(p_by, h.claimed_by),
         refilled_at = greatest(h.refilled_at, p_now), -- sessions that overlap may read the clock out of order
         in_flight = x.in_flight,
         circuit_failures = x.failures,

@@ -14,3 +14,23 @@ begin
     perform set_config('synchronous_commit', 'off', true);
     update hookd.publishing p set awake_until = hookd.clock() + p_time where p.awake_until < hookd.clock() + p_time / 2;
 end $$;
+
+-- A daemon that claims says that it lives. Returns which it is of those that have said so of late, the first is 0, and of how
+-- many. Whoever goes by an older answer only waits for others' locks more often, or for hookd.patience() where nobody comes.
+create or replace function hookd.attend(p_id uuid, p_for interval, out rank integer, out daemons integer)
+language plpgsql volatile as $$
+declare
+    v_now timestamptz := hookd.clock();
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    insert into hookd.daemon as d (id, seen_at) values (p_id, v_now) on conflict (id) do update set seen_at = v_now;
+    delete from hookd.daemon d where d.ctid = any (array(
+        select e.ctid from hookd.daemon e where e.seen_at not between v_now - 10 * p_for and v_now + 10 * p_for
+        for update skip locked));
+    select count(*) filter (where d.id < p_id), count(*) into rank, daemons
+    from hookd.daemon d where d.seen_at between v_now - p_for and v_now + p_for;
+end $$;
+
+create or replace function hookd.leave(p_id uuid) returns void language sql volatile as $$
+    delete from hookd.daemon d where d.id = p_id
+$$;

@@ -1,12 +1,15 @@
 -- Leases up to p_batch due deliveries of up to p_hosts due hosts under the random token p_token. Hosts come longest
--- waiting first; at a host its organisations take turns, and the lanes of each in that. p_probe: take from lanes that have not answered in time of late and from hosts
--- whose circuit is half open, instead of from the proven ones. p_among: of these hosts alone. The same token gives the lease
+-- waiting first; at a host its organisations take turns, and the lanes of each in that. p_probe: take from lanes that have not
+-- answered in time of late and from hosts whose circuit is half open, instead of from the proven ones. p_among: of these hosts
+-- alone. p_rank, p_daemons: which of so many daemons claims, the first is 0; hosts that others prefer are left to them for a
+-- while. p_full: organisations that get nothing; of others each gets p_most_of_org at most. The same token gives the lease
 -- back (record()). A body of more than 64 KiB is null: the sender fetches it when it is about to send, so that a claim of
 -- large events fits into memory.
 create or replace function hookd.claim(
-    p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean, p_among integer[] default null
+    p_token uuid, p_batch integer, p_hosts integer, p_lease interval, p_probe boolean, p_among integer[] default null,
+    p_rank integer default 0, p_daemons integer default 1, p_full uuid[] default '{}', p_most_of_org integer default null
 ) returns table (delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid, event_type text, attempt smallint,
-    failures smallint, revision integer, body text)
+    failures smallint, revision integer, body text, org_id uuid)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -38,18 +41,28 @@ begin
         into v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free from (
             select * from hookd.host h
             where h.id = any (p_among) and case when p_probe then h.probe_at else h.ready_at end <= v_now
+                and (h.owner is null or h.owner <> all (p_full))
+                -- one of another daemon's that is at it, where more is due than what has come just now, is left to that
+                and (p_daemons = 1 or hookd.prefers(h, p_rank, p_daemons) or h.claimed_at <= v_now - hookd.patience()
+                    or case when p_probe then h.probe_at else h.ready_at end >= h.refilled_at - interval '1 millisecond')
             order by case when p_probe then h.probe_at else h.ready_at end limit p_hosts for no key update skip locked) x;
     elsif p_probe then
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(hookd.circuit_open(x.circuit_failures)),
             array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.cap - x.in_flight)
         into v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free from (
-            select * from hookd.host h where h.probe_at <= v_now and h.probe_at < 'infinity'
+            select * from hookd.host h
+            where h.probe_at <= v_now and h.probe_at < 'infinity' and (h.owner is null or h.owner <> all (p_full))
+                and (p_daemons = 1 or hookd.prefers(h, p_rank, p_daemons)
+                    or h.probe_at <= v_now - hookd.patience() and h.claimed_at <= v_now - hookd.patience())
             order by h.probe_at limit p_hosts for no key update skip locked) x;
     else
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(false),
             array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.cap - x.in_flight)
         into v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free from (
-            select * from hookd.host h where h.ready_at <= v_now and h.ready_at < 'infinity'
+            select * from hookd.host h
+            where h.ready_at <= v_now and h.ready_at < 'infinity' and (h.owner is null or h.owner <> all (p_full))
+                and (p_daemons = 1 or hookd.prefers(h, p_rank, p_daemons)
+                    or h.ready_at <= v_now - hookd.patience() and h.claimed_at <= v_now - hookd.patience())
             order by h.ready_at limit p_hosts for no key update skip locked) x;
     end if;
     if v_hosts is null then
@@ -60,8 +73,8 @@ begin
     -- A second statement: it sees what was committed before the locks of the hosts were had. Everything in it is lateral,
     -- so it goes host by host, organisation by organisation and lane by lane and stops where the room ends. A turn is at least
     -- eight deliveries, so that few rows are written for many.
-    with pick as (
-        select x.place, r.id as host_id
+    with found as (
+        select x.place, x.org_id, r.id as host_id, row_number() over () as n
         from unnest(v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free)
             r(id, space, open, ready, probe, owner, free)
         cross join lateral (
@@ -69,18 +82,18 @@ begin
                 when p_probe then (select count(*) from (
                     select from hookd.host_share h
                     where h.host_id = r.id and h.in_flight < r.free and h.probe_at >= r.probe and h.probe_at <= v_now
-                        and h.probe_at < 'infinity'
+                        and h.probe_at < 'infinity' and h.org_id <> all (p_full)
                     limit ceil(least(r.space, v_most) / 8.0)) c)
                 else (select count(*) from (
                     select from hookd.host_share h
                     where h.host_id = r.id and h.in_flight < r.free and h.ready_at >= r.ready and h.ready_at <= v_now
-                        and h.ready_at < 'infinity'
+                        and h.ready_at < 'infinity' and h.org_id <> all (p_full)
                     limit ceil(least(r.space, v_most) / 8.0)) c) end as orgs offset 0) m
         cross join lateral (
             select least(r.space, v_most, case when r.owner is null then r.free - r.free / (m.orgs + 1) end) as room
             offset 0) s
         cross join lateral (
-            select d.place
+            select d.place, o.org_id
             from unnest(case when r.open then '{true,false}' else array[not p_probe] end) k(proven)
             cross join lateral (
                 select r.owner as org_id, case when k.proven then r.ready else r.probe end as floor, s.room as room
@@ -89,12 +102,14 @@ begin
                 (select h.org_id, h.ready_floor, hookd.share_room(r.free, h.in_flight, s.room, m.orgs)
                 from hookd.host_share h
                 where r.owner is null and k.proven and h.host_id = r.id and h.in_flight < r.free
+                    and h.org_id <> all (p_full)
                     and h.ready_at >= r.ready and h.ready_at <= v_now and h.ready_at < 'infinity'
                 order by h.ready_at limit s.room)
                 union all
                 (select h.org_id, h.probe_floor, hookd.share_room(r.free, h.in_flight, s.room, m.orgs)
                 from hookd.host_share h
                 where r.owner is null and not k.proven and h.host_id = r.id and h.in_flight < r.free
+                    and h.org_id <> all (p_full)
                     and h.probe_at >= r.probe and h.probe_at <= v_now and h.probe_at < 'infinity'
                 order by h.probe_at limit s.room)) o
             cross join lateral (
@@ -119,6 +134,10 @@ begin
                 limit o.room) d
             limit s.room) x
         limit p_batch),
+    pick as (
+        select f.place, f.host_id
+        from (select g.*, row_number() over (partition by g.org_id order by g.n) as of_org from found g) f
+        where p_most_of_org is null or f.of_org <= p_most_of_org),
     taken as (
         update hookd.delivery d set lease = p_token, host_id = p.host_id, attempt = d.attempt + 1
         from pick p where d.ctid = p.place -- nobody else moves them while we have their hosts' locks
@@ -157,11 +176,11 @@ begin
     select array_agg(coalesce(c.n, 0) order by t.k) into v_taken
     from unnest(v_hosts) with ordinality t(id, k)
     left join (select a, count(*)::integer as n from unnest(v_at) a group by a) c on c.a = t.id;
-    perform hookd.settle_hosts(v_hosts, v_now, v_lanes, p_taken => v_taken, p_lanes_taken => v_each);
+    perform hookd.settle_hosts(v_hosts, v_now, v_lanes, p_taken => v_taken, p_lanes_taken => v_each, p_by => p_rank);
 
     return query
         select d.id, d.subscription_id, d.host_id, d.event_id, e.type, d.attempt, d.failures, s.revision,
-            case when octet_length(e.body) <= 65536 then e.body end
+            case when octet_length(e.body) <= 65536 then e.body end, s.org_id
         from hookd.delivery d
         join hookd.subscription s on s.id = d.subscription_id
         -- lateral with offset 0: else a cached plan may join over full index scans of every event partition
@@ -187,23 +206,61 @@ language sql immutable parallel safe as $$
     select least(ceil((p_free - p_in_flight) / 2.0), greatest(8, ceil(p_room::float8 / greatest(1, p_orgs))))::integer
 $$;
 
--- Seconds until a claim may find work again: of proven lanes, of the others; null while nothing is owed.
+-- Whether a daemon is the one to come to a host: each has its part of them, and goes on with what it came to last, until the one
+-- whose it is comes. So few wait for the locks of each other's claims and results.
+create or replace function hookd.prefers(p_host hookd.host, p_rank integer, p_daemons integer) returns boolean
+language sql immutable parallel safe as $$
+    select p_host.id % p_daemons = p_rank or p_host.claimed_by = p_rank
+$$;
+
+-- How long a host must have waited for the daemon that prefers it before another takes it.
+create or replace function hookd.patience() returns interval language sql immutable parallel safe as $$
+    select interval '0.1 seconds'
+$$;
+
+-- Seconds until a claim may find work again: of proven lanes, of the others; null while nothing is owed. For a daemon of
+-- several and with organisations that may not have more as in claim(): what is due at a host that another prefers may be
+-- claimed once that has waited.
 -- In plpgsql, which keeps its plans; before Postgres 18 a function in SQL is planned at each call.
-create or replace function hookd.next_due(out ready float8, out probe float8) language plpgsql volatile as $$
+create or replace function hookd.next_due(
+    p_rank integer default 0, p_daemons integer default 1, p_full uuid[] default '{}', p_full_probes uuid[] default '{}',
+    out ready float8, out probe float8
+)
+language plpgsql volatile as $$
+declare
+    v_now     timestamptz := hookd.clock();
+    v_ready   timestamptz;
+    v_probe   timestamptz;
 begin
-    ready := extract(epoch from (
-        select h.ready_at from hookd.host h where h.ready_at < 'infinity' order by h.ready_at limit 1) - hookd.clock());
-    probe := extract(epoch from (
-        select h.probe_at from hookd.host h where h.probe_at < 'infinity' order by h.probe_at limit 1) - hookd.clock());
+    select h.ready_at into v_ready from hookd.host h
+    where h.ready_at < 'infinity' and (h.owner is null or h.owner <> all (p_full))
+        and (p_daemons = 1 or hookd.prefers(h, p_rank, p_daemons))
+    order by h.ready_at limit 1;
+    select h.probe_at into v_probe from hookd.host h
+    where h.probe_at < 'infinity' and (h.owner is null or h.owner <> all (p_full_probes))
+        and (p_daemons = 1 or hookd.prefers(h, p_rank, p_daemons))
+    order by h.probe_at limit 1;
+    if p_daemons > 1 then
+        v_ready := least(v_ready, (
+            select greatest(v_now, h.ready_at) + hookd.patience() from hookd.host h
+            where h.ready_at < 'infinity' order by h.ready_at limit 1));
+        v_probe := least(v_probe, (
+            select greatest(v_now, h.probe_at) + hookd.patience() from hookd.host h
+            where h.probe_at < 'infinity' order by h.probe_at limit 1));
+    end if;
+    ready := extract(epoch from v_ready - v_now);
+    probe := extract(epoch from v_probe - v_now);
 end $$;
 
 -- Both kinds of claim in one round trip: up to p_batch of the proven under p_token, up to p_probes of them of the others under
--- p_probe_token; p_among: of these hosts alone. Where that leaves room, a last row without a delivery tells for how many
--- seconds nothing can be claimed, of any host.
+-- p_probe_token; the rest as in claim(). Where that leaves room, a last row without a delivery tells for how many seconds
+-- nothing can be claimed, of any host.
 create or replace function hookd.claim_both(
-    p_token uuid, p_probe_token uuid, p_batch integer, p_probes integer, p_lease interval, p_among integer[] default null
+    p_token uuid, p_probe_token uuid, p_batch integer, p_probes integer, p_lease interval, p_rank integer default 0,
+    p_daemons integer default 1, p_full uuid[] default '{}', p_full_probes uuid[] default '{}', p_most_of_org integer default null,
+    p_most_of_org_probes integer default null, p_among integer[] default null
 ) returns table (probe boolean, wait float8, delivery_id uuid, subscription_id uuid, host_id integer, event_id uuid,
-    event_type text, attempt smallint, failures smallint, revision integer, body text)
+    event_type text, attempt smallint, failures smallint, revision integer, body text, org_id uuid)
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -211,20 +268,22 @@ declare
     v_probes integer;
 begin
     return query select false, null::float8, c.* from hookd.claim(
-        p_token, p_batch, greatest(8, case when p_among is null then p_batch / 8 else p_batch end), p_lease, false, p_among) c;
+        p_token, p_batch, greatest(8, case when p_among is null then p_batch / 8 else p_batch end), p_lease, false, p_among,
+        p_rank, p_daemons, p_full, p_most_of_org) c;
     get diagnostics v_taken = row_count;
     if least(p_probes, p_batch - v_taken) > 0 then
         v_probes := 0;
         if exists (select from hookd.host h where h.probe_at <= hookd.clock() and h.probe_at < 'infinity') then
             -- as many hosts as probes: a lane that has to prove itself gets one
             return query select true, null::float8, c.* from hookd.claim(p_probe_token, least(p_probes, p_batch - v_taken),
-                least(p_probes, p_batch - v_taken), p_lease, true, p_among) c;
+                least(p_probes, p_batch - v_taken), p_lease, true, p_among, p_rank, p_daemons, p_full_probes, p_most_of_org_probes) c;
             get diagnostics v_probes = row_count;
         end if;
     end if;
     if v_taken + coalesce(v_probes, 0) < p_batch then
         -- without room for a probe, only a result can help the unproven
-        select least(n.ready, case when v_probes is not null then n.probe end) into wait from hookd.next_due() n;
+        select least(n.ready, case when v_probes is not null then n.probe end) into wait
+        from hookd.next_due(p_rank, p_daemons, p_full, p_full_probes) n;
         return next;
     end if;
 end $$;

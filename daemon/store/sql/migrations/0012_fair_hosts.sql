@@ -37,6 +37,18 @@ from (select h.id, case when count(*) = 1 then min(s.org_id::text)::uuid end as 
       from hookd.host h join hookd.host_share s on s.host_id = h.id group by h.id) x
 where h.id = x.id;
 
+-- The daemons that claim, each with a part of the hosts; and when a claim last came to a host, and which daemon's.
+create table hookd.daemon (
+    id      uuid primary key,
+    seen_at timestamptz not null
+);
+alter table hookd.host
+    add column claimed_at timestamptz not null default '-infinity',
+    add column claimed_by integer;
+
 -- These take or return more now.
 drop function if exists hookd.settle_hosts(integer[], timestamptz, uuid[], integer[], integer[], integer[], boolean[]);
 drop function if exists hookd.standing(uuid, uuid, uuid);
+drop function if exists hookd.claim(uuid, integer, integer, interval, boolean, integer[]);
+drop function if exists hookd.claim_both(uuid, uuid, integer, integer, interval, integer[]);
+drop function if exists hookd.next_due();

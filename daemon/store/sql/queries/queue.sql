@@ -6,12 +6,12 @@ select * from hookd.open_shards($1, $2, $3)
 select r.events, r.transactions, r.cut, r.hosts, r.slices, r.more, r.shard, r.event_id, r.org_id, r.type, r.data, c.*
 from hookd.route_ready($1, $2, $3, $4, $5) r
 left join lateral (
-    select * from hookd.claim_both($6, $7, $8, $9, $10, r.hosts) where not r.cut and r.hosts is not null and $8 > 0 offset 0) c on true
+    select * from hookd.claim_both($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, r.hosts) where not r.cut and r.hosts is not null and $8 > 0 offset 0) c on true
 
 -- name: route
 select r.*, c.* from hookd.route($1, $2, $3, $4, $5, $6, $7) r
 left join lateral (
-    select * from hookd.claim_both($8, $9, $10, $11, $12, r.hosts) where not r.cut and r.hosts is not null and $10 > 0 offset 0) c
+    select * from hookd.claim_both($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, r.hosts) where not r.cut and r.hosts is not null and $10 > 0 offset 0) c
 on true
 
 -- name: newest_of_crowds
@@ -34,7 +34,13 @@ select pg_notify($1, '')
 select * from hookd.claim($1, $2, $3, $4, $5)
 
 -- name: claim_both
-select * from hookd.claim_both($1, $2, $3, $4, $5)
+select * from hookd.claim_both($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+
+-- name: attend
+select rank, daemons from hookd.attend($1, $2)
+
+-- name: leave
+select hookd.leave($1)
 
 -- name: targets
 -- Where and with what to sign: the newest secret first, then those that still overlap.
