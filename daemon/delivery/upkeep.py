@@ -14,6 +14,7 @@ from daemon.metrics import Metrics
 from daemon.model import rfc3339
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.retention import SeenClock, retain, see_clock
+from daemon.store.set_back import set_back
 from daemon.store.upkeep import Partitions, forget_hosts, forget_keys, forget_secrets, make_partitions
 
 logger = logging.getLogger("hookd.upkeep")
@@ -28,6 +29,7 @@ async def serve_upkeep(
     *,
     ages: Callable[[], Mapping[str, float]],
     doorbell: Doorbell,
+    set_back_done: Callable[[], None],
     metrics: Metrics,
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -35,7 +37,8 @@ async def serve_upkeep(
     """Keep eight weeks of partitions ahead, and drop what is older than `ages` (seconds, by table).
 
     It does so every hour, and when the doorbell rings: rung after `stopping`, it ends this. After a leap of
-    Postgres' clock nothing is dropped before the new time has stood for an hour.
+    Postgres' clock nothing is dropped before the new time has stood for an hour. `set_back_done` is called
+    when the queue has followed one that was set back, so that something may be due.
     """
     task_status.started()
     while not stopping.is_set():
@@ -44,6 +47,10 @@ async def serve_upkeep(
             await forget_hosts(database)
             seen = await see_clock(database)
             _tell_of_leap(seen)
+            if seen.set_back_from is not None:
+                await set_back(database, seen.set_back_from)
+                logger.info("what waited by the clock before it was set back goes by the new one now")
+                set_back_done()
             if seen.is_even:
                 await _drop_old(database, ages(), seen.at, metrics)
             pause = pause_after(seen)

@@ -347,6 +347,7 @@ async def _serve_queue(parts: Parts, demand: Demand) -> None:
                 parts.database,
                 ages=parts.retention,
                 doorbell=parts.bells.upkeep,
+                set_back_done=parts.bells.claimable.ring,
                 metrics=parts.metrics,
                 stopping=parts.stopping,
             )

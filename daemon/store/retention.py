@@ -40,6 +40,11 @@ class SeenClock:
         """Whether what is old by this clock may be dropped."""
         return self.at >= self.even_from
 
+    @property
+    def set_back_from(self) -> datetime | None:
+        """The time from which the clock was set back, until `set_back` has followed it."""
+        return self.leapt_from if self.leapt_from is not None and self.leapt_from > self.at else None
+
 
 async def see_clock(database: Database) -> SeenClock:
     """Look at Postgres' clock, and remember there that it was seen. Errors: as `Database.run`."""

@@ -13,6 +13,7 @@ from daemon.metrics import Metrics
 from daemon.model import uuid7, uuid7_time
 from daemon.store.database import Connection, Database
 from daemon.store.retention import DUTY, DUTY_TIME, SeenClock, retain, see_clock
+from daemon.store.set_back import set_back
 from daemon.store.upkeep import PARTITIONS_AHEAD, make_partitions
 from tests.support.daemon import running, token
 from tests.support.postgres import Session
@@ -92,6 +93,13 @@ async def look(database: Database) -> tuple[bool, bool]:
     return seen.is_even, seen.leapt_from is not None
 
 
+async def follow(database: Database) -> None:
+    """Do what upkeep does after the clock was set back."""
+    seen = await see_clock(database)
+    if seen.set_back_from is not None:
+        await set_back(database, seen.set_back_from)
+
+
 @pytest.mark.parametrize("days", [40, -400])
 async def test_after_a_leap_nothing_is_dropped_before_the_new_time_has_stood_for_an_hour(
     database: Database, connect: Connect, days: float
@@ -103,6 +111,7 @@ async def test_after_a_leap_nothing_is_dropped_before_the_new_time_has_stood_for
     assert await look(database) == (True, False)
     await advance(session, days * DAY)
     assert await look(database) == (False, True)
+    await follow(database)
     await advance(session, 0.9 * HOUR)
     assert await look(database) == (False, False)
     await advance(session, 0.1 * HOUR)
@@ -147,6 +156,7 @@ async def test_upkeep_makes_partitions_of_the_new_time_at_once_and_drops_none_of
     session = await connect()
     await set_clock_to_noon(session)
     metrics, doorbell, stopping = Metrics(), Doorbell(), trio.Event()
+    followed: list[bool] = []
     caplog.set_level(logging.INFO, "hookd.upkeep")
 
     async def said(text: str) -> None:
@@ -160,6 +170,7 @@ async def test_upkeep_makes_partitions_of_the_new_time_at_once_and_drops_none_of
                 database,
                 ages=lambda: {"event": 30 * DAY, "attempt": 30 * DAY},
                 doorbell=doorbell,
+                set_back_done=lambda: followed.append(True),
                 metrics=metrics,
                 stopping=stopping,
             )
@@ -178,6 +189,7 @@ async def test_upkeep_makes_partitions_of_the_new_time_at_once_and_drops_none_of
         assert await session.fetchval("select count(*) from hookd.event") == 3
         stopping.set()
         doorbell.ring()
+    assert followed == [True]
     [leap] = [one.getMessage() for one in caplog.records if "400 days" in one.getMessage()]
     assert leap == (
         "Postgres' clock says 2027-07-08T12:00:00Z and was last seen at 2026-06-03T12:00:00Z, 400 days 0 h"

@@ -1,6 +1,6 @@
 -- Looks at the clock for retention. A time further than p_gap after the one last seen, or a minute before it, may be wrong:
 -- the clock counts as even again once it has gone on from there for p_stand. Returns the time, from when on it counts as
--- even, and the time last seen if it was far from this one.
+-- even, and the time last seen if it was far from this one. A step back is seen again until set_back_rest() has ended it.
 create or replace function hookd.see_clock(
     p_gap interval, p_stand interval, out seen_at timestamptz, out even_from timestamptz, out leapt_from timestamptz
 )
@@ -17,7 +17,8 @@ begin
         v_last.even_since := seen_at;
     end if;
     even_from := v_last.even_since + p_stand;
-    update hookd.clock_seen c set seen_at = see_clock.seen_at, even_since = v_last.even_since;
+    update hookd.clock_seen c set even_since = v_last.even_since,
+        seen_at = case when see_clock.seen_at < v_last.seen_at - interval '1 minute' then c.seen_at else see_clock.seen_at end;
 end $$;
 
 -- Takes a duty, or keeps it, for p_time at most. False: another holds it. An end further off than any holder asks for is of

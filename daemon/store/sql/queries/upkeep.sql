@@ -59,6 +59,12 @@ where c.relnamespace = (select p.relnamespace from pg_class p where p.oid = 'hoo
 -- name: see_clock
 select seen_at, even_from, leapt_from from hookd.see_clock($1, $2)
 
+-- name: set_back_hosts
+select hookd.set_back_hosts($1, $2, $3)
+
+-- name: set_back_rest
+select hookd.set_back_rest($1)
+
 -- name: take_duty
 select hookd.take_duty($1, $2, $3)
 
