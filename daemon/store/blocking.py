@@ -20,10 +20,13 @@ async def look_for_block(database: Database, backends: Sequence[int]) -> str | N
     """
 
     async def unit(connection: Connection) -> str | None:
-        held = await connection.fetchrow(database.sql("lock_waited_for"), list(backends))
+        ours = list(backends)
+        if not database.sessions.direct:  # a pooler makes up the ids that it tells
+            ours = await connection.fetchval(database.sql("backends_by_name"))
+        held = await connection.fetchrow(database.sql("lock_waited_for"), ours)
         if held is not None:
             return describe_lock(**held)
-        busy = await connection.fetchrow(database.sql("longest_statement"), list(backends))
+        busy = await connection.fetchrow(database.sql("longest_statement"), ours)
         return None if busy is None else describe_statement(**busy)
 
     with trio.move_on_after(TIMEOUT * 1.5):

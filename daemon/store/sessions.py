@@ -44,7 +44,8 @@ SETTINGS: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "exit_on_error": "off",
-    # What a plan may use.
+    # What a plan may use. The JIT takes seconds to compile what asyncpg asks of types.
+    "jit": "off",
     "plan_cache_mode": "auto",
     "enable_indexscan": "on",
     "enable_indexonlyscan": "on",

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from daemon.model import uuid7
+from daemon.store.blocking import look_for_block
 from daemon.store.database import Connection, DatabaseRefused, open_database
 from daemon.store.events import Events, NewEvent
 from daemon.store.hints import Hints
@@ -20,9 +21,10 @@ from tests.support.publishing import rows
 
 @pytest.fixture
 async def pooled_url(asyncio_loop: None, postgres_url: str) -> AsyncIterator[str]:
-    """The URL of a pooler before the test's database, whose sessions have the search_path that is needed."""
+    """The URL of a pooler before the test's database, whose sessions have the settings that are needed."""
     name = urlsplit(postgres_url).path[1:]
-    await rows(postgres_url, f"alter database {name} set search_path = {SETTINGS['search_path']}")
+    for setting in ("search_path", "jit"):
+        await rows(postgres_url, f"alter database {name} set {setting} = {SETTINGS[setting]}")
     async with pooling(postgres_url) as url:
         yield url
 
@@ -55,6 +57,7 @@ async def test_without_prepared_statements_all_works(pooled_url: str) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(database.run, unit)
+        assert await look_for_block(database, []) is None
         org = uuid4()
         await database.run(lambda connection: make_partitions(connection, database))
         event = NewEvent(id=uuid7(time.time()), org_id=org, type="match.proposed", body="{}")

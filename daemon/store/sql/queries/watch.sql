@@ -29,6 +29,11 @@ from pg_stat_activity a where a.pid = any ($1::int[]) and a.pid <> pg_backend_pi
     and a.query_start < clock_timestamp() - interval '3 seconds'
 order by a.query_start limit 1
 
+-- name: backends_by_name
+-- The server processes behind hookd's sessions.
+select array(select a.pid from pg_stat_activity a
+    where a.usename = session_user and a.application_name = current_setting('application_name') and a.pid <> pg_backend_pid())
+
 -- name: connection_limits
 -- How many connections the account, the database and the server let us have; null: no limit.
 select case when r.rolsuper or r.rolconnlimit < 0 then null else r.rolconnlimit end as of_account,
