@@ -19,7 +19,11 @@ from tests.support.queue_lab import (
     route_all,
 )
 
-MIGRATION = installed_files()["migrations/0011_origins.sql"]
+FILES = installed_files()
+MIGRATION = FILES["migrations/0011_origins.sql"]
+# What the next migration makes of lanes: the tests run on tables that have it already.
+NEXT = FILES["migrations/0012_fair_hosts.sql"].split(";")
+SHARES = [one for one in NEXT if "insert into hookd.host_share" in one or "h set owner =" in one]
 
 
 @pytest.fixture
@@ -87,7 +91,8 @@ async def test_what_is_under_way_and_owed_meanwhile_ends_well(session: Session) 
     assert len(held) == 4
     held, given_back = held[:2], held[2:]
     await record(session, [result(one, "unsent") for one in given_back])
-    await session.execute(MIGRATION)
+    for statement in (MIGRATION, "delete from hookd.host_share", *SHARES):
+        await session.execute(statement)
     assert await hosts(session) == {"http://both.example:8443": 0, "https://both.example:8443": 2}
     assert await record(session, [result(one) for one in held]) == [True, True]
     assert set((await hosts(session)).values()) == {0}

@@ -46,9 +46,10 @@ async def test_the_impatient_open_no_circuit(tmp_path: Path, postgres_url: str) 
         while await read_request(encrypted):
             await encrypted.send_all(OK)
 
+    settings = {"egress__ca_file": str(bundle), "delivery__retry_schedule": ["1h"]}
     async with (
         receiver(slowly) as port,
-        running(tmp_path, postgres_url, egress__ca_file=str(bundle)) as daemon,
+        running(tmp_path, postgres_url, **settings) as daemon,
     ):
         host = f"https://127.0.0.1:{port}"
         for number in range(8):
@@ -69,7 +70,8 @@ async def test_a_wrong_scheme_harms_only_those_who_use_it(tmp_path: Path, postgr
         while b"POST" in await stream.receive_some(65536):
             await stream.send_all(OK)
 
-    async with receiver(plain) as port, running(tmp_path, postgres_url) as daemon:
+    settings: dict[str, object] = {"delivery__retry_schedule": ["1h"]}
+    async with receiver(plain) as port, running(tmp_path, postgres_url, **settings) as daemon:
         for _ in range(8):
             await register(daemon, f"https://127.0.0.1:{port}/")
         assert set(await attempts(postgres_url, 5)) == {"tls_failed"}
