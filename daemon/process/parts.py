@@ -291,6 +291,7 @@ class Parts:
                 self.way,
                 stopping=self.stopping.is_set,
                 key_set=keys if isinstance(keys, KeySet) else None,
+                clock=self.clock,
             ).checks,
             published=self.bells.published.ring,
             claimable=self.bells.claimable.ring,

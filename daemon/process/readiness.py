@@ -6,6 +6,7 @@ import trio
 
 from api.jwks import KeySet
 from api.services import Check
+from daemon.clock import NOTABLE, Clock, against_postgres
 from daemon.progress import PATIENCE, Progress, Way
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.failure import READ_ONLY_SETTING, STANDBY
@@ -17,12 +18,19 @@ class Readiness:
     """The checks of one daemon. `key_set`: where the keys for tokens come from, if they are fetched."""
 
     def __init__(
-        self, database: Database, way: Way, *, stopping: Callable[[], bool], key_set: KeySet | None
+        self,
+        database: Database,
+        way: Way,
+        *,
+        stopping: Callable[[], bool],
+        key_set: KeySet | None,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._way = way
         self._stopping = stopping
         self._key_set = key_set
+        self._clock = clock
 
     async def checks(self) -> Sequence[Check]:
         """Look now, for at most `TIMEOUT` seconds."""
@@ -31,6 +39,7 @@ class Readiness:
         if self._key_set is not None:
             known = self._key_set.is_known
             checks.append(Check("keys", known, "" if known else "no keys for tokens yet; the log says why"))
+        checks.append(_check_clock(self._clock.offset))
         checks.append(await self._check_database())
         return [*checks, *(_check_part(part, self._way.cause) for part in self._way.parts)]
 
@@ -50,6 +59,12 @@ class Readiness:
             return Check("database", writable, detail)
         late = f"Postgres, or a connection of the pool, took more than {TIMEOUT:g} s"
         return Check("database", False, late)
+
+
+def _check_clock(offset: float) -> Check:
+    """Tell of a clock that is wrong, which keeps a daemon from nothing: it goes by Postgres'."""
+    detail = f"the clock of this machine is {against_postgres(offset)}" if abs(offset) > NOTABLE else ""
+    return Check("clock", True, detail)
 
 
 def _check_part(part: Progress, cause: str) -> Check:

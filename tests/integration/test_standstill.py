@@ -9,6 +9,7 @@ import httpx
 import pytest
 import trio
 
+from daemon.clock import Clock as DatabaseClock
 from daemon.process import standstill
 from daemon.process.readiness import Readiness
 from daemon.progress import PATIENCE, Way
@@ -100,7 +101,7 @@ async def test_a_standstill_is_logged_and_shows_in_readiness_until_it_is_over(
     monkeypatch.setattr(standstill, "PERIOD", 0.01)
     clock = Clock()
     way = Way(clock)
-    readiness = Readiness(database, way, stopping=lambda: False, key_set=None)
+    readiness = Readiness(database, way, stopping=lambda: False, key_set=None, clock=DatabaseClock())
 
     async def unready() -> dict[str, str]:
         return {check.name: check.detail for check in await readiness.checks() if not check.ok}

@@ -71,6 +71,12 @@ async def test_a_daemon_whose_clock_is_wrong_does_all_as_if_it_were_right(
     ):
         await daemon.said(f"the clock of this machine is {words} Postgres'")
         assert abs(await offset(daemon) - ahead) < NEAR
+        ready = (await client.get("/health/ready")).json()
+        assert {
+            "name": "clock",
+            "ok": True,
+            "detail": f"the clock of this machine is {words} Postgres'",
+        } in ready["checks"]
 
         subscription = await daemon.register(ORG, receiver.url("/good"))
         behaviour.secret = subscription["secret"]
