@@ -54,7 +54,7 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(stream)
         self._clock = clock
-        self._folding = Folding(_RepeatedLines(logging.INFO, "hookd", "lines of other kinds"))
+        self._folding = Folding(_RepeatedLines(logging.WARNING, "hookd", "lines of other kinds"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record or count it, and before that what is due."""

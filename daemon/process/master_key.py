@@ -96,16 +96,21 @@ async def settle_master_keys(database: Database, file: MasterKeyFile) -> tuple[b
                 await _open_newest(connection, database, vault)
             if check is None or not vault.is_newest(check):
                 await connection.execute(database.sql("keep_master_key_check"), vault.check_value())
-                if check is not None:
-                    logger.warning(
-                        "the master key %s seals from now on, before it was %s: every daemon on this database"
-                        " needs it",
-                        vault.key_ids[0],
-                        key_id(check),
-                    )
+                _tell_kept(vault, check)
             return keys
 
     return await database.run(unit, SETTLE_TIMEOUT)
+
+
+def _tell_kept(vault: Vault, check: bytes | None) -> None:
+    if check is None:
+        logger.info("the database knows its master key from now on: %s", vault.key_ids[0])
+        return
+    logger.warning(
+        "the master key %s seals from now on, before it was %s: every daemon on this database needs it",
+        vault.key_ids[0],
+        key_id(check),
+    )
 
 
 async def refuse_other_master_keys(database: Database, file: MasterKeyFile) -> None:
