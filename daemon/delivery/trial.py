@@ -168,7 +168,8 @@ class Trials:
         except EgressError as error:
             took = (trio.current_time() - began) * 1000
             if error.note is not None:
-                logger.info("a test was refused: %s", error.note)
+                repeats = {"repeats_as": "refused tests"}
+                logger.info("a test was refused: %s", error.note, extra=repeats)
             return Outcome(None, error.code, error.detail, took, error.phases, None)
         took = (trio.current_time() - began) * 1000
         verdict = classify(
