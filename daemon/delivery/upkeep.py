@@ -1,6 +1,7 @@
 """Upkeep: partitions made far ahead and dropped when old, what nobody needs any more forgotten."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -20,6 +21,7 @@ from daemon.store.upkeep import Partitions, forget_hosts, forget_keys, forget_se
 logger = logging.getLogger("hookd.upkeep")
 
 PERIOD = 3600.0
+LOOK_PERIOD = 60.0
 AGAIN = 30.0
 ALARM = timedelta(weeks=3)
 
@@ -36,31 +38,34 @@ async def serve_upkeep(
 ) -> None:
     """Keep eight weeks of partitions ahead, and drop what is older than `ages` (seconds, by table).
 
-    It does so every hour, and when the doorbell rings: rung after `stopping`, it ends this. After a leap of
-    Postgres' clock nothing is dropped before the new time has stood for an hour. `set_back_done` is called
-    when the queue has followed one that was set back, so that something may be due.
+    It does so every hour, after a leap of Postgres' clock, for which it looks every minute, and when the
+    doorbell rings: rung after `stopping`, it ends this. After a leap nothing is dropped before the new time
+    has stood for an hour. `set_back_done` is called when the queue has followed a clock that was set back, so
+    that something may be due.
     """
     task_status.started()
+    next_round = -math.inf
     while not stopping.is_set():
         try:
-            await _make_partitions(database)
-            await forget_hosts(database)
             seen = await see_clock(database)
-            _tell_of_leap(seen)
-            if seen.set_back_from is not None:
-                await set_back(database, seen.set_back_from)
+            if seen.leapt_from is not None:
+                _tell_of_leap(seen.at, seen.leapt_from, seen.even_from)
+                next_round = -math.inf
+            if trio.current_time() >= next_round:
+                await _round(database, ages(), seen, metrics)
+                next_round = trio.current_time() + pause_after(seen)
+            if seen.set_back_from is not None and await set_back(database, seen.set_back_from):
                 logger.info("what waited by the clock before it was set back goes by the new one now")
                 set_back_done()
-            if seen.is_even:
-                await _drop_old(database, ages(), seen.at, metrics)
-            pause = pause_after(seen)
+            pause = LOOK_PERIOD
         except (DatabaseUnavailable, RetryTransaction) as error:
             logger.debug("upkeep waits for Postgres: %s", error)
             pause = AGAIN
         except PostgresError:
             logger.exception("upkeep failed and goes on after a pause; report this")
             pause = AGAIN
-        await doorbell.wait(pause)
+        if await doorbell.wait(pause):
+            next_round = -math.inf
 
 
 def pause_after(seen: SeenClock) -> float:
@@ -87,31 +92,33 @@ async def _make_partitions(database: Database) -> None:
         )
 
 
-async def _drop_old(database: Database, ages: Mapping[str, float], now: datetime, metrics: Metrics) -> None:
-    """Drop what its age ends, by a clock that may be gone by."""
+async def _round(database: Database, ages: Mapping[str, float], seen: SeenClock, metrics: Metrics) -> None:
+    """Make partitions, and drop what its age ends if the clock may be gone by."""
+    await _make_partitions(database)
+    await forget_hosts(database)
+    if not seen.is_even:
+        return
     await forget_keys(database)
     await forget_secrets(database, ages["attempt"])
 
     def expired(count: int) -> None:
         count_given_up(metrics, "expired", count)
 
-    for name in await retain(database, ages, now=now, expired=expired):
+    for name in await retain(database, ages, now=seen.at, expired=expired):
         logger.info("dropped the partition %s, as [retention] says", name)
 
 
-def _tell_of_leap(seen: SeenClock) -> None:
-    if seen.leapt_from is None:
-        return
+def _tell_of_leap(now: datetime, before: datetime, even_from: datetime) -> None:
+    away = now - before
     # A stop of some hours looks like a leap, too, and needs nobody.
-    away = seen.at - seen.leapt_from
     level = logging.INFO if timedelta(0) < away < timedelta(days=1) else logging.WARNING
     logger.log(
         level,
         "Postgres' clock says %s and was last seen at %s, %s %s: nothing is dropped by its age before %s,"
         " when that time has stood for an hour; correct the clock until then if it is wrong",
-        rfc3339(seen.at, milliseconds=False),
-        rfc3339(seen.leapt_from, milliseconds=False),
+        rfc3339(now, milliseconds=False),
+        rfc3339(before, milliseconds=False),
         distance(away.total_seconds()),
         "before" if away > timedelta(0) else "after",
-        rfc3339(seen.even_from, milliseconds=False),
+        rfc3339(even_from, milliseconds=False),
     )

@@ -20,7 +20,7 @@ PARTITION = re.compile(r"(event|attempt)_\d{8}")
 DUTY, DUTY_TIME = "retention", timedelta(minutes=5)
 """How long a daemon that has died keeps the others from it; who is at it says so again and again."""
 CLOCK_GAP = timedelta(hours=2)
-"""Time between two looks at the clock after which it may have leapt: they come every hour."""
+"""Time between two looks at the clock after which it may have leapt: they come every minute."""
 CLOCK_STAND = timedelta(hours=1)
 
 

@@ -178,12 +178,17 @@ async def test_upkeep_makes_partitions_of_the_new_time_at_once_and_drops_none_of
         await said("made the partition")
         older = await session.fetchval("select hookd.publish($1, 't.t', '1')", uuid4())
         before = await partitions(session)
-        for days, words in ((400, "400 days 0 h before"), (-800, "800 days 0 h after")):
+        for days, words, made in (
+            (400, "400 days 0 h before", "event_20270705"),
+            (-800, "800 days 0 h after", "event_20250428"),
+        ):
             await advance(session, days * DAY)
             doorbell.ring()
             await said(words)
+            await said(made)
             newer = await session.fetchval("select hookd.publish($1, 't.t', '1')", uuid4())
             assert uuid7_time(newer) != uuid7_time(older)
+        await said("goes by the new one now")
         assert before < await partitions(session)
         assert not any("dropped the" in record.getMessage() for record in caplog.records)
         assert await session.fetchval("select count(*) from hookd.event") == 3

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from daemon.store.database import Database
-from daemon.store.retention import see_clock
-from daemon.store.set_back import set_back
+from daemon.store.retention import DUTY_TIME, see_clock
+from daemon.store.set_back import DUTY, set_back
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     NOON,
@@ -50,7 +50,12 @@ async def leap_back(session: Session, database: Database) -> None:
     seen = await see_clock(database)
     assert seen.set_back_from is not None
     assert (await see_clock(database)).set_back_from is not None, "who dies in between is followed by another"
-    await set_back(database, seen.set_back_from)
+    other = uuid4()
+    assert await session.fetchval("select hookd.take_duty($1, $2, $3)", DUTY, other, DUTY_TIME)
+    assert not await set_back(database, seen.set_back_from), "another is at it"
+    await session.execute("delete from hookd.duty")
+    assert await set_back(database, seen.set_back_from)
+    assert await session.fetchval("select count(*) from hookd.duty") == 0
     assert (await see_clock(database)).set_back_from is None
 
 
