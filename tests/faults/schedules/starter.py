@@ -84,6 +84,7 @@ async def starting() -> AsyncIterator[Starter]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environ(),
+        cwd=checkout(),
     )
     starter = Starter(server)
     async with trio.open_nursery() as nursery:
@@ -106,6 +107,7 @@ async def run_program(started: Started, arguments: Sequence[str], log: Path, mor
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**environ(), **more},
+            cwd=checkout(),
         )
     started.pid = process.pid
     assert process.stdout is not None
@@ -122,6 +124,12 @@ async def run_program(started: Started, arguments: Sequence[str], log: Path, mor
 
 def environ() -> dict[str, str]:
     """Return the environment of a daemon."""
-    found = {**os.environ, "PYTHONPATH": os.environ.get(CODE, str(ROOT))}
-    found.pop("PYTHONDONTWRITEBYTECODE", None)  # they start often
+    found = {**os.environ, "PYTHONPATH": checkout()}
+    if CODE not in os.environ:
+        found.pop("PYTHONDONTWRITEBYTECODE", None)  # they start often
     return found
+
+
+def checkout() -> str:
+    """Return the directory that has the daemons' code, and their config.toml."""
+    return os.environ.get(CODE, str(ROOT))
