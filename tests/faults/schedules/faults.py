@@ -18,7 +18,7 @@ from tests.faults.schedules.proxy import Proxy
 from tests.faults.schedules.publishers import Gate
 
 CLOCKS = frozenset({Kind.CLOCK, Kind.CLOCK_AT_START})
-START = 120.0
+START = 300.0
 """Seconds that a daemon may take until it is ready."""
 END_SESSIONS = (
     "select pg_terminate_backend(pid) from pg_stat_activity"  # noqa: S608

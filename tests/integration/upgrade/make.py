@@ -150,6 +150,11 @@ class Maker:
                 await connection.execute("lock table hookd.inbox_shard in exclusive mode")
                 publish = partial(trio.from_thread.run, self.publish_unrouted, trio_token=main)
                 await asyncio.to_thread(publish)
+                # what a dead daemon's sessions wait to do they would do once the lock is gone
+                await connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where datname = current_database() and pid <> pg_backend_pid()"
+                )
 
         await with_postgres(self.url, without_routers)
         await self.publish_in_sql()
