@@ -24,6 +24,7 @@ from daemon.store.replays import (
     Replay,
     ReplayRefused,
     Selection,
+    StillFinding,
     TooManyEvents,
     TooManyReplays,
 )
@@ -207,6 +208,13 @@ def _refused(error: ReplayRefused) -> Problem:
             "too-many-replays",
             f"{error.limit} replays of the {error.whose} run already, the most at once; "
             "wait until one is done, or cancel one.",
+        )
+    if isinstance(error, StillFinding):
+        return Problem(
+            409,
+            "too-many-replays",
+            "The events of another replay of your organisation are being found at this moment; ask again "
+            "when that request has been answered.",
         )
     if isinstance(error, TooManyEvents):
         advice = f"selects more than {error.limit:,} events, the most for one replay; narrow the range"

@@ -54,9 +54,11 @@ Steps = tuple[Step, ...]
 
 def condition_of(source: Mapping[str, Any]) -> Condition:
     """Return the tree of a filter's object. Error: `FilterRefused`, with a pointer to the part at fault."""
-    condition = _object(source, (), "", 1)
-    if (length := len(json.dumps(source, ensure_ascii=False, separators=(",", ":")))) > MAX_LENGTH:
+    if (
+        length := len(json.dumps(source, ensure_ascii=False, separators=(",", ":"), default=str))
+    ) > MAX_LENGTH:
         raise FilterRefused(f"has {length} characters as JSON; use at most {MAX_LENGTH}")
+    condition = _object(source, (), "", 1)
     if (values := _count_values(source)) > MAX_VALUES:
         raise FilterRefused(f"compares with {values} values; use at most {MAX_VALUES}")
     check_amount(condition)

@@ -3,10 +3,13 @@
 The rules live in `sql/functions/76_replay.sql`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import trio
 
 from daemon.store.database import Connection, Database
 
@@ -15,6 +18,8 @@ MOST_EVENTS = 1_000_000
 MOST_RUNNING = 3
 """Replays of one subscription that run at once."""
 MOST_RUNNING_OF_ORGANISATION = 20
+FINDING_AT_ONCE = 2
+"""Searches for events that a daemon makes at once, so that they leave connections to others."""
 GIVE_UP_AT_ONCE = 5_000
 DROP_AT_ONCE = 10_000
 FEED_AT_ONCE = 100
@@ -83,12 +88,18 @@ class SelectionTooSlow(ReplayRefused):
     """Finding the events took longer than database.command_timeout allows."""
 
 
+class StillFinding(ReplayRefused):
+    """Events for another replay of the organisation are being found at this moment."""
+
+
 class Replays:
     """The replays of a database. `changed` is called when the feeder has something to do."""
 
     def __init__(self, database: Database, *, changed: Callable[[], None]) -> None:
         self._database = database
         self._changed = changed
+        self._finding: set[UUID] = set()
+        self._places = trio.Semaphore(FINDING_AT_ONCE)
 
     async def ask(
         self, *, replay_id: UUID, org_id: UUID, subscription_id: UUID, selection: Selection
@@ -131,12 +142,16 @@ class Replays:
                 [made] = await connection.fetch(read, org_id, subscription_id, replay_id)
                 return Replay(*made)
 
-        replay = await self._database.run(unit)
+        async with self._place(org_id):
+            replay = await self._database.run(unit)
         self._changed()
         return replay
 
     async def count(self, *, org_id: UUID, subscription_id: UUID, selection: Selection) -> int:
-        """Return how many events a replay would send. Errors: `TooManyEvents`, `SelectionTooSlow`."""
+        """Return how many events a replay would send.
+
+        Errors: `TooManyEvents`, `SelectionTooSlow`, `StillFinding`, `DatabaseUnavailable`.
+        """
         statement = self._database.sql("count_replayable")
 
         async def unit(connection: Connection) -> int:
@@ -156,10 +171,23 @@ class Replays:
                 raise SelectionTooSlow from error
             return count
 
-        count = await self._database.run(unit)
+        async with self._place(org_id):
+            count = await self._database.run(unit)
         if count > MOST_EVENTS:
             raise TooManyEvents(MOST_EVENTS)
         return count
+
+    @asynccontextmanager
+    async def _place(self, org_id: UUID) -> AsyncIterator[None]:
+        """Give a search of the organisation its place, once there is one. Error: `StillFinding`."""
+        if org_id in self._finding:
+            raise StillFinding("events for another replay of the organisation are being found")
+        self._finding.add(org_id)
+        try:
+            async with self._places:
+                yield
+        finally:
+            self._finding.remove(org_id)
 
     async def _settle_routing(self, connection: Connection, org_id: UUID) -> None:
         """Wait for the router that may not know of the subscription yet; in a transaction of its own."""

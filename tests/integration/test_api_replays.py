@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from daemon.model import rfc3339, uuid7
-from daemon.store.replays import NoSubscription, SelectionTooSlow, TooManyEvents, TooManyReplays
+from daemon.store.replays import NoSubscription, SelectionTooSlow, StillFinding, TooManyEvents, TooManyReplays
 from tests.support.api_harness import OTHER_ORG, World, bearer, serving
 
 HOUR_AGO = rfc3339(datetime.now(UTC) - timedelta(hours=1))
@@ -188,6 +188,7 @@ async def test_a_clock_that_is_a_little_ahead_does_no_harm(client: httpx.AsyncCl
         (TooManyReplays(3), 409),
         (TooManyReplays(20, "organisation"), 409),
         (TooManyEvents(1_000_000), 422),
+        (StillFinding(), 409),
         (SelectionTooSlow(), 503),
     ],
 )

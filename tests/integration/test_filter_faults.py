@@ -177,6 +177,23 @@ async def test_a_filter_of_our_own_that_takes_long_is_tried_again_later(
     assert await ids(session, OWED, slow) == [second]
 
 
+async def test_no_filter_is_blamed_where_all_of_postgres_is_slow(
+    session: Session, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "ROUND_TIME", 0.2)
+    monkeypatch.setattr(filter_faults, "FILTER_TIME", 0.2)
+    org = uuid4()
+    subscription = await register(session, org, filter="$.a == 1")
+    await session.execute(
+        "create or replace function hookd.data_of(p_body text) returns jsonb language plpgsql"
+        """ as $$ begin perform pg_sleep(0.4); return '{"a": 1}'; end $$"""
+    )
+    event = await publish_body(session, org, '{"a":1}')
+    await route_all(session, database)
+    assert await ids(session, OWED, subscription) == [event]
+    assert await ids(session, FAILED, subscription) == []
+
+
 async def test_what_was_passed_over_can_be_replayed_once_the_filter_is_mended(
     session: Session, database: Database
 ) -> None:

@@ -18,6 +18,7 @@ from daemon.store.replays import (
     Replays,
     Selection,
     SelectionTooSlow,
+    StillFinding,
     TooManyEvents,
     TooManyReplays,
     drop_cancelled,
@@ -58,16 +59,19 @@ async def session(connect: Connect) -> Session:
 class Lab:
     """Replays of a database; `rings` counts how often the feeder was called."""
 
-    def __init__(self, database: Database, session: Session) -> None:
+    def __init__(self, database: Database, session: Session, org: UUID | None = None) -> None:
         self.database = database
         self.session = session
         self.rings = 0
-        self.org = uuid4()
+        self.org = org or uuid4()
         self.store = Replays(database, changed=self._ring)
         self._last: dict[UUID, UUID] = {}
 
     def _ring(self) -> None:
         self.rings += 1
+
+    def at_another_daemon(self) -> "Lab":
+        return Lab(self.database, self.session, self.org)
 
     async def ask(self, subscription: UUID, selection: Selection = ALL) -> Replay:
         return await self.store.ask(
@@ -247,7 +251,7 @@ async def test_an_event_whose_router_does_not_know_of_the_subscription_is_replay
     asked: list[Replay] = []
 
     async def count() -> None:
-        counts.append(await lab.count(subscription))
+        counts.append(await lab.at_another_daemon().count(subscription))
 
     async def ask() -> None:
         asked.append(await lab.ask(subscription))
@@ -717,7 +721,7 @@ async def test_the_replays_of_an_organisation_are_bounded_also_when_asked_for_at
 
     async def ask(subscription: UUID) -> None:
         try:
-            await lab.ask(subscription)
+            await lab.at_another_daemon().ask(subscription)
         except TooManyReplays as error:
             refused.append(error.limit)
 
@@ -744,6 +748,30 @@ async def _waiting(session: Session) -> int:
         " where datname = current_database() and wait_event_type = 'Lock'"
     )
     return found
+
+
+async def test_searches_leave_connections_to_others(lab: Lab, connect: Connect) -> None:
+    """However many ask at once: one of an organisation, and two in all."""
+    orgs = [uuid4() for _ in range(4)]
+    subscriptions = {org: await register(lab.session, org) for org in orgs}
+    watcher = await connect()
+
+    async def count(org: UUID) -> int:
+        return await lab.store.count(org_id=org, subscription_id=subscriptions[org], selection=ALL)
+
+    await lab.session.begin()
+    await lab.session.execute("lock table hookd.event in access exclusive mode")
+    async with trio.open_nursery() as nursery:
+        for org in orgs:
+            nursery.start_soon(count, org)
+        while await _waiting(watcher) < 2:  # noqa: ASYNC110  (Postgres tells nobody)
+            await trio.sleep(0.01)
+        for org in orgs:
+            with pytest.raises(StillFinding):
+                await count(org)
+        assert await _waiting(watcher) == 2
+        await lab.session.rollback()
+    assert await count(orgs[0]) == 0
 
 
 async def test_a_selection_that_takes_too_long_leaves_nothing(lab: Lab, postgres_url: str) -> None:

@@ -46,6 +46,10 @@ select set_config('statement_timeout', $1, true)
 -- name: try_filter
 select hookd.try_filter($1, $2, $3)
 
+-- name: try_event
+-- What any filter on it costs before it looks at anything.
+select hookd.data_of(e.body) is null from hookd.event e where e.org_id = $1 and e.id = $2
+
 -- name: block_filter
 select hookd.block_filter($1, $2, $3, $4)
 
