@@ -23,8 +23,8 @@ class FilterProblems:
         if self.count > len(named):
             named.append(f"and {self.count - len(named)} more")
         return (
-            f"{self.count} subscriptions have a filter that is not evaluated, so their events end in the"
-            f" history as filter_failed: let their owners change it, and replay ({'; '.join(named)})"
+            f"subscriptions with a filter that is not evaluated: {self.count}. Their events end in the"
+            f" history as filter_failed; let the owners change the filters, and replay ({'; '.join(named)})"
         )
 
 
