@@ -85,7 +85,7 @@ def translate(error: Exception, *, connected: bool, closed: bool = False) -> Exc
     if isinstance(error, TargetServerAttributeNotMatched):
         return DatabaseReadOnly(f"{IS_READ_ONLY} on each of its hosts")
     if isinstance(error, OSError):
-        return DatabaseUnavailable(_describe(error))
+        return DatabaseUnavailable(f"Postgres cannot be reached ({_describe(error)})")
     if not connected and isinstance(error, ValueError):
         # Bad URLs; the text would quote parts of one, perhaps its password.
         return DatabaseRefused("the database's URL is not valid: correct url in [database] of config.toml")
