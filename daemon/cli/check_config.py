@@ -9,7 +9,7 @@ from typing import Any
 from daemon.cli.failure import OK, USAGE, complain
 from daemon.cli.settings import file_taken, load_settings
 from daemon.config.exposed import exposed
-from daemon.config.load import ConfigError, Loaded
+from daemon.config.load import ConfigError, Loaded, Refused
 from daemon.config.masking import masked
 from daemon.config.toml_text import toml_value
 from daemon.process.named_files import file_problems
@@ -42,10 +42,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Print the configuration that `args.config` and `args.set` lead to; return the exit code."""
+    unseen: list[Path] = []
     try:
         loaded = load_settings(args)
-        unseen: list[Path] = []
         problems = file_problems(loaded, unseen=unseen.append)
+    except Refused as error:
+        problems = error.problems + (file_problems(error.rest, unseen=unseen.append) if error.rest else [])
     except ConfigError as error:
         problems = error.problems
     if problems:

@@ -37,6 +37,14 @@ class Loaded:
         return load(self.path, sets=self.sets)
 
 
+class Refused(ConfigError):
+    """Settings are not good; `rest` is what the others come to, so that more can be said of those."""
+
+    def __init__(self, problems: Sequence[str], rest: Loaded | None) -> None:
+        super().__init__(problems)
+        self.rest = rest
+
+
 @dataclass(frozen=True)
 class _Setting:
     """One value from outside the file; `origin` says whence."""
@@ -83,13 +91,30 @@ def load(
             key = key[:-1]
         return origins.get(key, "default")
 
+    named = {".".join(key): origins.get(key, "default") for key in all_keys()}
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
         problems += [explain(one, data, where) for one in error.errors(include_url=False)]
+        rest = _without_faults(data, error)
+        raise Refused(problems, Loaded(rest, named, found, sets) if rest else None) from None
     if problems:
         raise ConfigError(problems)
-    return Loaded(config, {".".join(key): origins.get(key, "default") for key in all_keys()}, found, sets)
+    return Loaded(config, named, found, sets)
+
+
+def _without_faults(data: Mapping[str, Any], error: ValidationError) -> Config | None:
+    """Return the configuration without the settings that `error` is about, if that is one."""
+    faulty = {one["loc"][:2] for one in error.errors(include_url=False)}
+    rest = {
+        section: {key: value for key, value in table.items() if (section, key) not in faulty}
+        for section, table in data.items()
+        if isinstance(table, dict) and (section,) not in faulty
+    }
+    try:
+        return Config.model_validate(rest)
+    except ValidationError:
+        return None
 
 
 def all_keys() -> Iterator[tuple[str, str]]:

@@ -57,6 +57,14 @@ def test_everything_that_cannot_be_used_is_told_at_once(tmp_path: Path, capsys: 
     ]
 
 
+def test_files_are_opened_though_other_settings_are_not_good(tmp_path: Path, capsys: Out) -> None:
+    sets = ["api.max_batch=0", "database.url=postgresql://h/d?sslmode=foo", "egress.ca_file=/none/ca"]
+    words = [word for one in [*sets, f"state.directory={tmp_path}"] for word in ("--set", one)]
+    assert invoke([*words, "check-config"]) == 2
+    told = [line.removeprefix("hookd: --set: ") for line in capsys.readouterr().err.splitlines()]
+    assert [line.split()[0] for line in told] == ["api.max_batch", "database.url", "egress.ca_file"]
+
+
 def test_what_is_good_is_printed_with_its_file(tmp_path: Path, authority: Path, capsys: Out) -> None:
     key = private(tmp_path / "key", b64encode(os.urandom(32)))
     settings = ["--set", f"egress.ca_file={authority}", "--set", f"signing.master_key_file={key}"]
