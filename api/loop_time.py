@@ -22,8 +22,11 @@ last one begun within it."""
 _SHORTEST_REST = 0.0001  # seconds
 
 
-class LoopTime:
+class LoopTime(trio.abc.Instrument):
     """Tells each piece of work when to begin, given how long those before it took.
+
+    In one turn of the loop no piece begins after `BURST` seconds of work, however fast time passes: where
+    other processes take the processor, the share of it says nothing.
 
     `async with loop_time.piece(org_id):` stands around what is done in one go. Nobody who waits is passed
     over: the organisations take turns, and the requests of each keep their order.
@@ -43,19 +46,30 @@ class LoopTime:
         """By organisation; the one whose turn is next is the first."""
         self._woken = 0
         """How many wait no more for their turn, but have not begun."""
+        self._in_turn = 0.0
+        """Seconds of work in this turn of the loop."""
+        self._watches = False
 
     def piece(self, org_id: UUID, *, small: bool = False) -> "Piece":
         """Return what to do a piece of work in; a `small` one is counted, but does not wait."""
         return Piece(self, org_id, small)
 
+    def after_io_wait(self, timeout: float) -> None:
+        """Note that a turn of the loop begins."""
+        self._in_turn = 0.0
+
     async def begin(self, org_id: UUID) -> None:
         """Wait for time."""
-        if self._waiting or self._woken or self._refilled() <= 0:
+        if not self._watches:
+            self._watches = True
+            trio.lowlevel.add_instrument(self)
+        if self._waiting or self._woken or self._lack() >= 0:
             await self._wait(org_id)
 
     def end(self, seconds: float) -> None:
         """Count what a piece took."""
         self._left -= seconds
+        self._in_turn += seconds
         self._refilled()
         self._typical += (seconds - self._typical) / 8
 
@@ -81,9 +95,13 @@ class LoopTime:
             while self._waiting and (not self._woken or self._left > (self._woken + 1) * self._typical):
                 self._wake()
 
+    def _lack(self) -> float:
+        """Return the seconds of work by which a piece would begin too early; below 0: none."""
+        return max(-self._refilled(), self._in_turn - BURST)
+
     async def _rest(self) -> None:
         while True:
-            lack = -self._refilled()
+            lack = self._lack()
             if lack < 0:
                 return
             await trio.sleep(max(lack / SHARE, _SHORTEST_REST))

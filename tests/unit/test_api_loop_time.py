@@ -66,6 +66,27 @@ async def test_of_many_that_come_at_once_few_begin_before_others_have_the_loop(
     assert turns > 2
 
 
+async def test_however_fast_time_passes_others_have_the_loop(autojump_clock: MockClock) -> None:
+    worked = 0.0
+    # Of each second that passes, other processes take nine tenths.
+    loop_time = LoopTime(lambda: trio.current_time() + 10 * worked, lambda: worked)
+    turns = done = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while done < 20:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(20):
+            async with loop_time.piece(A):
+                worked += 0.01
+                done += 1
+    assert turns >= 18
+
+
 async def test_organisations_take_turns_and_each_keeps_its_order(autojump_clock: MockClock) -> None:
     mine = Work()
     await mine.do(A, "long", 1.0)
