@@ -38,7 +38,6 @@ MOST_IDS = 10_000
 """A stream with more events is answered without their ids, for the memory that they take."""
 _BUFFERS = 256 * 1024  # bytes that a stream has on its way through a connection
 _BYTES_OF_ID = 100
-_SMALL = 4 * 1024  # bytes of a batch that costs no more than the request around it
 _TRIES = 5
 _EVENT = TypeAdapter(IncomingEvent)
 
@@ -196,7 +195,7 @@ async def _read_stream(
             body.hold_instead(_BUFFERS + batches.held + writer.held + 2 * size)
             lines = _Lines(batch, caller, rules)
             while not lines.ended:
-                async with loop_time.piece(caller.org_id, small=size <= _SMALL):
+                async with loop_time.piece(caller.org_id):
                     lines.go_on()
             if lines.events:
                 await writer.put(lines.events, batch[: len(lines.events)])

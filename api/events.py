@@ -37,7 +37,7 @@ from daemon.store.events import NewEvent, Once
 _JSON = "application/json"
 _MOST_ERRORS = 20
 _SMALL = 4 * 1024
-"""Bytes of a body that costs no more than the request around it."""
+"""Bytes of an event that is made of its text in one piece of work."""
 _EVENT = TypeAdapter(IncomingEvent)
 
 
@@ -68,19 +68,21 @@ def blueprint(services: Services) -> Blueprint:
 
     async def _one(body: bytes, caller: Caller, settings: ApiSettings) -> NewEvent:
         """Return the event of a body that holds one; raises a `Problem`."""
-        longest, small = longest_text(settings), len(body) <= _SMALL
+        longest, rules = longest_text(settings), rules_of(services)
         if len(body) > longest:
             raise invalid([FieldError("", f"is longer than {longest} bytes; send a reference instead")])
-        async with services.loop_time.piece(caller.org_id, small=small):
+        async with services.loop_time.piece(caller.org_id):
             value = parsed(body, settings.max_depth + ENVELOPE_DEPTH, settings.max_values + ENVELOPE_VALUES)
-        async with services.loop_time.piece(caller.org_id, small=small):
-            return event_of(validated(_EVENT, value), caller, rules_of(services))
+            if len(body) <= _SMALL:
+                return event_of(validated(_EVENT, value), caller, rules)
+        async with services.loop_time.piece(caller.org_id):
+            return event_of(validated(_EVENT, value), caller, rules)
 
     async def _many(body: bytes, caller: Caller, settings: ApiSettings) -> list[NewEvent]:
         """Return the events of a body that is an array; raises a `Problem`."""
-        batch, small = _Batch(body, caller, settings, rules_of(services)), len(body) <= _SMALL
+        batch = _Batch(body, caller, settings, rules_of(services))
         while not batch.ended:
-            async with services.loop_time.piece(caller.org_id, small=small):
+            async with services.loop_time.piece(caller.org_id):
                 batch.go_on()
         return batch.events()
 

@@ -50,9 +50,9 @@ class LoopTime(trio.abc.Instrument):
         """Seconds of work in this turn of the loop."""
         self._watches = False
 
-    def piece(self, org_id: UUID, *, small: bool = False) -> "Piece":
-        """Return what to do a piece of work in; a `small` one is counted, but does not wait."""
-        return Piece(self, org_id, small)
+    def piece(self, org_id: UUID) -> "Piece":
+        """Return what to do a piece of work in."""
+        return Piece(self, org_id)
 
     def after_io_wait(self, timeout: float) -> None:
         """Note that a turn of the loop begins."""
@@ -124,17 +124,15 @@ class LoopTime(trio.abc.Instrument):
 class Piece:
     """A piece of work, from its beginning to its end, whatever it comes to."""
 
-    __slots__ = ("_began", "_loop_time", "_org_id", "_small")
+    __slots__ = ("_began", "_loop_time", "_org_id")
 
-    def __init__(self, loop_time: LoopTime, org_id: UUID, small: bool) -> None:
+    def __init__(self, loop_time: LoopTime, org_id: UUID) -> None:
         self._loop_time = loop_time
         self._org_id = org_id
-        self._small = small
         self._began = 0.0
 
     async def __aenter__(self) -> None:
-        if not self._small:
-            await self._loop_time.begin(self._org_id)
+        await self._loop_time.begin(self._org_id)
         self._began = self._loop_time.work_clock()
 
     async def __aexit__(

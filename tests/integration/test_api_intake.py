@@ -39,9 +39,9 @@ class Counted(LoopTime):
 
     pieces = 0
 
-    def piece(self, org_id: UUID, *, small: bool = False) -> Piece:
+    def piece(self, org_id: UUID) -> Piece:
         self.pieces += 1
-        return super().piece(org_id, small=small)
+        return super().piece(org_id)
 
 
 async def post(http: httpx.AsyncClient, body: str, **headers: str) -> httpx.Response:

@@ -19,8 +19,8 @@ class Work:
         self.done: list[str] = []
         self.loop_time = LoopTime(lambda: trio.current_time() + self.worked, lambda: self.worked)
 
-    async def do(self, org: UUID, name: str, seconds: float, *, small: bool = False) -> None:
-        async with self.loop_time.piece(org, small=small):
+    async def do(self, org: UUID, name: str, seconds: float) -> None:
+        async with self.loop_time.piece(org):
             self.worked += seconds
             self.done.append(name)
 
@@ -102,16 +102,6 @@ async def test_organisations_take_turns_and_each_keeps_its_order(autojump_clock:
         "b2",
         "a3",
     ]
-
-
-async def test_small_pieces_wait_for_nobody_but_count(autojump_clock: MockClock) -> None:
-    mine = Work()
-    await mine.do(A, "long", 1.0)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(mine.do, A, "waits", 0.1)
-        await wait_all_tasks_blocked()
-        await mine.do(B, "small", 0.1, small=True)
-        assert mine.done == ["long", "small"]
 
 
 async def test_who_gives_up_leaves_the_turn_to_the_next(autojump_clock: MockClock) -> None:
