@@ -12,6 +12,8 @@ from daemon.store.events import Events, NewEvent, Once
 
 MOST = 500
 """Events in one transaction."""
+MOST_BYTES = 1024 * 1024
+"""Bytes of their bodies after which no further one goes with them."""
 MOST_WAITING = 2000
 
 
@@ -58,11 +60,13 @@ class Publisher:
         await warm_up(self._events.publish([]))
         async for first in self._take:
             batch = [first]
-            while len(batch) < MOST:
+            size = len(first.event.body)
+            while len(batch) < MOST and size < MOST_BYTES:
                 try:
                     batch.append(self._take.receive_nowait())
                 except trio.WouldBlock:
                     break
+                size += len(batch[-1].event.body)
             self._progress.begin()
             try:
                 await self._publish(batch)

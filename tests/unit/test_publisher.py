@@ -11,7 +11,7 @@ from daemon.model import uuid7
 from daemon.progress import Progress
 from daemon.store.database import DatabaseUnavailable
 from daemon.store.events import NewEvent, Once
-from daemon.store.publisher import MOST, Publisher
+from daemon.store.publisher import MOST, MOST_BYTES, Publisher
 
 ORG = uuid7()
 
@@ -87,6 +87,17 @@ async def test_what_comes_while_one_transaction_runs_goes_into_the_next() -> Non
         await wait_all_tasks_blocked()
         assert stage.store.batches == [["1"], ["2", "3"]]
         assert sorted(stage.ends) == ["1", "2", "3"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_large_events_do_not_make_a_transaction_long() -> None:
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery)
+        large = [str(number) + "x" * (MOST_BYTES // 2) for number in range(3)]
+        await stage.ask_all("1", *large, "2")
+        stage.store.go.set()
+        await wait_all_tasks_blocked()
+        assert stage.store.batches == [["1"], large[:2], [large[2], "2"]]
         nursery.cancel_scope.cancel()
 
 
