@@ -137,13 +137,10 @@ class Queue(RuleBasedStateMachine):
         """Give a subscription a URL at another host, or at the one that it has."""
         one = Random(seed).choice(list(self.model.subscriptions.values()))
         rate, burst, cap = limits
-        changed = self.run(
-            self.connection.fetchval(
-                lab.STATEMENTS["change"],
-                *(one.org, one.id, None, ["url"], f"https://{host}/", host, rate, burst, cap),
-                *(None, None, None, None, None, None, None, None, None),
-            )
-        )
+        statement = lab.STATEMENTS["change"]
+        given = (one.org, one.id, None, ["url"], f"https://{host}/", host, rate, burst, cap)
+        rest = [None] * (statement.count("$") - len(given))
+        changed = self.run(self.connection.fetchval(statement, *given, *rest))
         assert changed == "changed"
         row = self.run(self.connection.fetchrow("select * from hookd.host where name = $1", host))
         self.model.buckets.setdefault(row["id"], Bucket(row["rate"], row["burst"], row["tokens"], self.now))

@@ -43,7 +43,7 @@ begin
             where h.id = any (p_among) and case when p_probe then h.probe_at else h.ready_at end <= v_now
                 and (h.owner is null or h.owner <> all (p_full))
                 -- one of another daemon's that is at it, where more is due than what has come just now, is left to that
-                and (p_daemons = 1 or hookd.prefers(h, p_rank, p_daemons) or h.claimed_at <= v_now - hookd.patience()
+                and (p_daemons = 1 or hookd.prefers(h, p_rank, p_daemons) or hookd.is_left(h, v_now)
                     or case when p_probe then h.probe_at else h.ready_at end >= h.refilled_at - interval '1 millisecond')
             order by case when p_probe then h.probe_at else h.ready_at end limit p_hosts for no key update skip locked) x;
     elsif p_probe then
@@ -53,7 +53,7 @@ begin
             select * from hookd.host h
             where h.probe_at <= v_now and h.probe_at < 'infinity' and (h.owner is null or h.owner <> all (p_full))
                 and (p_daemons = 1 or hookd.prefers(h, p_rank, p_daemons)
-                    or h.probe_at <= v_now - hookd.patience() and h.claimed_at <= v_now - hookd.patience())
+                    or h.probe_at <= v_now - hookd.patience() and hookd.is_left(h, v_now))
             order by h.probe_at limit p_hosts for no key update skip locked) x;
     else
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(false),
@@ -62,7 +62,7 @@ begin
             select * from hookd.host h
             where h.ready_at <= v_now and h.ready_at < 'infinity' and (h.owner is null or h.owner <> all (p_full))
                 and (p_daemons = 1 or hookd.prefers(h, p_rank, p_daemons)
-                    or h.ready_at <= v_now - hookd.patience() and h.claimed_at <= v_now - hookd.patience())
+                    or h.ready_at <= v_now - hookd.patience() and hookd.is_left(h, v_now))
             order by h.ready_at limit p_hosts for no key update skip locked) x;
     end if;
     if v_hosts is null then
@@ -216,6 +216,12 @@ $$;
 -- How long a host must have waited for the daemon that prefers it before another takes it.
 create or replace function hookd.patience() returns interval language sql immutable parallel safe as $$
     select interval '0.1 seconds'
+$$;
+
+-- Whether no daemon has come to a host for that long. A time to come is from before the clock was set back.
+create or replace function hookd.is_left(p_host hookd.host, p_now timestamptz) returns boolean
+language sql stable parallel safe as $$
+    select p_host.claimed_at <= p_now - hookd.patience() or p_host.claimed_at > p_now + hookd.patience()
 $$;
 
 -- Seconds until a claim may find work again: of proven lanes, of the others; null while nothing is owed. For a daemon of
