@@ -38,12 +38,12 @@ async def test_settings_are_kept_shown_and_taken_away(tmp_path: Path, postgres_u
     }
     org = uuid4()
     async with running(tmp_path, postgres_url) as daemon, daemon.client(org, "org_admin") as client:
-        plain = await daemon.register(org, "http://127.0.0.1:9/")
+        plain = await daemon.register(org, "http://127.0.0.1:1025/")
         assert set(plain) == {
             "id", "org_id", "url", "events", "is_active", "failure_count", "created_at", "secret",
         }  # fmt: skip
         answer = await client.post(
-            "/webhooks/", json={"url": "http://127.0.0.1:9/", "events": ["*"], **settings}
+            "/webhooks/", json={"url": "http://127.0.0.1:1025/", "events": ["*"], **settings}
         )
         assert answer.status_code == 201, answer.text
         masked = {**settings, "headers": {"Authorization": "***", "X-Team": "***"}}
@@ -61,7 +61,7 @@ async def test_settings_are_kept_shown_and_taken_away(tmp_path: Path, postgres_u
 async def test_two_admins_do_not_overwrite_one_another(tmp_path: Path, postgres_url: str) -> None:
     org = uuid4()
     async with running(tmp_path, postgres_url) as daemon, daemon.client(org, "org_admin") as client:
-        made = await daemon.register(org, "http://127.0.0.1:9/")
+        made = await daemon.register(org, "http://127.0.0.1:1025/")
         path = f"/webhooks/{made['id']}"
         seen = (await client.get(path)).headers["etag"]
         first = await client.patch(path, json={"events": ["*"]}, headers={"If-Match": seen})
@@ -91,7 +91,7 @@ async def test_bad_settings_are_named_all_at_once(tmp_path: Path, postgres_url: 
         answer = await client.post("/webhooks/", json=bad)
         expected = {"/url", "/events/0", "/headers/Host", "/headers/X-Good", "/filter", "/timeout"}
         assert pointers(answer) == expected
-        made = await daemon.register(org, "http://127.0.0.1:9/")
+        made = await daemon.register(org, "http://127.0.0.1:1025/")
         path = f"/webhooks/{made['id']}"
         assert pointers(await client.patch(path, json=bad)) == expected
         for field in ("url", "events", "is_active", "ordered"):
@@ -280,7 +280,7 @@ async def test_a_deleted_subscription_takes_its_history_along(tmp_path: Path, po
 async def test_only_org_admins_change_anything(tmp_path: Path, postgres_url: str, role: str) -> None:
     org = uuid4()
     async with running(tmp_path, postgres_url) as daemon, daemon.client(org, role) as client:
-        made = await daemon.register(org, "http://127.0.0.1:9/")
+        made = await daemon.register(org, "http://127.0.0.1:1025/")
         path = f"/webhooks/{made['id']}"
         statuses = [
             (await client.patch(path, json={"is_active": False})).status_code,
