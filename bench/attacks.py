@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -54,8 +55,15 @@ def filters(field: Field) -> list[Step]:
         "$.a[*]" + ".abs()" * 160 + " > 1",
         "-" * 900 + "$.a > 1",
     ]
-    register = [partial(_register, _client(field), f"{field.shared}/hook", filter=one) for one in hostile * 3]
-    return [partial(_publish, client, event), partial(_publish, _client(field), event), *register]
+    registering = _client(field)
+
+    def register() -> None:
+        with ThreadPoolExecutor(12) as at_once:
+            for one in hostile * 3:
+                at_once.submit(_register, registering, f"{field.shared}/hook", filter=one)
+        time.sleep(1)
+
+    return [partial(_publish, client, event), partial(_publish, _client(field), event), register]
 
 
 def impatient(field: Field) -> list[Step]:
@@ -79,7 +87,7 @@ def values(field: Field) -> list[Step]:
 
 
 def uploads(field: Field) -> list[Step]:
-    """A hundred and twenty bodies that are never finished."""
+    """A hundred and twenty bodies that are never finished, and begun anew where they are refused."""
     return [partial(_unfinished, field)] * 120
 
 
@@ -191,4 +199,4 @@ def _unfinished(field: Field) -> None:
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(head.encode() + b"[" + b" " * (WHOLE_BODY - 2))
         connection.recv(4096)
-    time.sleep(0.1)
+    time.sleep(1)
