@@ -88,7 +88,13 @@ def test_migrate_says_what_it_did_and_then_that_nothing_was_to_do(unmigrated: Ho
     second = unmigrated("migrate", "--json")
     document = json.loads("".join(second.out))
     assert document.pop("version") >= 1
-    assert document == {"schema": "hookd", "applied": [], "functions_renewed": False, "partitions_made": []}
+    assert document == {
+        "schema": "hookd",
+        "applied": [],
+        "functions_renewed": False,
+        "partitions_made": [],
+        "filter_problems": {},
+    }
 
 
 def test_after_migrate_events_can_be_published(unmigrated: Hookd) -> None:

@@ -1,2 +1,0 @@
--- What publishing and sessions need.
-do $$ begin end $$;

@@ -1,2 +1,0 @@
--- What readiness watches.
-do $$ begin end $$;
