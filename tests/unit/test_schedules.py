@@ -71,8 +71,8 @@ def test_what_came_once_and_in_order_is_good() -> None:
 
 
 def test_what_did_not_come_or_was_never_accepted_is_lost() -> None:
-    assert judged(*ALL[:3]).lost == ["b to 0"]
-    assert judged(*ALL[:3], came(0, "b", 3.3, status=500)).lost == ["b to 0"]
+    assert judged(*ALL[:3]).lost == ["b to 0; history: ()"]
+    assert judged(*ALL[:3], came(0, "b", 3.3, status=500)).lost == ["b to 0; history: ()"]
 
 
 def test_what_was_not_to_come_is_wrong() -> None:
