@@ -50,6 +50,16 @@ select hookd.try_filter($1, $2, $3)
 -- What any filter on it costs before it looks at anything.
 select hookd.data_of(e.body) is null from hookd.event e where e.org_id = $1 and e.id = $2
 
+-- name: is_cheap_filter
+-- Whether a filter is as the check wrote it, and the event shorter than so many bytes.
+select bool_and(i.filter::text is not distinct from s.filter_path::jsonpath::text)
+    and bool_and(octet_length(coalesce(e.body, o.data::text)) < $4)
+from hookd.event e
+left join hookd.inbox o on o.shard = uuid_hash($1) & 31 and o.xid = e.xid and o.org_id = $1 and o.event_id = $2
+join hookd.subscription s on s.org_id = $1 and s.id = $3
+join hookd.interest i on i.org_id = $1 and i.subscription_id = $3 and i.filter is not null
+where e.org_id = $1 and e.id = $2
+
 -- name: block_filter
 select hookd.block_filter($1, $2, $3, $4)
 
