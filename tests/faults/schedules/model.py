@@ -120,9 +120,10 @@ class Model:
         by_pair: dict[tuple[int, str], list[Arrival]] = defaultdict(list)
         for arrival in self.arrivals:
             by_pair[arrival.subscription, arrival.event_id].append(arrival)
-        for subscription, one in self.missing():
-            errors = failures.get((subscription.number, one.id), ())
-            verdict.lost.append(f"{one.id} to {subscription.number}; history: {errors}")
+        verdict.lost = [
+            f"{one.id} to {subscription.number}; history: {failures.get((subscription.number, one.id), ())}"
+            for subscription, one in self.missing()
+        ]
         for (subscription, event), arrivals in by_pair.items():
             name = f"{event} to {subscription}"
             if event in self.undone:
