@@ -176,5 +176,7 @@ class Faults:
             await self._is_ready(self.second)
             if not self.second.ready.is_set():
                 self.wrong.append("a daemon on a second schema did not become ready")
+                break
             await trio.sleep(fault.lasts / 2)
             await self.second.stop()
+        await self.second.stop()

@@ -205,7 +205,7 @@ _DAY = 86400.0
 _SIZES: dict[Kind, Callable[[random.Random], tuple[float, float, float, str]]] = {
     Kind.STOP: lambda chance: (1.0, 8.0, 0.0, ""),  # leases last four seconds
     Kind.CLOCK: lambda chance: (1.0, 5.0, chance.choice((-400 * _DAY, -600, -3, 3, 600, 40 * _DAY)), ""),
-    Kind.CLOCK_AT_START: lambda chance: (1.0, 5.0, chance.choice((-400 * _DAY, -600, 600, 40 * _DAY)), ""),
+    Kind.CLOCK_AT_START: lambda chance: (3.0, 6.0, chance.choice((-400 * _DAY, -600, 600, 40 * _DAY)), ""),
     Kind.SILENCE: lambda chance: (0.5, 8.0, 0.0, ""),  # statements are given up after four
     Kind.READ_ONLY: lambda chance: (0.5, 5.0, 0.0, ""),
     Kind.LOCK: lambda chance: (0.5, 5.0, 0.0, chance.choice(("host", "lane", "inbox", "delivery", "lease"))),
