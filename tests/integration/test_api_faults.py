@@ -20,6 +20,7 @@ from quart_trio import QuartTrio
 
 from api.asgi import Api, current_request
 from api.bodies import read_body
+from api.bytes_in_hand import BytesInHand
 from api.connection import GRACE, Connection, ServerLimits
 from api.services import ApiSettings
 from tests.support.api_harness import TYPES, Answer, RawClient, Running, World, request, serving, token
@@ -41,6 +42,8 @@ class Sample:
 
 def sample(kind: type[QuartTrio], seen: Sample) -> QuartTrio:
     app = kind("sample", static_folder=None)
+    if isinstance(app, Api):
+        app.bytes_in_hand = BytesInHand(4 * BIG, 4 * BIG)
 
     @app.get("/")
     async def root() -> str:

@@ -93,7 +93,7 @@ def test_migrate_says_what_it_did_and_then_that_nothing_was_to_do(unmigrated: Ho
         "applied": [],
         "functions_renewed": False,
         "partitions_made": [],
-        "filter_problems": {},
+        "filter_problems": {"count": 0, "first": {}},
     }
 
 
