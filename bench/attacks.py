@@ -23,6 +23,7 @@ from bench.postgres import connected
 WHOLE_BODY = 8 * 2**20
 """Bytes: `api.max_body` as shipped."""
 EVENT_TYPE_JSON = json.dumps(EVENT_TYPE)
+ALL_BUT_ONE = b"[" + b" " * (WHOLE_BODY - 2)
 LOCKS = ("hookd.register", "hookd.replays", "hookd.replay")
 
 
@@ -69,10 +70,10 @@ def filters(field: Field) -> list[Step]:
 def impatient(field: Field) -> list[Step]:
     """A timeout that nobody can keep, and the wrong protocol, at the host of others."""
     client = _client(field)
-    for _ in range(100):
+    for _ in range(75):
         _register(client, f"{field.shared}/slow", timeout=0.1)
         _register(client, field.shared.replace("http://", "https://") + "/hook", timeout=0.1)
-    return [partial(_publish, client, {"type": EVENT_TYPE, "data": {}}, pause=0.1)]
+    return [partial(_publish, client, {"type": EVENT_TYPE, "data": {}}, pause=0.5)]
 
 
 def values(field: Field) -> list[Step]:
@@ -196,7 +197,8 @@ def _unfinished(field: Field) -> None:
         f"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {token}\r\nContent-Length: {WHOLE_BODY}\r\n\r\n"
     )
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
-        connection.sendall(head.encode() + b"[" + b" " * (WHOLE_BODY - 2))
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head.encode())
+        connection.sendall(ALL_BUT_ONE)
         connection.recv(4096)
-    time.sleep(1)
+    time.sleep(2)

@@ -10,7 +10,7 @@ from tests.faults.schedules.run import run
 from tests.faults.schedules.starter import starting
 from tests.support.postgres import reachable_directory
 
-SEEDS = (23, 123, 188)
+SEEDS = (23, 123)
 
 
 @pytest.fixture(scope="module")

@@ -515,13 +515,6 @@ async def push(server: Running, pieces: int) -> int:
     return sent
 
 
-async def test_stock_buffers_a_body_that_nobody_reads() -> None:
-    app = sample(QuartTrio, Sample())
-    app.config["MAX_CONTENT_LENGTH"] = BIG
-    async with stock(app) as server:
-        assert await push(server, 400) == 400
-
-
 async def test_a_body_that_nobody_reads_stays_with_the_client() -> None:
     async with serving(sample(Api, Sample())) as server:
         assert await push(server, 400) < 400
