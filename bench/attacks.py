@@ -5,6 +5,8 @@ until the attack ends. What the daemon refuses is part of the attack.
 """
 
 import json
+import multiprocessing
+import os
 import socket
 import threading
 import time
@@ -13,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.synchronize import Event
 from uuid import UUID, uuid4
 
 import httpx
@@ -24,6 +27,10 @@ WHOLE_BODY = 8 * 2**20
 """Bytes: `api.max_body` as shipped."""
 EVENT_TYPE_JSON = json.dumps(EVENT_TYPE)
 ALL_BUT_ONE = b"[" + b" " * (WHOLE_BODY - 2)
+LAST = 19
+"""The nice value of who gives way to all others."""
+PREPARED_WITHIN = 60
+"""Seconds."""
 LOCKS = ("hookd.register", "hookd.replays", "hookd.replay")
 
 
@@ -146,9 +153,29 @@ ATTACKS: Mapping[str, Plan] = {
 
 
 @contextmanager
-def under(steps: Sequence[Step]) -> Iterator[None]:
-    """Do each step over and over for the block, each in a thread of its own."""
-    over = threading.Event()
+def under(plan: Plan, field: Field) -> Iterator[None]:
+    """Prepare the plan, then do each of its steps over and over for the block.
+
+    All of it is done by a process of its own that gives way to everybody else: in life an attacker computes
+    on a machine of his own, and what his client takes from this one is nothing that hookd does to others.
+    """
+    processes = multiprocessing.get_context("fork")
+    ready, over = processes.Event(), processes.Event()
+    attacker = processes.Process(target=_attack, args=(plan, field, ready, over), daemon=True)
+    attacker.start()
+    try:
+        if not ready.wait(timeout=PREPARED_WITHIN):
+            raise RuntimeError("the attack was not prepared in time: see what its process wrote above")
+        yield
+    finally:
+        over.set()
+        attacker.join(timeout=30)
+        attacker.kill()
+
+
+def _attack(plan: Plan, field: Field, ready: Event, over: Event) -> None:
+    os.nice(LAST)
+    steps = plan(field)
 
     def work(step: Step) -> None:
         while not over.is_set():
@@ -158,12 +185,8 @@ def under(steps: Sequence[Step]) -> Iterator[None]:
     threads = [threading.Thread(target=work, args=(step,), daemon=True) for step in steps]
     for thread in threads:
         thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join(timeout=30)
+    ready.set()
+    over.wait()
 
 
 def _client(field: Field) -> httpx.Client:

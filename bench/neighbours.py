@@ -3,7 +3,8 @@
 Two innocent organisations publish 20 events a second each, one over REST and one through SQL, for as many
 seconds as a twentieth of --size, to subscriptions at one host that the attacker uses as well. Hosts' limits
 as shipped. Latencies run from the scheduled moment to the arrival. Meanwhile one of them lists its
-subscriptions ten times a second. bench/attacks.py says what the attacker does.
+subscriptions ten times a second. bench/attacks.py says what the attacker does; his process gives way to all
+others, since his processors are not the daemon's in life.
 """
 
 import json
@@ -109,7 +110,7 @@ class Trial:
         ):
             time.sleep(SETTLED)
             field = Field(daemon, url, self._shared, uuid4(), self._innocents)
-            with under(plan(field)) if plan else nullcontext():
+            with under(plan, field) if plan else nullcontext():
                 time.sleep(BEGUN)
                 with asking(daemon, self._innocents[0]) as answers:
                     published = self._publish(daemon, url)
