@@ -96,6 +96,8 @@ class ApiConnection(TrioASGIHTTPConnection):
     async def _answer(self, request: ApiRequest) -> Response | WerkzeugResponse:
         """Return the answer, or the refusal of one that does not fit beside what others hold."""
         response = await self.app.handle_request(request)
+        if 400 <= response.status_code < 500:
+            request.incoming.came_to_nothing()
         try:
             request.incoming.hold_instead(_size(response))
         except Problem as problem:

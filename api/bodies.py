@@ -34,19 +34,28 @@ class IncomingBody:
     ) -> None:
         self._receive = receive
         self.complete = False
+        self.read = 0
+        """Bytes so far."""
         self.declared = declared
         self.holding: Holding | None = None
 
     def hold(self, size: int, *, beyond_share: bool = False) -> None:
         """Count at least `size` bytes as held; raises a 429 or 503 `Problem` where they do not fit."""
         if self.holding is not None and size > SMALL:
+            self.holding.check_refused()
             self.holding.grow_to(size, beyond_share=beyond_share)
 
     def hold_instead(self, size: int) -> None:
         """Count what is held now that the body is not any more; raises as `hold`."""
         if self.holding is not None:
             self.holding.shrink_to(size)
-            self.hold(size)
+            if size > SMALL:
+                self.holding.grow_to(size)
+
+    def came_to_nothing(self) -> None:
+        """Count what was read of a body that is refused."""
+        if self.holding is not None and self.read > SMALL:
+            self.holding.count_refused(self.read)
 
     def hold_nothing(self) -> None:
         """Give back what is held."""
@@ -63,6 +72,7 @@ class IncomingBody:
             self.complete = True
             raise http_problem(408)
         self.complete = not event["more_body"]
+        self.read += len(event["body"])
         return event["body"]
 
     async def discard(self) -> None:

@@ -1,9 +1,12 @@
 """How much of requests and answers is in memory at a time: bounded in all, and for each organisation."""
 
+from collections.abc import Callable
+from time import monotonic
 from types import TracebackType
 from uuid import UUID
 
 from api.problems import Problem, unavailable
+from api.refused_bytes import RefusedBytes
 
 NOBODY = UUID(int=0)
 """Stands for the organisation of whoever has not said who it is."""
@@ -17,7 +20,14 @@ class BytesInHand:
     who wait would hold what they have: the request is refused and may come again.
     """
 
-    def __init__(self, limit: int = 64 * 1024**2, share: int = 16 * 1024**2) -> None:
+    def __init__(
+        self,
+        limit: int = 64 * 1024**2,
+        share: int = 16 * 1024**2,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.refused = RefusedBytes()
+        self.clock = clock
         self._limit = limit
         self._share = share
         self._all = 0
@@ -74,6 +84,16 @@ class Holding:
         self._org_id = org_id
         self._shared = shared
         self.size = 0
+
+    def check_refused(self) -> None:
+        """Raise a 429 `Problem` where so much of the organisation was refused that nothing large is read."""
+        if self._shared:
+            self._bytes.refused.check(self._org_id, self._bytes.clock())
+
+    def count_refused(self, size: int) -> None:
+        """Count `size` bytes that were read and refused."""
+        if self._shared:
+            self._bytes.refused.count(self._org_id, size, self._bytes.clock())
 
     def grow_to(self, size: int, *, beyond_share: bool = False) -> None:
         """Hold at least `size` bytes; raises a 429 or 503 `Problem` where they do not fit.

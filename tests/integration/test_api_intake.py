@@ -205,6 +205,35 @@ async def test_unfinished_uploads_of_one_organisation_hold_its_share_and_no_more
         assert (await post(http, large)).status_code == 202
 
 
+async def test_who_had_large_bodies_refused_waits_before_the_next_one() -> None:
+    seconds = 0.0
+    world = World(bytes_in_hand=BytesInHand(clock=lambda: seconds))
+    nothing = "x" * (7 * MIB)
+    large = event(json.dumps("x" * 100_000))
+    async with client(world) as (http, server):
+        for _ in range(3):
+            assert (await post(http, nothing)).status_code == 422
+        one = await server.connect()
+        await one.send(upload(8 * MIB))
+        answer = await one.answer("POST")  # before any of the body was sent
+        assert (answer.status, answer.headers["retry-after"]) == (429, "5")
+        assert json.loads(answer.body)["type"] == "urn:hookd:problem:too-many-bytes"
+        # Small requests go on, and so do others, and the platform.
+        assert (await post(http, EVENT)).status_code == 202
+        assert (await post(http, large, **bearer("publisher", org=OTHER_ORG))).status_code == 202
+        assert (await post(http, large, **bearer("platform"))).status_code == 202
+        seconds = 5.0
+        assert (await post(http, large)).status_code == 202
+
+
+async def test_what_was_accepted_is_held_against_nobody() -> None:
+    world = World()
+    large = f"[{','.join([event(json.dumps('x' * 100_000))] * 70)}]"
+    async with client(world) as (http, _):
+        for _ in range(6):
+            assert (await post(http, large)).status_code == 202
+
+
 async def test_the_platform_is_bound_by_what_all_may_hold() -> None:
     world = World(bytes_in_hand=BytesInHand(500 * KIB, 100 * KIB))
     platform = bearer("platform")
