@@ -322,6 +322,21 @@ async def test_what_a_lost_claim_leased_goes_back_unsent(connect: Connect) -> No
     assert await session.fetchval("select count(*) from hookd.attempt") == 0
 
 
+async def test_a_lease_of_which_a_crash_took_results_keeps_what_is_left(connect: Connect) -> None:
+    session = await connect()
+    org = await one_lane(session)
+    await publish_ready(session, org)
+    await route_all(session)
+    lost, kept = await claim(session, lease=30)  # Postgres loses the commit that recorded the first one
+    assert await record(session, [result(kept)], done=True) == [True]
+    await advance(session, 31)
+    (held,) = await expired(session)
+    assert held.delivery_id == lost.delivery_id
+    assert await record(session, [result(held, "interrupted")]) == [True]
+    assert await session.fetchval("select count(*) from hookd.lease") == 0
+    assert [one.delivery_id for one in await claim_any(session)] == [lost.delivery_id]
+
+
 async def test_recording_twice_counts_once(connect: Connect) -> None:
     session = await connect()
     org = await one_lane(session)

@@ -12,7 +12,7 @@ $$;
 -- p_outcomes, p_lanes and p_host_failed are null where all succeeded, as most batches do. One token, host, type, attempt,
 -- status or excerpt stands for all.
 -- What a replay that was cancelled meanwhile owes is not kept: it ends with the reason 'cancelled'.
--- A result counts only while its lease (p_tokens) still holds the delivery. p_done: leases with nothing left.
+-- A result counts only while its lease (p_tokens) still holds the delivery. p_done: leases with nothing left, as the caller knows.
 -- Returns for each result whether it counted, and whether anything is owed on the hosts concerned that a claim may find,
 -- now or later.
 create or replace function hookd.record(
@@ -169,7 +169,11 @@ begin
         from unnest(v_ok, p_hosts, p_host_failed) x(ok, host, failed) where x.ok group by x.host) y on y.host = t.id;
     perform hookd.settle_hosts(v_locks, v_now, v_subs, p_flown => v_flown, p_failed => v_failed, p_answered => v_success,
         p_lanes_flown => v_back);
-    delete from hookd.lease e where e.token = any (p_done);
+    -- What the caller holds to be recorded may be lost: a crash takes the last commits with it. What is left then is for the
+    -- end of the lease.
+    delete from hookd.lease e where e.token = any (p_done) and not exists (
+        select from unnest(e.deliveries) u(id) cross join lateral (
+            select from hookd.delivery d where d.id = u.id and d.lease = e.token offset 0) d);
     counted := v_ok;
     owed := exists (select from hookd.host h where h.id = any (v_locks) and least(h.ready_at, h.probe_at) < 'infinity');
 end $$;
