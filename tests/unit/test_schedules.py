@@ -104,9 +104,12 @@ def test_what_comes_twice_is_explained_by_a_fault_near_or_by_the_history() -> No
     assert judged(refused, *ALL).good
 
 
-def test_an_event_that_was_routed_twice_is_wrong_whatever_happened() -> None:
+def test_an_event_that_was_routed_twice_is_wrong_unless_a_crash_undid_the_first_time() -> None:
     again = came(1, "a", 4.0, delivery="another")
     assert len(judged(*ALL, again, troubles=(Trouble("kill", 3.0, 5.0),)).wrong) == 1
+    assert judged(*ALL, again, troubles=(Trouble("crash", 3.5, 5.0, crash=True),)).good
+    late = came(1, "a", 30.0, delivery="another")
+    assert judged(*ALL, late, troubles=(Trouble("crash", 20.0, 21.0, crash=True),)).wrong
 
 
 def test_a_wrong_signature_is_wrong_and_a_wrong_time_unless_the_clock_just_moved() -> None:

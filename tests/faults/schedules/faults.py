@@ -75,7 +75,8 @@ class Faults:
             began = self.now()
             await self._done[fault.kind](fault)
             self.note(f"is over: {fault}")
-            self.troubles.append(Trouble(fault.kind.value, began, self.now(), clock=fault.kind in CLOCKS))
+            clock, crash = fault.kind in CLOCKS, fault.kind is Kind.CRASH
+            self.troubles.append(Trouble(fault.kind.value, began, self.now(), clock, crash))
 
     def _locks(self, fault: Fault) -> list[trio.Lock]:
         if fault.kind is Kind.MOVE:

@@ -74,7 +74,8 @@ class Member:
 
         One that takes longer is killed.
         """
-        self._wanted = trio.Event()
+        if self._wanted.is_set():  # else `serve` waits for this very one
+            self._wanted = trio.Event()
         process = self._process
         if process is None:
             return None

@@ -54,12 +54,13 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A fault as it was: when it began and ended."""
+    """A fault as it was: when it began and ended. A `crash` takes the last commits that nobody waited for."""
 
     name: str
     began: float
     ended: float
     clock: bool = False
+    crash: bool = False
 
 
 @dataclass(slots=True)
@@ -132,7 +133,7 @@ class Model:
                 verdict.wrong.append(f"{name} came, of which no publisher knows")
             elif (subscription, event) not in wanted:
                 verdict.wrong.append(f"{name} came and was not wanted")
-            if len({one.delivery_id for one in arrivals}) > 1:
+            if len({one.delivery_id for one in arrivals}) > 1 and not _crashed_after(arrivals, troubles):
                 verdict.wrong.append(f"{name} came as several deliveries: it was routed twice")
             _judge_repeats(verdict, name, arrivals, troubles, failures.get((subscription, event), ()))
         _judge_signatures(verdict, self.arrivals, troubles)
@@ -140,6 +141,12 @@ class Model:
             if one.ordered:
                 _judge_order(verdict, one, self.published, by_pair)
         return verdict
+
+
+def _crashed_after(arrivals: Sequence[Arrival], troubles: Sequence[Trouble]) -> bool:
+    """Tell whether a crash of Postgres can have undone that the event was routed: then it is routed again."""
+    first = min(one.at for one in arrivals)
+    return any(one.crash and one.began - TAIL <= first <= one.ended for one in troubles)
 
 
 def _judge_repeats(
