@@ -9,15 +9,15 @@ import trio
 
 from daemon.egress.arrivals import Arrivals
 from daemon.egress.connection import converse, encode_request
+from daemon.egress.dialer import Dialer
 from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.guard import Guard
 from daemon.egress.overdue import Overdue
 from daemon.egress.pool import Peer, Pool
 from daemon.egress.response import Answer
 from daemon.egress.url import Url
-from daemon.egress.wire import Wire, connect, start_tls
+from daemon.egress.wire import Wire
 
-_MAX_ADDRESSES = 4
 _MAX_SESSIONS = 1024
 _TIMEOUTS = {
     "dns": ("dns_timeout", "The host's name was not resolved in time; check its DNS servers."),
@@ -48,10 +48,8 @@ class Exchange:
         max_response: int = 64 * 1024,
         excerpt: int = 4 * 1024,
     ) -> None:
-        self._guard = guard
-        self._ssl_context = ssl_context
+        self._dialer = Dialer(guard=guard, ssl_context=ssl_context, connect_timeout=connect_timeout)
         self._pool = pool
-        self._connect_timeout = connect_timeout
         self._max_response = max_response
         self._excerpt = excerpt
         self._sessions: OrderedDict[Peer, ssl.SSLSession] = OrderedDict()
@@ -137,7 +135,7 @@ class Exchange:
                     self._overdue.forget(wire)
             with trio.move_on_at(due):
                 session = None if fresh else self._sessions.get(peer)
-                wire = await self._open(peer, phases, session)
+                wire = await self._dialer.open(url.origin, owner, phases, session)
                 return await self._use(wire, peer, request, phases, start, kept)
             # A name may have waited for its organisation's other look-ups: its own limit is the resolver's.
             fault = Fault.REQUEST if phases.reached == "dns" else Fault.DEADLINE
@@ -171,43 +169,6 @@ class Exchange:
         answer = Answer(reader.status, reader.head, reader.excerpt, reader.truncated, phases)
         reader.forget()
         return answer
-
-    async def _open(self, peer: Peer, phases: Phases, session: ssl.SSLSession | None) -> Wire:
-        origin, owner = peer
-        phases.reached = "dns"
-        start = trio.current_time()
-        addresses = await self._guard.addresses(origin.host, owner)
-        resolved = trio.current_time()
-        phases.dns = resolved - start
-        phases.reached = "connect"
-        deadline = trio.current_effective_deadline()
-        addresses = addresses[:_MAX_ADDRESSES]
-        hurried = False
-        for left in range(len(addresses), 0, -1):
-            # A dead first address must leave time for the others.
-            share = max(0.0, (deadline - trio.current_time()) / left)
-            try:
-                sock = await connect(addresses[-left], origin.port, timeout=min(self._connect_timeout, share))
-                break
-            except EgressError as error:
-                hurried |= error.code == "connect_timeout" and share < self._connect_timeout
-                if left == 1:
-                    if hurried:
-                        error.fault = Fault.DEADLINE
-                    raise
-        connected = trio.current_time()
-        phases.connect = connected - resolved
-        if origin.scheme == "https":
-            phases.reached = "tls"
-            sock = await start_tls(
-                sock,
-                self._ssl_context,
-                origin.host,
-                session=session,
-                timeout=self._connect_timeout,
-            )
-            phases.tls = trio.current_time() - connected
-        return Wire(sock)
 
     def _remember(self, peer: Peer, session: ssl.SSLSession | None) -> None:
         # A resumed handshake skips the certificate, so it is for the same host, port and trust only; and by

@@ -4,6 +4,7 @@ import logging
 import resource
 
 from daemon.config.model import Config
+from daemon.egress.happy_eyeballs import AT_ONCE
 from daemon.egress.resolver import MOST as LOOKUPS
 from daemon.store.database import OWN_CONNECTIONS
 
@@ -36,9 +37,11 @@ def raise_open_files(config: Config) -> None:
 
 def open_files_needed(config: Config) -> int:
     """Return how many the API's connections and those that are on their way out, the requests under way and
-    those kept for reuse, look-ups of names, and the database's may come to.
+    those kept for reuse, look-ups of names, and the database's may come to. Several attempts for one
+    connection are under way where a host does not answer.
     """
-    receivers = config.delivery.concurrency + _FEWEST_IDLE + 2 * LOOKUPS
+    unanswered = int(config.delivery.concurrency * config.delivery.unanswered_share)
+    receivers = config.delivery.concurrency + _FEWEST_IDLE + 2 * LOOKUPS + (AT_ONCE - 1) * unanswered
     return 3 * config.api.max_connections + receivers + config.database.pool_size + OWN_CONNECTIONS + _BESIDES
 
 

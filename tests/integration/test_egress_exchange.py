@@ -19,7 +19,6 @@ from tests.support.egress_harness import (
     OK,
     FakeResolver,
     answering,
-    black_hole,
     closed_pools,  # noqa: F401 (used by every test)
     closing_after,
     make_exchange,
@@ -291,20 +290,6 @@ async def test_a_kept_connection_that_hangs_is_not_tried_again() -> None:
         with pytest.raises(EgressError) as caught:
             await post(exchange, port, timeout=0.1)
     assert (caught.value.code, requests) == ("timeout", 2)
-
-
-async def test_addresses_are_tried_in_order_until_one_accepts() -> None:
-    resolver = FakeResolver(["127.0.0.2", "127.0.0.3", "127.0.0.1"])  # nobody listens on the first two
-    async with receiver(answering(OK)) as port:
-        assert (await post(make_exchange(resolver), port)).status == 200
-
-
-async def test_a_dead_address_leaves_time_for_the_next() -> None:
-    with black_hole() as port:
-        resolver = FakeResolver(["127.0.0.1", "127.0.0.9"])
-        with pytest.raises(EgressError) as caught:
-            await post(make_exchange(resolver), port, timeout=0.3)
-    assert caught.value.code == "connect_refused"  # of the second
 
 
 async def test_connections_go_to_their_own_origin() -> None:

@@ -198,7 +198,7 @@ async def test_an_address_that_was_given_too_little_time_is_not_held_against_the
         exchange = make_exchange(FakeResolver(["127.0.0.1", "127.0.0.2"]))
         with pytest.raises(EgressError) as caught:
             await post(exchange, port, timeout=0.2)
-        assert (caught.value.code, caught.value.fault) == ("connect_refused", Fault.DEADLINE)
+        assert (caught.value.code, caught.value.fault) == ("connect_timeout", Fault.DEADLINE)
         exchange = make_exchange(FakeResolver(["127.0.0.1", "127.0.0.2"]), connect_timeout=0.1)
         with pytest.raises(EgressError) as caught:
             await post(exchange, port)

@@ -114,15 +114,15 @@ async def post(
 
 
 @asynccontextmanager
-async def receiver(handler: Handler) -> AsyncIterator[int]:
-    """Serve 127.0.0.1 with `handler` and yield the port; a peer that goes away is no error."""
+async def receiver(handler: Handler, address: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
+    """Serve `address` with `handler` and yield the port; a peer that goes away is no error."""
 
     async def guarded(stream: trio.SocketStream) -> None:
         async with stream:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError):
                 await handler(stream)
 
-    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    listener = (await trio.open_tcp_listeners(port, host=address))[0]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, guarded, [listener])
         yield listener.socket.getsockname()[1]
@@ -176,15 +176,16 @@ def reset(stream: trio.SocketStream) -> None:
 
 
 @contextmanager
-def black_hole() -> Iterator[int]:
-    """Yield a port of 127.0.0.1 where connecting neither succeeds nor fails: its backlog is full."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+def black_hole(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """Yield a port of `address` where connecting neither succeeds nor fails: its backlog is full."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.bind((address, port))
         listener.listen(0)
         fillers = []
         try:
             for _ in range(4):
-                filler = socket.socket()
+                filler = socket.socket(family)
                 fillers.append(filler)
                 filler.setblocking(False)
                 filler.connect_ex(listener.getsockname())
