@@ -5,7 +5,7 @@ import logging
 from quart.wrappers import Response
 from werkzeug.exceptions import HTTPException
 
-from api import deliveries, docs, events, health, metrics, openapi, replays, trials, webhooks
+from api import deliveries, docs, events, health, metrics, openapi, replays, signing_secrets, trials, webhooks
 from api.asgi import Api, current_request, problem_response
 from api.cors import cross_origin_fields
 from api.problems import Problem, http_problem, no_database, unavailable
@@ -19,6 +19,7 @@ def create_app(services: Services, *, with_metrics: bool = True) -> Api:
     """Return the application; it keeps no state of its own. Metrics may have an address of their own."""
     app = _bare_app("api", services)
     app.register_blueprint(webhooks.blueprint(services))
+    app.register_blueprint(signing_secrets.blueprint(services))
     app.register_blueprint(deliveries.blueprint(services))
     app.register_blueprint(replays.blueprint(services))
     app.register_blueprint(trials.blueprint(services))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from api.asgi import current_request
 from api.problems import Problem
 
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
@@ -38,3 +39,18 @@ def expected_revisions(conditions: Sequence[str]) -> frozenset[int] | None:
             400, "bad-if-match", "Give If-Match the ETag of the subscription as you read it, quotes included."
         )
     return frozenset(int(match[1]) for match in map(_REVISION.fullmatch, tags) if match is not None)
+
+
+def requested_revisions() -> frozenset[int] | None:
+    """Return the revisions of which the current request asks for one; None: any."""
+    return expected_revisions(current_request().headers.getlist("If-Match"))
+
+
+def changed_meanwhile() -> Problem:
+    """Return the answer where none of those revisions is the subscription's."""
+    return Problem(
+        412,
+        "changed-meanwhile",
+        "Somebody changed the subscription since you read it; read it again and send your change with the "
+        "new ETag in If-Match.",
+    )

@@ -73,6 +73,14 @@ class SubscriptionStore(Protocol):
         Raises `daemon.store.subscriptions.ChangedMeanwhile` at other revisions, and `TooManySecrets`.
         """
 
+    async def end_previous_secrets(
+        self, org_id: UUID, subscription_id: UUID, *, revisions: Collection[int] | None
+    ) -> bool:
+        """Sign with the newest secret alone from now on; tell whether there is such a subscription.
+
+        Raises `daemon.store.subscriptions.ChangedMeanwhile` at other revisions.
+        """
+
 
 class EventStore(Protocol):
     """Where events are published; may raise `daemon.store.database.DatabaseUnavailable`."""
@@ -169,6 +177,7 @@ class ApiSettings:
     commit_timeout: float = 10.0
     longest_timeout: float = 15.0
     secret_overlap: float = 86_400.0
+    longest_secret_overlap: float = 30 * 86_400.0
     header_prefix: str = "X-Alter-"
     rate: Rate = NO_LIMIT
     cors_origins: Sequence[str] = ()

@@ -13,7 +13,7 @@ from api.problems import FieldError, invalid
 from api.services import ApiSettings
 from daemon.egress.url import Url, UrlRefused
 from daemon.filters import MAX_LENGTH, FilterRefused, path_of, shown, stored
-from daemon.signing.secrets import parse_secret
+from daemon.signing.secrets import check_new_secret
 from daemon.store.subscriptions import Extras
 
 _Url = Annotated[
@@ -32,12 +32,15 @@ _Events = Annotated[
         description="Event types, or patterns: `*` for all, `placement.*` for those that begin so.",
     ),
 ]
-_Secret = Annotated[
+SecretField = Annotated[
     str,
     Field(
-        description="`whsec_` and 8 to 256 printable ASCII characters (or `whsk_` for Ed25519); left out, "
-        "one is made and shown once.",
-        json_schema_extra={"pattern": "^(whsec_[ -~]{8,256}|whsk_[A-Za-z0-9+/]{43}([A-Za-z0-9+/]{43})?=*)$"},
+        description="Better left out: then one is made and shown once. Your own is `whsec_` and the base64 "
+        "of 24 to 64 bytes, or `whsk_` for Ed25519. Any other 8 to 256 printable ASCII characters after "
+        "`whsec_` are taken, too, with a warning; blanks around it and base64url are not.",
+        json_schema_extra={
+            "pattern": "^(whsec_[!-~][ -~]{6,254}[!-~]|whsk_[A-Za-z0-9+/]{43}([A-Za-z0-9+/]{43})?=*)$"
+        },
     ),
 ]
 # What a terminal would act on, and what turns the text around it: C0, C1 and bidirectional controls.
@@ -107,7 +110,7 @@ class Registration(BaseModel):
 
     url: _Url
     events: _Events
-    secret: _Secret | None = None
+    secret: SecretField | None = None
     description: _Description | None = None
     metadata: _Metadata | None = None
     headers: _Headers | None = None
@@ -137,17 +140,8 @@ class Update(BaseModel):
     timeout: _Timeout | None = None
 
 
-class Rotation(BaseModel):
-    """The new secret, unless one is to be made."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    secret: _Secret | None = None
-
-
 REGISTRATION = TypeAdapter(Registration)
 UPDATE = TypeAdapter(Update)
-ROTATION = TypeAdapter(Rotation)
 
 
 async def check(
@@ -173,9 +167,15 @@ def check_secret(secret: str | None) -> Iterator[FieldError]:
     """Give what is wrong with a secret, if anything."""
     if secret is not None:
         try:
-            parse_secret(secret)
+            check_new_secret(secret)
         except ValueError as error:
             yield FieldError("/secret", str(error))
+
+
+def secret_warnings(secret: str | None) -> dict[str, Any]:
+    """Return what an answer tells besides of a secret that was accepted and is not as the standard has it."""
+    found = [] if secret is None else check_new_secret(secret)
+    return {"warnings": [{"pointer": "/secret", "detail": detail} for detail in found]} if found else {}
 
 
 def extras_of(wanted: Registration | Update) -> Extras:

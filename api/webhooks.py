@@ -9,20 +9,19 @@ from quart.wrappers import Response
 
 from api.access import ANY_ROLE, caller_of
 from api.asgi import current_request, json_response, no_content
-from api.bodies import read_json, read_optional_json, validated
+from api.bodies import read_json, validated
 from api.commits import finish
 from api.cursors import page_limit
-from api.etags import expected_revisions, matches, revision_tag
+from api.etags import changed_meanwhile, matches, requested_revisions, revision_tag
 from api.paging import page, query
 from api.problems import FieldError, Problem, invalid, not_found
 from api.services import Services
 from api.subscription_fields import (
     REGISTRATION,
-    ROTATION,
     UPDATE,
     check,
-    check_secret,
     extras_of,
+    secret_warnings,
     shown_extras,
 )
 from daemon.model import Role, rfc3339
@@ -33,7 +32,6 @@ from daemon.store.subscriptions import (
     ChangedMeanwhile,
     HeadersForAnotherHost,
     Subscription,
-    TooManySecrets,
     TooManySubscriptions,
 )
 
@@ -76,6 +74,7 @@ def blueprint(services: Services) -> Blueprint:
         document = shown(subscription)
         if wanted.secret is None:
             document["secret"] = secret
+        document |= secret_warnings(wanted.secret)
         return json_response(
             document, 201, {"Location": f"/webhooks/{subscription.id}", "ETag": _etag(subscription)}
         )
@@ -118,7 +117,7 @@ def blueprint(services: Services) -> Blueprint:
     async def change(subscription_id: UUID) -> Response:
         caller = await caller_of(services, Role.ORG_ADMIN)
         wanted = validated(UPDATE, await _body())
-        revisions = _revisions()
+        revisions = requested_revisions()
         url = await check(wanted, services.settings(), services.check_url)
         change = Change(
             given=frozenset(wanted.model_fields_set),
@@ -133,7 +132,7 @@ def blueprint(services: Services) -> Blueprint:
                 services.subscriptions.change(caller.org_id, subscription_id, change, revisions=revisions)
             )
         except ChangedMeanwhile:
-            raise _changed_meanwhile() from None
+            raise changed_meanwhile() from None
         except HeadersForAnotherHost:
             raise invalid([FieldError("/headers", _HEADERS_ANEW)]) from None
         if subscription is None:
@@ -144,46 +143,16 @@ def blueprint(services: Services) -> Blueprint:
     @routes.delete("/<uuid:subscription_id>")
     async def delete(subscription_id: UUID) -> Response:
         caller = await caller_of(services, Role.ORG_ADMIN)
-        revisions = _revisions()
+        revisions = requested_revisions()
         try:
             found = await _finish(
                 services.subscriptions.remove(caller.org_id, subscription_id, revisions=revisions)
             )
         except ChangedMeanwhile:
-            raise _changed_meanwhile() from None
+            raise changed_meanwhile() from None
         if not found:
             raise not_found("subscription")
         return no_content(204)
-
-    @routes.post("/<uuid:subscription_id>/rotate-secret")
-    async def rotate(subscription_id: UUID) -> Response:
-        caller = await caller_of(services, Role.ORG_ADMIN)
-        request = current_request()
-        value = await read_optional_json(
-            request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH
-        )
-        wanted = validated(ROTATION, value)
-        revisions = _revisions()
-        if errors := list(check_secret(wanted.secret)):
-            raise invalid(errors)
-        secret = generate_secret() if wanted.secret is None else wanted.secret
-        try:
-            until = await _finish(
-                services.subscriptions.rotate(
-                    caller.org_id,
-                    subscription_id,
-                    secret,
-                    services.settings().secret_overlap,
-                    revisions=revisions,
-                )
-            )
-        except ChangedMeanwhile:
-            raise _changed_meanwhile() from None
-        except TooManySecrets:
-            raise _too_many_secrets() from None
-        if until is None:
-            raise not_found("subscription")
-        return json_response({"secret": secret, "previous_expires_at": rfc3339(until, milliseconds=False)})
 
     async def _finish(work: Awaitable[T]) -> T:
         return await finish(work, services.settings().commit_timeout)
@@ -216,32 +185,10 @@ def _etag(subscription: Subscription) -> str:
     return revision_tag(subscription.revision, subscription.failure_count)
 
 
-def _revisions() -> frozenset[int] | None:
-    """Return the revisions of which the request asks for one; None: any."""
-    return expected_revisions(current_request().headers.getlist("If-Match"))
-
-
 def _too_many(error: TooManySubscriptions) -> Problem:
     return Problem(
         409,
         "too-many-subscriptions",
         f"Your organisation has {error.limit} subscriptions, the most allowed; delete one first, "
         "or ask the operator to raise api.subscriptions_per_organisation.",
-    )
-
-
-def _too_many_secrets() -> Problem:
-    return Problem(
-        409,
-        "too-many-secrets",
-        "Several rotated secrets still sign for this subscription; wait until they expire, then rotate.",
-    )
-
-
-def _changed_meanwhile() -> Problem:
-    return Problem(
-        412,
-        "changed-meanwhile",
-        "Somebody changed the subscription since you read it; read it again and send your change with the "
-        "new ETag in If-Match.",
     )

@@ -60,11 +60,22 @@ class Subscription(Shape):
     """Seconds that one attempt may take. Absent unless set."""
 
 
+class Warned(Shape):
+    """What was taken of the request, and will make trouble."""
+
+    pointer: str
+    """JSON Pointer (RFC 6901) of the value."""
+    detail: str
+    """What the trouble is and how to avoid it."""
+
+
 class Registered(Subscription):
     """A new subscription; the only answer that has a generated `secret`."""
 
     secret: str = _MAY_BE_ABSENT
     """The signing secret that was made. Absent if you brought your own. Keep it: it is shown this once."""
+    warnings: list[Warned] = _MAY_BE_ABSENT
+    """What is not as receivers' libraries have it. Absent if nothing is wrong."""
 
 
 class SubscriptionPage(Shape):
@@ -113,6 +124,8 @@ class Rotated(Shape):
     """The new secret. Keep it: it is shown this once."""
     previous_expires_at: datetime
     """Until then the previous secret signs, too."""
+    warnings: list[Warned] = _MAY_BE_ABSENT
+    """What is not as receivers' libraries have it. Absent if nothing is wrong."""
 
 
 class Replay(Shape):

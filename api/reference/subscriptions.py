@@ -12,9 +12,11 @@ from api.reference.parameters import (
     SUBSCRIPTION,
     SUBSCRIPTION_ID,
 )
-from api.subscription_fields import Registration, Rotation, Update
+from api.signing_secrets import Rotation
+from api.subscription_fields import Registration, Update
 from api.trials import TestRequest
 from daemon.model import Role
+from daemon.signing.secrets import check_new_secret
 
 TAG = "Subscriptions"
 _SHOWN = {
@@ -31,11 +33,13 @@ _FILTER = {
     "score": {"$gt": 0.5},
     "$or": [{"tags": "urgent"}, {"source.name": {"$startsWith": "partner-"}}],
 }
+_NOT_BASE64 = check_new_secret("whsec_abc123...")[0]
 _OPERATIONS_OF_IT = (
     "getWebhook",
     "updateWebhook",
     "deleteWebhook",
     "rotateSecret",
+    "endPreviousSecret",
     "testWebhook",
     "replayEvents",
     "listReplays",
@@ -51,29 +55,19 @@ REGISTER = Operation(
     description=(
         "Events of the types in `events` are posted to `url` from now on.\n\n"
         "Leave `secret` out to have one made: the answer shows it this once. The URL is checked at once"
-        " against the rules for outgoing requests, and again each time something is sent."
+        " against the rules for outgoing requests, and again each time something is sent. `warnings` tell of"
+        " what was taken and will make trouble."
     ),
     roles=(Role.ORG_ADMIN,),
     body={"application/json": Registration},
     answers={201: Answer("It is registered.", answers.Registered, headers=("Location", "ETag"))},
     problems=(409,),
     examples={
-        "own_secret": Example(
-            "Your own secret",
-            body={
-                "url": "https://example.com/webhooks",
-                "events": ["match.proposed"],
-                "secret": "whsec_abc123...",
-            },
-            answer=_SHOWN,
-            status=201,
-        ),
         "made_secret": Example(
-            "A secret made for you",
-            body={"url": "https://example.com/webhooks", "events": ["placement.*", "match.accepted"]},
+            "URL and events",
+            body={"url": "https://example.com/webhooks", "events": ["match.proposed"]},
             answer={
                 **_SHOWN,
-                "events": ["placement.*", "match.accepted"],
                 "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             },
             status=201,
@@ -114,6 +108,16 @@ REGISTER = Operation(
                 "filter": _FILTER,
                 "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             },
+            status=201,
+        ),
+        "compatibility": Example(
+            "Compatibility: a secret that is not base64",
+            body={
+                "url": "https://example.com/webhooks",
+                "events": ["match.proposed"],
+                "secret": "whsec_abc123...",
+            },
+            answer={**_SHOWN, "warnings": [{"pointer": "/secret", "detail": _NOT_BASE64}]},
             status=201,
         ),
     },
@@ -233,8 +237,11 @@ ROTATE = Operation(
     tag=TAG,
     summary="Rotate the secret",
     description=(
-        "Gives the subscription a new signing secret, which is shown this once. Both secrets sign until"
-        " `previous_expires_at`, so that the receiver can take its time to learn the new one."
+        "Gives the subscription a new signing secret, which is shown this once. Until `previous_expires_at`"
+        " both sign in `webhook-signature`, and `X-Alter-Signature`, which has room for one, stays with the"
+        " previous one, so that the receiver can take its time to learn the new one.\n\n"
+        "`overlap` says how long that is: 0 where the previous secret has leaked. Once the receiver knows the"
+        " new one, `DELETE …/previous-secret` ends the previous one."
     ),
     roles=(Role.ORG_ADMIN,),
     parameters=(SUBSCRIPTION_ID, IF_MATCH),
@@ -258,7 +265,40 @@ ROTATE = Operation(
                 "previous_expires_at": "2026-03-11T10:00:00Z",
             },
         ),
+        "longer": Example(
+            "With a week to learn it",
+            body={"overlap": "7d"},
+            answer={
+                "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                "previous_expires_at": "2026-03-17T10:00:00Z",
+            },
+        ),
+        "revoked": Example(
+            "The previous one has leaked",
+            body={"overlap": 0},
+            answer={
+                "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                "previous_expires_at": "2026-03-10T10:00:00Z",
+            },
+        ),
     },
+)
+
+END_PREVIOUS = Operation(
+    method="DELETE",
+    path="/webhooks/{subscription_id}/previous-secret",
+    name="endPreviousSecret",
+    tag=TAG,
+    summary="End the previous secret",
+    description=(
+        "From now on the newest secret signs alone, in `webhook-signature` and in `X-Alter-Signature`: the"
+        " overlap of a rotation ends before its time. 204, too, where no other secret signs."
+    ),
+    roles=(Role.ORG_ADMIN,),
+    parameters=(SUBSCRIPTION_ID, IF_MATCH),
+    answers={204: Answer("The newest secret signs alone.")},
+    problems=(412,),
+    examples={"ended": Example("End it", status=204)},
 )
 
 _BODY = (
@@ -334,4 +374,4 @@ TEST = Operation(
     },
 )
 
-OPERATIONS = (REGISTER, LIST, EVENT_TYPES, GET, UPDATE, DELETE, ROTATE, TEST)
+OPERATIONS = (REGISTER, LIST, EVENT_TYPES, GET, UPDATE, DELETE, ROTATE, END_PREVIOUS, TEST)

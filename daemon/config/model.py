@@ -296,9 +296,19 @@ class SigningConfig(Section):
     header_prefix: Annotated[str, Text(checks.header_prefix)] = "X-Alter-"
     """Beginning of the platform's own headers."""
     secret_overlap: Annotated[float, Duration("0s", "30d")] = 24 * _HOUR
-    """Seconds for which a rotated secret still signs beside the new one."""
+    """Seconds for which a rotated secret still signs beside the new one, unless its owner says how long."""
+    secret_overlap_max: Annotated[float, Duration("0s", "365d")] = 30 * _DAY
+    """The longest that an owner may say."""
     master_key_file: _Path = ""
     """File with the key that encrypts subscriptions' secrets; "": made in the state directory."""
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> Self:
+        if self.secret_overlap > self.secret_overlap_max:
+            raise Misfit(
+                "secret_overlap", "is longer than signing.secret_overlap_max: shorten it, or raise that"
+            )
+        return self
 
 
 class RetentionConfig(Section):

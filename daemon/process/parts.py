@@ -253,6 +253,7 @@ class Parts:
             schemas=self.schemas,
             longest_timeout=config.delivery.timeout,
             secret_overlap=config.signing.secret_overlap,
+            longest_secret_overlap=config.signing.secret_overlap_max,
             header_prefix=config.signing.header_prefix,
             rate=Rate(config.api.rate, config.api.burst),
             cors_origins=config.api.cors_origins,

@@ -32,7 +32,7 @@ LIVE = {
     "daemon": {"stop_timeout"},
     "hosts": {"rate", "burst", "in_flight", "override"},
     "egress": {"https_only", "ports"},
-    "signing": {"header_prefix", "secret_overlap"},
+    "signing": {"header_prefix", "secret_overlap", "secret_overlap_max"},
     "retention": {"events", "attempts"},
     "logging": {"level", "access"},
 }

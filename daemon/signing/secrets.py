@@ -18,7 +18,21 @@ from cryptography.hazmat.primitives.hmac import HMAC
 _SHARED = "whsec_"
 _PRIVATE = "whsk_"
 _PUBLIC = "whpk_"
+_NOT_BASE64 = (
+    "What follows whsec_ is not base64: its characters are the key as they stand, and the libraries for"
+    " Standard Webhooks, which decode it, verify nothing. Use the base64 of 24 to 64 random bytes, or leave"
+    " it out to have one made."
+)
+_SHORT = (
+    "The key has {} bytes, and Standard Webhooks asks for 24 to 64. Use the base64 of so many random bytes,"
+    " or leave it out to have one made."
+)
 _SHARED_FORM = re.compile(r"[\x20-\x7e]{8,256}")
+_FEWEST_BYTES = 24  # Standard Webhooks 1.0, "Signature scheme"
+_RANDOM = (
+    22  # characters of base64 that 16 random bytes take; what is shorter is rather a phrase with hyphens
+)
+_BASE64_URL = re.compile(r"(?=[^_-]*[_-])[A-Za-z0-9_-]+=*")
 _BASE64 = re.compile(r"([A-Za-z0-9+/]+)=*")
 
 
@@ -116,6 +130,29 @@ def parse_secret(text: str) -> SigningKey:
     if text.startswith(_PUBLIC):
         raise BadSecretError("whpk_ is a public key, which cannot sign; give its private half, whsk_…")
     raise BadSecretError("a secret starts with whsec_ (or whsk_ for Ed25519); put that before it")
+
+
+def check_new_secret(text: str) -> list[str]:
+    """Return what a receiver will have trouble with in a secret that its owner brings; none: nothing.
+
+    Raises `BadSecretError` as `parse_secret` does, and besides for what is hardly meant: blanks around it,
+    and base64url (RFC 4648 section 5), whose bytes no library for receivers would take for the key.
+    `parse_secret` reads both as they stand, as some may have been in use for long.
+    """
+    if text != text.strip() or text.startswith(_SHARED + " "):
+        raise BadSecretError("a secret has no blanks around it; take them away")
+    key = parse_secret(text)
+    if isinstance(key, PrivateKey):
+        return []
+    rest = text.removeprefix(_SHARED)
+    if _BASE64_URL.fullmatch(rest) and len(rest) >= _RANDOM:
+        raise BadSecretError(
+            "this looks like base64url, which receivers' libraries do not read; write + for - and / for _, so"
+            " that it is base64, or leave it out to have one made"
+        )
+    if _decode(rest) is None:
+        return [_NOT_BASE64]
+    return [_SHORT.format(len(key.key))] if len(key.key) < _FEWEST_BYTES else []
 
 
 def _private_key(text: str) -> Ed25519PrivateKey:

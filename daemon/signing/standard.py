@@ -42,9 +42,10 @@ def stamp(
     """Return the headers' values for one attempt, signed.
 
     `keys` are the subscription's, newest first, several while a rotated secret overlaps: each makes a
-    signature in `webhook-signature`, and the newest, as it was given, keys `{prefix}Signature`, the
-    hexadecimal HMAC-SHA256 of the body alone. `timestamp` is the attempt's, in Unix seconds. Raises
-    `ValueError` without a key, or where the type cannot stand in a header.
+    signature in `webhook-signature`. `{prefix}Signature`, the hexadecimal HMAC-SHA256 of the body alone, has
+    room for one: the oldest keys it, as it was given, so that a receiver which knows no other yet is served
+    until the overlap ends. `timestamp` is the attempt's, in Unix seconds. Raises `ValueError` without a key,
+    or where the type cannot stand in a header.
     """
     if not keys:
         raise ValueError("a delivery needs a key to sign with; rotate the subscription's secret to make one")
@@ -55,7 +56,7 @@ def stamp(
         sign(keys, identifier, timestamp, body).encode(),
         _field(event_type),
         str(delivery_id).encode(),
-        keys[0].given_mac.digest(body).hex().encode(),
+        keys[-1].given_mac.digest(body).hex().encode(),
     )
 
 

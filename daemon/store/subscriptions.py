@@ -232,6 +232,18 @@ class Subscriptions:
             raise TooManySecrets
         return None if row is None or row["outcome"] == "missing" else row["until"]
 
+    async def end_previous_secrets(
+        self, org_id: UUID, subscription_id: UUID, *, revisions: Collection[int] | None
+    ) -> bool:
+        """Sign with the newest secret alone from now on; False if the organisation has no such subscription.
+
+        Errors: `ChangedMeanwhile` as for `change`, `DatabaseUnavailable`, `RetryTransaction`.
+        """
+        row = await self._one("end_previous_secrets", org_id, subscription_id, _listed(revisions))
+        if row is not None and row[0] == "conflict":
+            raise ChangedMeanwhile
+        return row is not None and row[0] == "ended"
+
     async def remove(self, org_id: UUID, subscription_id: UUID, *, revisions: Collection[int] | None) -> bool:
         """Delete the subscription with all that is owed to it, and its history; False if there is none.
 

@@ -44,6 +44,7 @@ OPERATIONS = [
     Operation("PATCH", HOOK, 200, "org_admin", {"description": "x"}, {"is_active": "yes"}),
     Operation("POST", f"{HOOK}/test", 200, "org_admin", {}, {"conformance": 1}),
     Operation("POST", f"{HOOK}/rotate-secret", 200, "org_admin", {}, {"secret": 1}),
+    Operation("DELETE", f"{HOOK}/previous-secret", 204, "org_admin"),
     Operation("GET", f"{HOOK}/deliveries", 200),
     Operation("GET", f"{HOOK}/deliveries/{{delivery}}", 200),
     Operation("POST", f"{HOOK}/deliveries/{{delivery}}/redeliver", 202, "org_admin"),

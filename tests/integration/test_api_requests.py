@@ -92,6 +92,27 @@ async def test_a_secret_that_was_brought_is_kept_and_not_shown() -> None:
         assert answer.status_code == 201
         assert "secret" not in answer.json()
         assert list(world.subscriptions.secrets.values()) == ["whsec_abc123..."]
+        [warned] = answer.json()["warnings"]
+        assert warned["pointer"] == "/secret"
+        assert "not base64" in warned["detail"]
+        rotated = await http.post(
+            f"/webhooks/{answer.json()['id']}/rotate-secret",
+            json={"secret": "whsec_QUJDREVGR0g="},
+            headers=ADMIN,
+        )
+        assert "8 bytes" in rotated.json()["warnings"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "secret", [" whsec_abcdefgh", "whsec_abcdefgh ", "whsec_8-_wAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcY"]
+)
+async def test_a_secret_that_is_hardly_meant_is_refused(secret: str) -> None:
+    async with client(World()) as http:
+        answer = await http.post("/webhooks", json={**REGISTRATION, "secret": secret}, headers=ADMIN)
+        assert answer.status_code == 422
+        [error] = answer.json()["errors"]
+        assert error["pointer"] == "/secret"
+        assert secret.strip().removeprefix("whsec_") not in error["detail"]
 
 
 @pytest.mark.parametrize(

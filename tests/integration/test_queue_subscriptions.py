@@ -516,6 +516,23 @@ class TestRotate:
         ]
         assert outcomes == ["conflict", "rotated", "conflict", "rotated"]
 
+    async def test_ending_leaves_the_newest(self, session: Session) -> None:
+        org = uuid4()
+        mine, other = await register(session, org), await register(session, org)
+        for one in (mine, mine, other):
+            await self.rotate(session, org, one)
+        ended = "select hookd.end_previous_secrets($1, $2, $3)"
+        assert await session.fetchval(ended, org, mine, [1]) == "conflict"
+        assert await session.fetchval(ended, uuid4(), mine, None) == "missing"
+        assert await self.valid(session) == 5
+        for revision in (4, 4):
+            assert await session.fetchval(ended, org, mine, None) == "ended"
+            assert (
+                await session.fetchval("select revision from hookd.subscription where id = $1", mine)
+                == revision
+            )
+        assert await self.valid(session) == 3
+
 
 async def forget_hosts(session: Session) -> int:
     count: int = await session.fetchval(STATEMENTS["forget_hosts"], 1000)

@@ -1,5 +1,7 @@
 """Reading, changing, pausing and deleting subscriptions with a real daemon, sockets and Postgres."""
 
+import hmac
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -219,6 +221,14 @@ async def test_a_pause_holds_and_what_was_owed_goes_to_the_new_url(tmp_path: Pat
         await daemon.stop()
 
 
+def own_signature(request: Received) -> str:
+    return request.headers["x-alter-signature"]
+
+
+def keyed_with(secret: str, body: bytes) -> str:
+    return hmac.new(secret.encode(), body, "sha256").hexdigest()
+
+
 async def test_both_secrets_sign_during_the_overlap(tmp_path: Path, postgres_url: str) -> None:
     org = uuid4()
     async with (
@@ -236,12 +246,73 @@ async def test_both_secrets_sign_during_the_overlap(tmp_path: Path, postgres_url
         request = receiver.requests[0]
         for secret in (made["secret"], rotated.json()["secret"]):
             Webhook(secret).verify(request.body, request.headers)
+        assert own_signature(request) == keyed_with(made["secret"], request.body)
         bad = await client.post(path, json={"secret": "whsec_short"})
         assert pointers(bad) == {"/secret"}
         outcomes = [
             (await client.post(path, json={"secret": "whsec_brought along"})).status_code for _ in range(4)
         ]
         assert outcomes == [200, 200, 200, 409]
+        await daemon.stop()
+
+
+async def test_the_owner_ends_an_overlap(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    async with (
+        receiving() as receiver,
+        running(tmp_path, postgres_url) as daemon,
+        daemon.client(org, "org_admin") as client,
+    ):
+        path = f"/webhooks/{(await daemon.register(org, receiver.url()))['id']}"
+        secrets = [(await client.post(f"{path}/rotate-secret")).json()["secret"] for _ in range(2)]
+        etag = (await client.get(path)).headers["etag"]
+        stale = await client.delete(f"{path}/previous-secret", headers={"If-Match": '"1.0"'})
+        assert stale.status_code == 412
+        for _ in range(2):  # there is nothing left to end the second time
+            ended = await client.delete(f"{path}/previous-secret")
+            assert (ended.status_code, ended.content) == (204, b"")
+        assert (await client.get(path)).headers["etag"] != etag  # daemons read it anew
+        await publish(daemon, org, {})
+        await receiver.until(lambda: len(receiver.requests) == 1, 15)
+        revoked = (await client.post(f"{path}/rotate-secret", json={"overlap": 0})).json()["secret"]
+        await publish(daemon, org, {})
+        await receiver.until(lambda: len(receiver.requests) == 2, 15)
+        for request, secret in zip(receiver.requests, (secrets[-1], revoked), strict=True):
+            Webhook(secret).verify(request.body, request.headers)
+            assert " " not in request.headers["webhook-signature"]
+            assert own_signature(request) == keyed_with(secret, request.body)
+        deliveries = (await client.get(f"{path}/deliveries")).json()["data"]
+        shown = [
+            (await client.get(f"{path}/deliveries/{one['delivery_id']}")).json()["attempts"][0]["request"][
+                "headers"
+            ]
+            for one in reversed(deliveries)
+        ]
+        assert [one["X-Alter-Signature"] for one in shown] == [
+            own_signature(one) for one in receiver.requests
+        ]
+        await daemon.stop()
+
+
+async def test_an_overlap_is_as_long_as_its_owner_says(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    async with (
+        running(tmp_path, postgres_url, signing__secret_overlap_max="7d") as daemon,
+        daemon.client(org, "org_admin") as client,
+    ):
+        lengths = []
+        for overlap in ("7d", "1h30m", 90, 0.5, None):
+            made = await daemon.register(org, "http://127.0.0.1:1025/")
+            answer = await client.post(f"/webhooks/{made['id']}/rotate-secret", json={"overlap": overlap})
+            assert answer.status_code == 200, answer.text
+            until = datetime.fromisoformat(answer.json()["previous_expires_at"])
+            lengths.append(until - datetime.now(UTC))
+        expected = [7 * 86400, 5400, 90, 0.5, 86400]
+        assert all(abs(a.total_seconds() - b) < 20 for a, b in zip(lengths, expected, strict=True))
+        refused: list[object] = ["8d", 604801, -1, "", "soon", True, [], "1h 30m", 10**400]
+        for bad in refused:
+            answer = await client.post(f"/webhooks/{made['id']}/rotate-secret", json={"overlap": bad})
+            assert pointers(answer) == {"/overlap"}, (bad, answer.text)
         await daemon.stop()
 
 

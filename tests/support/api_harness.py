@@ -139,6 +139,11 @@ class FakeSubscriptions:
         self.secrets[subscription_id] = secret
         return datetime(2026, 3, 10, 10, tzinfo=UTC) + timedelta(seconds=overlap)
 
+    async def end_previous_secrets(
+        self, org_id: UUID, subscription_id: UUID, *, revisions: Collection[int] | None
+    ) -> bool:
+        return await self._expected(org_id, subscription_id, revisions) is not None
+
     async def _expected(
         self, org_id: UUID, subscription_id: UUID, revisions: Collection[int] | None
     ) -> Subscription | None:

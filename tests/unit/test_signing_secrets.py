@@ -14,6 +14,7 @@ from daemon.signing.secrets import (
     BadSecretError,
     PrivateKey,
     SharedKey,
+    check_new_secret,
     generate_private_key,
     generate_secret,
     parse_secret,
@@ -138,3 +139,55 @@ def test_a_private_key_is_read_with_and_without_its_public_half() -> None:
         assert key.public.startswith("whpk_")
         verifier = Ed25519PublicKey.from_public_bytes(base64.b64decode(key.public.removeprefix("whpk_")))
         verifier.verify(base64.b64decode(key.signature(b"content").removeprefix("v1a,")), b"content")
+
+
+def random_base64(size: int) -> str:
+    return "whsec_" + base64.b64encode(bytes(range(251 - size, 251))).decode()
+
+
+def test_what_the_standard_asks_for_is_taken_without_a_word() -> None:
+    for text in (generate_secret(), generate_private_key(), *map(random_base64, (24, 25, 64))):
+        assert check_new_secret(text) == check_new_secret(text.rstrip("=")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("whsec_abc123...", "not base64"),
+        ("whsec_correct horse battery staple", "not base64"),
+        ("whsec_dont-log-me", "not base64"),
+        ("whsec_AAAAAAAAA", "not base64"),  # one character over
+        (random_base64(23), "23 bytes"),
+        ("whsec_AAAAAAAA", "6 bytes"),
+    ],
+)
+def test_what_receivers_will_have_trouble_with_is_told(text: str, complaint: str) -> None:
+    [told] = check_new_secret(text)
+    assert complaint in told
+    assert text.removeprefix("whsec_") not in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " whsec_abcdefgh",
+        "whsec_abcdefgh ",
+        "whsec_ abcdefgh",
+        "whsec_abcdefgh\n",
+        "\twhsk_abcdefgh",
+    ],
+)
+def test_blanks_around_a_new_secret_are_refused(text: str) -> None:
+    with pytest.raises(BadSecretError, match="blanks"):
+        check_new_secret(text)
+
+
+@pytest.mark.parametrize("size", [16, 24, 31, 32, 64])
+def test_base64url_is_refused_with_the_way_out(size: int) -> None:
+    raw = bytes([0xFB, 0xEF, *range(size - 2)])
+    text = "whsec_" + base64.urlsafe_b64encode(raw).decode()
+    for form in (text, text.rstrip("=")):
+        with pytest.raises(BadSecretError, match="base64url"):
+            check_new_secret(form)
+        assert shared(form).key == form.removeprefix("whsec_").encode()  # as of old, where it is in use
+    assert shared(text.replace("-", "+").replace("_", "/").replace("whsec/", "whsec_")).key == raw

@@ -107,7 +107,12 @@ def test_both_secrets_verify_while_a_rotated_one_overlaps() -> None:
         Webhook(secret).verify(BODY, sent)
     with pytest.raises(WebhookVerificationError):
         Webhook(generate_secret()).verify(BODY, sent)
-    assert sent["X-Alter-Signature"] == hmac_sha256(new.encode(), BODY).hex()
+
+
+def test_the_platforms_own_signature_stays_with_the_oldest_secret_while_it_overlaps() -> None:
+    newest, previous, oldest = (parse_secret(generate_secret()) for _ in range(3))
+    for keys in [(newest,), (newest, previous), (newest, previous, oldest)]:
+        assert headers(*keys)["X-Alter-Signature"] == hmac_sha256(keys[-1].given, BODY).hex()
 
 
 def test_ed25519_verifies_beside_a_shared_secret() -> None:

@@ -248,6 +248,26 @@ begin
     outcome := 'rotated';
 end $$;
 
+-- Lets the newest secret of a subscription sign alone. Returns 'ended', also where it did before, 'missing', or 'conflict'
+-- unless it has one of p_revisions (null: any).
+create or replace function hookd.end_previous_secrets(p_org_id uuid, p_id uuid, p_revisions integer[] default null) returns text
+language plpgsql volatile as $$
+declare
+    v_now timestamptz := hookd.clock();
+begin
+    if hookd.lock_subscription(p_org_id, p_id) is null then
+        return 'missing';
+    end if;
+    if (select s.revision from hookd.subscription s where s.id = p_id) <> all (p_revisions) then
+        return 'conflict';
+    end if;
+    update hookd.subscription_secret k set expires_at = v_now where k.subscription_id = p_id and k.expires_at > v_now;
+    if found then -- daemons that have read them read anew
+        update hookd.subscription s set revision = s.revision + 1 where s.id = p_id;
+    end if;
+    return 'ended';
+end $$;
+
 -- Deletes a subscription, so that nothing of it can be seen or sent any more; what a send under way brings back counts for
 -- nothing. The rest of its rows is left to purge(). Returns 'removed', 'missing', or 'conflict' unless it has one of
 -- p_revisions (null: any).

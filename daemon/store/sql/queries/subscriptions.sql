@@ -22,6 +22,9 @@ select hookd.change($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text
 -- name: rotate
 select outcome, until from hookd.rotate($1, $2, $3, $4, $5, $6)
 
+-- name: end_previous_secrets
+select hookd.end_previous_secrets($1, $2, $3)
+
 -- name: remove
 select hookd.remove($1, $2, $3)
 

@@ -1,0 +1,133 @@
+"""A subscription's signing secrets: given a new one, and the previous one ended."""
+
+from collections.abc import Iterator
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, WithJsonSchema
+from quart import Blueprint
+from quart.wrappers import Response
+
+from api.access import caller_of
+from api.asgi import current_request, json_response, no_content
+from api.bodies import read_optional_json, validated
+from api.commits import finish
+from api.etags import changed_meanwhile, requested_revisions
+from api.problems import FieldError, Problem, invalid, not_found
+from api.services import Services
+from api.subscription_fields import SecretField, check_secret, secret_warnings
+from daemon.config.durations import DURATION_FORM, format_duration, parse_duration
+from daemon.model import Role, rfc3339
+from daemon.signing.secrets import generate_secret
+from daemon.store.subscriptions import ChangedMeanwhile, TooManySecrets
+
+_MAX_BODY = 4 * 1024  # bytes
+_MAX_DEPTH = 4
+_FOREVER = 10**9  # seconds
+_DURATION = "^([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$"
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"is not {DURATION_FORM}, or a number of seconds")
+    seconds = parse_duration(value) if isinstance(value, str) else value
+    if seconds < 0:
+        raise ValueError("is below 0; 0 ends the previous secret at once")
+    return float(min(seconds, _FOREVER))  # an integer of JSON may be larger than any float
+
+
+_Overlap = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    WithJsonSchema(
+        {
+            "description": "How long the previous secret still signs: seconds, or a duration such as `12h` or"
+            " `1h30m`. 0 ends it at once. Left out: as long as the operator chose"
+            " (`signing.secret_overlap`); at most `signing.secret_overlap_max`.",
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "minLength": 2, "pattern": _DURATION},
+            ],
+        }
+    ),
+]
+
+
+class Rotation(BaseModel):
+    """The new secret, unless one is to be made, and how long the previous one goes on."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    secret: SecretField | None = None
+    overlap: _Overlap | None = None
+
+
+_ROTATION = TypeAdapter(Rotation)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Return the routes of secrets under /webhooks/{subscription_id}."""
+    routes = Blueprint("signing_secrets", __name__, url_prefix="/webhooks/<uuid:subscription_id>")
+
+    @routes.post("/rotate-secret")
+    async def rotate(subscription_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        request = current_request()
+        value = await read_optional_json(
+            request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH
+        )
+        wanted, settings = validated(_ROTATION, value), services.settings()
+        revisions = requested_revisions()
+        overlap = settings.secret_overlap if wanted.overlap is None else wanted.overlap
+        if errors := list(_errors(wanted, settings.longest_secret_overlap)):
+            raise invalid(errors)
+        secret = generate_secret() if wanted.secret is None else wanted.secret
+        try:
+            until = await finish(
+                services.subscriptions.rotate(
+                    caller.org_id, subscription_id, secret, overlap, revisions=revisions
+                ),
+                settings.commit_timeout,
+            )
+        except ChangedMeanwhile:
+            raise changed_meanwhile() from None
+        except TooManySecrets:
+            raise _too_many_secrets() from None
+        if until is None:
+            raise not_found("subscription")
+        answer = {"secret": secret, "previous_expires_at": rfc3339(until, milliseconds=False)}
+        return json_response(answer | secret_warnings(wanted.secret))
+
+    @routes.delete("/previous-secret")
+    async def end_previous(subscription_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        revisions = requested_revisions()
+        try:
+            found = await finish(
+                services.subscriptions.end_previous_secrets(
+                    caller.org_id, subscription_id, revisions=revisions
+                ),
+                services.settings().commit_timeout,
+            )
+        except ChangedMeanwhile:
+            raise changed_meanwhile() from None
+        if not found:
+            raise not_found("subscription")
+        return no_content(204)
+
+    return routes
+
+
+def _errors(wanted: Rotation, longest: float) -> Iterator[FieldError]:
+    yield from check_secret(wanted.secret)
+    if wanted.overlap is not None and wanted.overlap > longest:
+        yield FieldError("/overlap", f"must be at most {format_duration(longest)}")
+
+
+def _too_many_secrets() -> Problem:
+    return Problem(
+        409,
+        "too-many-secrets",
+        "Several rotated secrets still sign for this subscription; wait until they expire, or end them with"
+        " DELETE …/previous-secret, then rotate.",
+    )
