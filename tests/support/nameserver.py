@@ -78,9 +78,11 @@ class Served:
 
 
 @asynccontextmanager
-async def nameserver(behaviour: Behaviour, address: str = "127.0.0.1") -> AsyncIterator[Served]:
-    """Serve on a free port of `address`."""
-    udp, listener = _same_port(address)
+async def nameserver(
+    behaviour: Behaviour, address: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Served]:
+    """Serve on `port` (0: a free one) of `address`."""
+    udp, listener = _same_port(address, port)
     served = Served(Nameserver(ip_address(address), udp.getsockname()[1]))
 
     def packets(request: bytes, over: str) -> Packets:
@@ -109,16 +111,19 @@ async def nameserver(behaviour: Behaviour, address: str = "127.0.0.1") -> AsyncI
             nursery.cancel_scope.cancel()
 
 
-def _same_port(address: str) -> tuple[trio.socket.SocketType, trio.SocketListener]:
+def _same_port(address: str, port: int) -> tuple[trio.socket.SocketType, trio.SocketListener]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     while True:
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        udp.bind((address, 0))
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+        tcp = socket.socket(family, socket.SOCK_STREAM)
+        udp.bind((address, port))
         try:
             tcp.bind(udp.getsockname())
         except OSError:
             udp.close()
             tcp.close()
+            if port:
+                raise
             continue
         tcp.listen()
         return trio.socket.from_stdlib_socket(udp), trio.SocketListener(trio.socket.from_stdlib_socket(tcp))
