@@ -120,12 +120,16 @@ async def read_json(body: IncomingBody, headers: Headers, *, limit: int, max_dep
 
 
 async def read_optional_json(body: IncomingBody, headers: Headers, *, limit: int, max_depth: int) -> JSON:
-    """Return the body's JSON value as `read_json` does, or an empty object where there is no body."""
+    """Return the body's JSON value as `read_json` does, or an empty object where there is no body.
+
+    null is none: clients that OpenAPI Generator makes for Go write it for a body that was not given.
+    """
     text = await read_body(body, limit=limit)
     if not text:
         return {}
     check_media_type(headers)
-    return parsed(text, max_depth, _MOST_MEMBERS)
+    value = parsed(text, max_depth, _MOST_MEMBERS)
+    return {} if value is None else value
 
 
 def parsed(text: bytes, max_depth: int, max_values: int) -> JSON:

@@ -52,7 +52,6 @@ _HEADERS: Mapping[str, tuple[str, str]] = {
 _ALWAYS = {"X-Request-Id", "ETag", "Location"}
 
 # Fields that hold names of event types, and those that may hold patterns of them: both are configured.
-_PATCH = "Update"
 _TYPE_FIELDS = (("IncomingEvent", "type"),)
 _PATTERN_FIELDS = (("Registration", "events"), ("Update", "events"), ("ReplayRequest", "events"))
 
@@ -94,15 +93,23 @@ def _served(facts: Facts) -> Representation:
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's, without titles that repeat a name and without null as the default of what may be absent."""
+    """Pydantic's, but without titles that repeat a name, defaults, and constants.
+
+    Clients are generated from it. openapi-typescript makes a field with a default required, and others send
+    defaults that nobody asked for; `const` is not known to all.
+    """
 
     def field_title_should_be_set(self, schema: object) -> bool:
         return False
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        if schema.get("default", ...) is None:
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)
+        return self.generate_inner(schema["schema"])
+
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
+        told = super().literal_schema(schema)
+        if "const" in told:
+            told["enum"] = [told.pop("const")]
+        return told
 
 
 class _Writer:
@@ -157,9 +164,6 @@ class _Writer:
             _field(schemas, model, name)["enum"] = list(self._facts.event_types)
         for model, name in _PATTERN_FIELDS:
             _items(_field(schemas, model, name))["enum"] = patterns(self._facts.event_types)
-        # A client that fills in defaults would overwrite what it means to leave alone.
-        for name in schemas[_PATCH]["properties"]:
-            _field(schemas, _PATCH, name).pop("default", None)
         return dict(sorted(schemas.items()))
 
     def _operation(self, operation: Operation) -> Json:

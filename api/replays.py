@@ -104,7 +104,8 @@ def blueprint(services: Services) -> Blueprint:
         except ReplayRefused as error:
             raise _refused(error) from None
         location = f"/webhooks/{subscription_id}/replays/{asked.id}"
-        return json_response(shown(asked), 202, {"Location": location})
+        document = {"dry_run": False, "count": asked.total, **shown(asked)}
+        return json_response(document, 202, {"Location": location})
 
     @routes.get("/replays")
     async def listing(subscription_id: UUID) -> Response:

@@ -83,7 +83,7 @@ _Filter = Annotated[
     WithJsonSchema(
         {
             "description": _FILTER,
-            "oneOf": [
+            "anyOf": [
                 {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
                 {"type": "object", "minProperties": 1, "additionalProperties": True},
             ],

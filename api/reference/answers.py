@@ -1,6 +1,7 @@
 """What answers look like, as models: the documents are made from them, and tests hold the answers to them.
 
-A field with a default may be absent; one that may be null says so in its type.
+A field with a default may be absent; one that may be null says so in its type. All good answers of an
+operation have one model, an object: generated clients know one type for each, whatever the status is.
 """
 
 from datetime import datetime
@@ -12,12 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.waiting import Reason
 
 _MAY_BE_ABSENT: Any = None
+_REASONS = "Now: " + ", ".join(f"`{reason}`" for reason in Reason) + "."
 
 
 class Shape(BaseModel):
-    """Base of all: knows no other fields than its own."""
+    """Base of all: knows no other fields than its own, so that tests find what is not described.
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    The documents say the opposite, in so many words, for clients must take fields that are new to them: where
+    nothing is said, OpenAPI Generator's Go and Java refuse such answers.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"additionalProperties": True}
+    )
 
 
 class Subscription(Shape):
@@ -44,9 +52,9 @@ class Subscription(Shape):
     """Your note about it. Absent unless set."""
     metadata: dict[str, str] = _MAY_BE_ABSENT
     """Your own names and values. Absent unless set."""
-    headers: dict[str, Literal["***"]] = _MAY_BE_ABSENT
-    """Names of the headers that each request carries besides; the values are never shown. Absent unless"
-    " set."""
+    headers: dict[str, str] = _MAY_BE_ABSENT
+    """Names of the headers that each request carries besides; each value is shown as `***`. Absent unless
+    set."""
     filter: str | dict[str, Any] = _MAY_BE_ABSENT
     """The condition on `data` that events must meet, as it was written. Absent unless set."""
     filter_problem: str = _MAY_BE_ABSENT
@@ -95,26 +103,15 @@ class EventTypes(Shape):
 
 
 class Published(Shape):
-    """The answer to one event."""
+    """What was published."""
 
-    id: UUID
-    """The event's identifier, which receivers see as `webhook-id`."""
-
-
-class PublishedMany(Shape):
-    """The answer to several events."""
-
-    ids: list[UUID]
-    """The events' identifiers, in the order of the request."""
-
-
-class PublishedStream(Shape):
-    """The answer to an NDJSON stream."""
-
-    accepted: int = Field(ge=1)
-    """How many events were published."""
+    id: UUID = _MAY_BE_ABSENT
+    """The identifier of the one event, which receivers see as `webhook-id`. Absent for several."""
     ids: list[UUID] = _MAY_BE_ABSENT
-    """Their identifiers, in the order of the lines. Absent beyond 10,000 events."""
+    """The identifiers of an array's or a stream's events, in their order. Absent for one event, and for a
+    stream of more than 10,000."""
+    accepted: int = Field(_MAY_BE_ABSENT, ge=1)
+    """How many events of a stream were published. Absent unless it was one."""
 
 
 class Rotated(Shape):
@@ -151,12 +148,31 @@ class Replay(Shape):
     """When it was done or cancelled; null while it runs."""
 
 
-class ReplayCount(Shape):
-    """What a replay would send."""
+class ReplayAnswer(Shape):
+    """The replay that was started; or, for a `dry_run`, only what it would send."""
 
-    dry_run: Literal[True]
+    dry_run: bool
+    """Whether nothing is sent: events were counted, and there is no replay."""
     count: int = Field(ge=0)
-    """How many events."""
+    """Events that it is to send, or would send."""
+    id: UUID = _MAY_BE_ABSENT
+    """Identifier, a UUIDv7. Absent for a `dry_run`, as are all below."""
+    subscription_id: UUID = _MAY_BE_ABSENT
+    """The subscription that gets them."""
+    status: Literal["running", "done", "cancelled"] = _MAY_BE_ABSENT
+    """Where it stands."""
+    total: int = Field(_MAY_BE_ABSENT, ge=0)
+    """The same as `count`."""
+    queued: int = Field(_MAY_BE_ABSENT, ge=0)
+    """Of which deliveries have been made."""
+    skipped: int = Field(_MAY_BE_ABSENT, ge=0)
+    """Of events that have expired meanwhile, or are cancelled."""
+    remaining: int = Field(_MAY_BE_ABSENT, ge=0)
+    """Still to come."""
+    created_at: datetime = _MAY_BE_ABSENT
+    """When it was asked for."""
+    ended_at: datetime | None = _MAY_BE_ABSENT
+    """When it was done or cancelled; null while it runs."""
 
 
 class ReplayPage(Shape):
@@ -231,8 +247,8 @@ class ProblemDocument(Shape):
 
 
 class Phases(Shape):
-    """Milliseconds after the beginning at which each phase ended; null for one that was not reached or"
-    " needed."""
+    """Milliseconds after the beginning at which each phase ended; null for one that was not reached or
+    needed."""
 
     dns_ms: float | None
     """The name was looked up."""
@@ -257,8 +273,9 @@ class SentRequest(Shape):
 class Finding(Shape):
     """How the receiver took one special request."""
 
-    check: Literal["wrong_signature", "stale_timestamp", "repeated_id", "unknown_event_type"]
-    """What was special about it."""
+    check: str
+    """What was special about it: `wrong_signature`, `stale_timestamp`, `repeated_id` or
+    `unknown_event_type`; there may be others in time."""
     expected: str
     """What a good receiver does."""
     response_status: int | None
@@ -308,7 +325,7 @@ class OpenapiDocument(BaseModel):
 
     model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
 
-    openapi: Literal["3.1.0"]
+    openapi: str
     info: dict[str, Any]
     paths: dict[str, Any]
     components: dict[str, Any]
@@ -341,15 +358,6 @@ class Attempt(Shape):
     """When the next one is due; null if there is none."""
 
 
-class AttemptPage(Shape):
-    """One page of attempts."""
-
-    data: list[Attempt] = Field(max_length=100)
-    """Newest first."""
-    next_cursor: str | None
-    """Pass it as `cursor` to get the next page; null on the last."""
-
-
 class Owed(Shape):
     """A delivery that is still owed."""
 
@@ -369,11 +377,11 @@ class Owed(Shape):
     """When it may be sent next."""
 
 
-class OwedPage(Shape):
-    """One page of what is owed."""
+class DeliveryPage(Shape):
+    """One page of attempts, or of what is owed."""
 
-    data: list[Owed] = Field(max_length=100)
-    """Next first."""
+    data: list[Attempt | Owed] = Field(max_length=100)
+    """Attempts, newest first; with `status=pending` what is owed, next first."""
     next_cursor: str | None
     """Pass it as `cursor` to get the next page; null on the last."""
 
@@ -381,8 +389,7 @@ class OwedPage(Shape):
 class WaitingFor(Shape):
     """What holds a delivery."""
 
-    reason: Reason
-    """What it is."""
+    reason: str = Field(description=f"What it is; there may be others in time. {_REASONS}")
     until: datetime | None
     """The moment before which nothing changes; null where no time is set."""
     detail: str

@@ -64,7 +64,7 @@ LIST = Operation(
         " still owed instead."
     ),
     parameters=(SUBSCRIPTION_ID, *_FILTERS, LIMIT, CURSOR),
-    answers={200: Answer("One page.", answers.AttemptPage | answers.OwedPage, headers=("Link",))},
+    answers={200: Answer("One page.", answers.DeliveryPage, headers=("Link",))},
     examples={
         "attempts": Example("The last attempts", answer={"data": [_ATTEMPT], "next_cursor": None}),
         "failed": Example(

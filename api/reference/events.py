@@ -39,12 +39,7 @@ PUBLISH = Operation(
         "application/json": IncomingEvent | Annotated[list[IncomingEvent], Field(min_length=1)],
         **dict.fromkeys(MEDIA_TYPES, Lines),
     },
-    answers={
-        202: Answer(
-            "Published; deliveries begin at once.",
-            answers.Published | answers.PublishedMany | answers.PublishedStream,
-        )
-    },
+    answers={202: Answer("Published; deliveries begin at once.", answers.Published)},
     problems=(409,),
     examples={
         "one": Example(

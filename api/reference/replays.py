@@ -41,8 +41,8 @@ START = Operation(
     parameters=(SUBSCRIPTION_ID,),
     body={"application/json": ReplayRequest},
     answers={
-        200: Answer("The count, with `dry_run`.", answers.ReplayCount),
-        202: Answer("It runs.", answers.Replay, headers=("Location",)),
+        200: Answer("The count, with `dry_run`.", answers.ReplayAnswer),
+        202: Answer("It runs.", answers.ReplayAnswer, headers=("Location",)),
     },
     problems=(409,),
     examples={
@@ -54,7 +54,7 @@ START = Operation(
         "failed": Example(
             "What failed on one day",
             body={"from": "2026-03-09T00:00:00Z", "to": "2026-03-10T00:00:00Z", "only_failed": True},
-            answer={**_SHOWN, "queued": 0, "remaining": 1204},
+            answer={**_SHOWN, "dry_run": False, "count": 1204, "queued": 0, "remaining": 1204},
             status=202,
         ),
     },

@@ -54,6 +54,7 @@ async def test_a_replay_is_asked_for_read_listed_and_cancelled(
     assert answer.status_code == 202
     shown = answer.json()
     assert answer.headers["location"] == f"{path}/replays/{shown['id']}"
+    assert (shown.pop("dry_run"), shown.pop("count")) == (False, 7)
     assert {**shown, "id": None, "created_at": None} == {
         "id": None,
         "subscription_id": path.removeprefix("/webhooks/"),

@@ -8,12 +8,21 @@ import jsonschema_rs
 
 from api.reference.operation import Operation
 
+_UNDESCRIBED = {"OpenapiDocument"}
+
 
 class Reference:
-    """The OpenAPI document as a daemon serves it."""
+    """The OpenAPI document as a daemon serves it.
+
+    Clients are told to take fields that they do not know; answers are held to those that are described.
+    """
 
     def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
+        schemas = {
+            name: {**schema, "additionalProperties": False} if name not in _UNDESCRIBED else schema
+            for name, schema in document["components"]["schemas"].items()
+        }
+        self._document = {**document, "components": {**document["components"], "schemas": schemas}}
 
     def check(self, operation: Operation, answer: httpx.Response) -> None:
         """Raise AssertionError unless the answer is one that the document tells of."""
