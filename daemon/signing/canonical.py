@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
-from math import isfinite, isinf
+from math import isfinite, isinf, nan
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
@@ -37,6 +37,7 @@ _STEP = ((ord("[") + ord("]")) // 2).__sub__  # 1 for an opening bracket, -1 for
 _SURROGATE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _FAULTY_CHARACTER = re.compile("[\0\ud800-\udfff]")
+_NOT_ZERO = re.compile("[-0.]*[1-9]")  # the digits before an exponent
 _NOT_COUNTED = bytes(set(range(256)) - set(b',[{"'))
 _LARGEST_PLACED = 16 * 1024  # characters
 _LONGEST_POINTER = 200
@@ -245,7 +246,17 @@ def _double(text: str) -> float:
     number = float(text)
     if isinf(number):
         raise _NotFiniteError("a number beyond the range of a double", "send it as a string")
+    if not number and _NOT_ZERO.match(text):
+        raise _NotFiniteError("a number too near to 0 for a double", "send it as a string, or 0")
     return number
+
+
+def _double_or_nan(text: str) -> float:
+    """Return what marks the place of a number that no double holds."""
+    try:
+        return _double(text)
+    except _NotFiniteError:
+        return nan
 
 
 def _constant(name: str) -> NoReturn:
@@ -291,7 +302,9 @@ def _at_its_place(
     pointer = None
     if len(text) <= _LARGEST_PLACED:
         with suppress(json.JSONDecodeError):  # a syntax error further on: then without the place
-            decoder = json.JSONDecoder(parse_int=_integer, object_pairs_hook=build)
+            decoder = json.JSONDecoder(
+                parse_int=_integer, parse_float=_double_or_nan, object_pairs_hook=build
+            )
             document = decoder.decode(text) if at is None else decoder.raw_decode(text, at)[0]
             pointer = _first_fault(document)
     where = "" if pointer is None or len(pointer) > _LONGEST_POINTER else f" at {json.dumps(pointer)}"

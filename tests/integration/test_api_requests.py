@@ -306,6 +306,7 @@ async def test_of_a_bad_batch_nothing_is_published() -> None:
         ('{"type": "match.proposed", "data": "\\u0000"}', ["/data"]),
         ('{"type": "match.proposed", "data": {"a": ["\\ud800"]}}', ["/data/a/0"]),
         ('{"type": "match.proposed", "data": [1e999]}', ["/data/0"]),
+        ('{"type": "match.proposed", "data": [0.0, 1e-400]}', ["/data/1"]),
         ('[{"type": "match.proposed", "data": 1}, {"type": "match.proposed", "data": NaN}]', ["/1/data"]),
         ('{"type": "match.proposed"}', ["/data"]),
         ('{"data": 1}', ["/type"]),

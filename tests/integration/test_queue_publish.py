@@ -264,6 +264,7 @@ async def test_deliver_after_waits_until_then(session: Session) -> None:
         ("$1, 'known', '{}', ''", "the key has 0 characters"),
         ("$1, 'known', '{}', repeat('k', 257)", "the key has 257 characters"),
         ("$1, 'known', to_jsonb(repeat('x', 1048577))", "more than the 1048576 allowed"),
+        ("$1, 'known', to_jsonb(repeat('é', 200000))", "1200109 bytes as it is sent, more than the 1048576"),
         ("$1, 'known', (repeat('[', 65) || repeat(']', 65))::jsonb", "deeper than 64 levels"),
         ("$1, 'known', (repeat('{\"a\":', 64) || '[]' || repeat('}', 64))::jsonb", "deeper than 64 levels"),
     ],

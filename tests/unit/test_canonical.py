@@ -81,7 +81,7 @@ def test_any_spelling_of_a_value_has_one_canonical_form(value: Any, ascii_only: 
         ("-0.0", "-0.0"),
         ("1.10", "1.1"),
         ("1E2", "100.0"),
-        ("1e-400", "0.0"),
+        ("1e-300", "1e-300"),
         ("9007199254740993", "9007199254740993"),
         ('{"a":1,"a":2}', '{"a":2}'),
         ('{"b":1,"a":2,"B":3}', '{"B":3,"a":2,"b":1}'),
@@ -164,6 +164,9 @@ def test_hostile_nesting_is_refused_without_recursion(text: str, limit: int) -> 
     [
         ('{"a":[1,1e400]}', "/a/1", "beyond the range of a double"),
         ('{"a":[1,-1e999]}', "/a/1", "beyond the range of a double"),
+        ('{"a":[0,1e-400]}', "/a/1", "too near to 0"),
+        ('{"a":[0e-400,0.0,-0.0,5e-324,-1.5e-999]}', "/a/4", "too near to 0"),
+        ("0." + "0" * 400 + "7", "", "too near to 0"),
         ("9" * 400 + ".5", "", "beyond the range of a double"),
         ('[{"x/y~z":NaN}]', "/0/x~1y~0z", "NaN"),
         ("[-Infinity]", "/0", "-Infinity"),

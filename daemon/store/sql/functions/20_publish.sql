@@ -106,6 +106,25 @@ create or replace function hookd.deeper_than(p_levels integer) returns jsonpath 
     select format('strict $.**{%s} ? (@.type() == "object" || @.type() == "array")', p_levels)::jsonpath
 $$;
 
+-- The bytes of an event's canonical body, where p_data is what jsonb prints: that has a blank behind each comma and colon, and
+-- plain what the body escapes (\uXXXX, beyond the basic plane two of them). Numbers count as jsonb prints them.
+create or replace function hookd.body_size(p_type text, p_data text) returns bigint
+language sql immutable parallel safe as $$
+    select 102 + octet_length(p_type) + length(p_data)
+        - regexp_count(regexp_replace(p_data, '"(?:[^"\\]|\\.)*"', '', 'g'), ' ')
+        + 5 * regexp_count(p_data, '[^\u0001-\u007e]') + 6 * regexp_count(p_data, '[\U00010000-\U0010ffff]')
+$$;
+
+-- Whether it has at most so many. Few events have to be counted for that: the near ones that are not plain ASCII.
+create or replace function hookd.fits_body(p_type text, p_data text, p_most integer) returns boolean
+language sql immutable parallel safe as $$
+    select case
+        when octet_length(p_data) <= p_most / 6 - 300 then true
+        when octet_length(p_data) / 2 > p_most then false
+        when octet_length(p_data) <= p_most - 300 and octet_length(p_data) = length(p_data) and strpos(p_data, chr(127)) = 0 then true
+        else hookd.body_size(p_type, p_data) <= p_most end
+$$;
+
 -- Whether an event may be published; null counts as no. check_event() has the words. Without settings of its own, so that it
 -- is inlined.
 create or replace function hookd.can_be_published(
@@ -114,7 +133,7 @@ create or replace function hookd.can_be_published(
     select p_org_id is not null and p_type is not null and p_data is not null
         and (p_type = any ((p_rule).types) or (p_rule).types = '{}')
         and (p_key is null or length(p_key) between 1 and 256)
-        and octet_length(p_data::text) <= (p_rule).max_bytes
+        and hookd.fits_body(p_type, p_data::text, (p_rule).max_bytes)
         and not jsonb_path_exists(p_data, p_deep, silent => true)
         and (p_after is null or isfinite(p_after) and p_after < timestamptz '10000-01-01 00:00:00+00')
 $$;
@@ -146,9 +165,10 @@ begin
         raise exception 'the key has % characters', length(p_key)
             using errcode = '22023', hint = 'A key has 1 to 256 characters.';
     end if;
-    if octet_length(p_data::text) > v_rule.max_bytes then
-        raise exception 'the data has % bytes, more than the % allowed', octet_length(p_data::text), v_rule.max_bytes
-            using errcode = '22023', hint = 'Send less, or raise [events] max_bytes in config.toml.';
+    if not hookd.fits_body(p_type, p_data::text, v_rule.max_bytes) then
+        raise exception 'the event has % bytes as it is sent, more than the % allowed',
+            hookd.body_size(p_type, left(p_data::text, 2 * v_rule.max_bytes)), v_rule.max_bytes
+            using errcode = '22023', hint = 'Send a reference instead, or raise [events] max_bytes in config.toml.';
     end if;
     if jsonb_path_exists(p_data, v_deep, silent => true) then
         raise exception 'the data is nested deeper than % levels', v_rule.max_depth
