@@ -33,6 +33,9 @@ class Reader(Protocol):
     def pauses(self) -> bool:
         """Tell whether nothing more is read before the answer."""
 
+    async def ask_for_body(self) -> None:
+        """Tell a client that keeps its body back that it may come."""
+
     def enter(self, phase: Phase) -> None:
         """Note what the connection waits for now."""
 
@@ -66,6 +69,7 @@ class Answers(TaskGroup):
             try:
                 with suppress(trio.WouldBlock):
                     return pieces.receive_nowait()
+                await self._reader.ask_for_body()
                 return await pieces.receive()
             except trio.EndOfChannel:
                 return {"type": "http.disconnect"}

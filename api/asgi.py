@@ -82,6 +82,7 @@ class ApiConnection(TrioASGIHTTPConnection):
         request = cast(ApiRequest, self._create_request_from_scope(send))
         request.request_id = request_id(request.headers.get(HEADER))
         request.incoming = IncomingBody(receive, _declared(request))
+        request.incoming.withheld = request.headers.get("Expect", "").lower() == "100-continue"
         request.incoming.holding = api.bytes_in_hand.hold(NOBODY)
         request.answer_headers = {}
         try:

@@ -37,6 +37,8 @@ class IncomingBody:
         self.read = 0
         """Bytes so far."""
         self.declared = declared
+        self.withheld = False
+        """Whether the client keeps it back until it is asked for (`Expect: 100-continue`)."""
         self.holding: Holding | None = None
 
     def hold(self, size: int, *, beyond_share: bool = False) -> None:
@@ -67,6 +69,7 @@ class IncomingBody:
 
         Raises a 408 `Problem` when the client has gone or is too slow.
         """
+        self.withheld = False
         event = await self._receive()
         if event["type"] != "http.request":
             self.complete = True
@@ -78,7 +81,7 @@ class IncomingBody:
     async def discard(self) -> None:
         """Let go of a short rest, so that the connection can serve another request."""
         left = _DISCARD
-        if self.declared is not None and self.declared > left:
+        if self.withheld or (self.declared is not None and self.declared > left):
             return
         with trio.move_on_after(_DISCARD_TIMEOUT):
             while not self.complete and left > 0:

@@ -121,6 +121,10 @@ class Connection(TCPServer):
         """Tell whether what has come of the next request waits, and the reader with it, for an answer."""
         return self._http.pauses
 
+    async def ask_for_body(self) -> None:
+        """Tell a client that keeps its body back that it may come."""
+        await self._http.ask_for_body()
+
     def may_give_way(self) -> bool:
         """Tell whether the connection may be ended for the sake of another one.
 
@@ -229,6 +233,8 @@ class Connection(TCPServer):
         await self._answers.begin(beside=self._clock.cancel_called)
         if self.phase is Phase.CLOSING:
             self._end_reading()
+        if self.phase is Phase.READING and self._http.nothing_begun:
+            self.enter(Phase.IDLE)
         if self.phase is not Phase.READING or self._ended:
             return
         if not self._http.header_expected:

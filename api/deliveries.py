@@ -14,6 +14,7 @@ from api.as_sent import METHOD, AsSent
 from api.asgi import current_request, json_response
 from api.commits import finish
 from api.cursors import page_limit
+from api.event_types import is_pattern
 from api.moments import ADVICE, moment
 from api.paging import page, query
 from api.problems import Problem, not_found
@@ -237,7 +238,9 @@ def _filters(arguments: Mapping[str, str]) -> dict[str, str]:
     if event_type is not None and not (
         0 < len(event_type) <= _LONGEST_TYPE and event_type.isascii() and event_type.isprintable()
     ):
-        raise _bad("Give `event_type` as the name of one event type, or leave it out.")
+        raise _bad("Give `event_type` as the name of an event type, or leave it out.")
+    if event_type is not None and not is_pattern(event_type):
+        raise _bad("Give `event_type` as a name, as `match.*` for those that begin so, or leave it out.")
     moments = {name: _moment(name, arguments[name]) for name in ("from", "to") if name in arguments}
     if moments and status == "pending":
         raise _bad("`from` and `to` choose attempts by their time; leave them out with status=pending.")

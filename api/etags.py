@@ -48,6 +48,14 @@ def requested_revisions() -> frozenset[int] | None:
 
 def changed_meanwhile() -> Problem:
     """Return the answer where none of those revisions is the subscription's."""
+    tags = _TAG.findall(",".join(current_request().headers.getlist("If-Match")))
+    if tags and all(tag.startswith("W/") for tag in tags):
+        return Problem(
+            412,
+            "weak-etag",
+            'A weak tag, W/"…", never fits If-Match (RFC 9110 section 13.1.1), and hookd gives none: a proxy'
+            " on the way makes them, such as one that compresses. Send the tag without its W/.",
+        )
     return Problem(
         412,
         "changed-meanwhile",

@@ -28,6 +28,11 @@ def pattern_refusal(pattern: str, known: Sequence[str]) -> str | None:
     return refusal(pattern, known)
 
 
+def is_pattern(text: str) -> bool:
+    """Tell whether a filter of what was may have `text`: the name of a type, `placement.*`, or `*`."""
+    return text == ANY or ANY not in text.removesuffix(_WHOLE_GROUP)
+
+
 def patterns(known: Sequence[str]) -> list[str]:
     """Return all that a subscription may want: `*`, the known types, and each group of them."""
     groups = {name[: place + 1] + ANY for name in known for place, sign in enumerate(name) if sign == "."}

@@ -2,6 +2,7 @@
 
 import re
 from email.utils import formatdate
+from typing import Any
 
 import h11
 from hypercorn.events import Closed, RawData
@@ -9,6 +10,7 @@ from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.typing import H11SendableEvent
 
+from api.h11_connection import H11Connection
 from api.http_stream import Fields, Stream
 from api.problems import CONTENT_TYPE, http_problem
 from api.request_ids import request_id
@@ -21,6 +23,16 @@ class Http1(H11Protocol):
     """Hypercorn's HTTP/1.1 without ways out of it (HTTP/2, WebSocket), and with problem documents."""
 
     _head = b""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.connection: H11Connection = H11Connection(self.config.h11_max_incomplete_size)
+
+    async def ask_for_body(self) -> None:
+        """Tell a client that keeps its body back that it may come."""
+        if self.connection.body_withheld:
+            fields = self.config.response_headers("h11")
+            await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=fields))
 
     @property
     def input_left(self) -> bool:
@@ -40,6 +52,11 @@ class Http1(H11Protocol):
     def header_expected(self) -> bool:
         """Tell whether the client has yet to send a whole header."""
         return self.connection.their_state is h11.IDLE
+
+    @property
+    def nothing_begun(self) -> bool:
+        """Tell whether nothing has come of the next request: what came was an empty line."""
+        return self.header_expected and not self.connection.trailing_data[0]
 
     async def too_slow(self) -> None:
         """Answer 408 to a request whose header is late; a late body is its reader's to answer."""

@@ -53,7 +53,7 @@ _ALWAYS = {"X-Request-Id", "ETag", "Location"}
 
 # Fields that hold names of event types, and those that may hold patterns of them: both are configured.
 _TYPE_FIELDS = (("IncomingEvent", "type"),)
-_PATTERN_FIELDS = (("Registration", "events"), ("Update", "events"), ("ReplayRequest", "events"))
+_PATTERN_FIELDS = (("Registration", "events"), ("Update", "events"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Replays: past events once more to one subscription, and the backfill of a new one."""
 
-from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -60,7 +61,10 @@ class ReplayRequest(BaseModel):
     ] = False
     events: Annotated[
         Annotated[list[str], Field(min_length=1, max_length=100)] | None,
-        Field(description="Only events of these types; patterns as in a subscription."),
+        Field(
+            description="Only events of these types; patterns as in a subscription. Also types that are not "
+            "configured any more."
+        ),
     ] = None
     dry_run: Annotated[bool, Field(description="Count the events and send none.")] = False
 
@@ -84,12 +88,11 @@ def blueprint(services: Services) -> Blueprint:
         request = current_request()
         value = await read_json(request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
         wanted = validated(_REQUEST, value)
-        chosen = selection(
-            wanted, services.settings().event_types, datetime.fromtimestamp(services.now(), UTC)
-        )
+        chosen = selection(wanted, datetime.fromtimestamp(services.now(), UTC))
         if (await known(caller.org_id, subscription_id)).extras.filter_problem is not None:
             raise _filter_failed()
         try:
+            await refuse_unknown(caller.org_id, subscription_id, chosen)
             if wanted.dry_run:
                 count = await services.replays.count(
                     org_id=caller.org_id, subscription_id=subscription_id, selection=chosen
@@ -106,6 +109,29 @@ def blueprint(services: Services) -> Blueprint:
         location = f"/webhooks/{subscription_id}/replays/{asked.id}"
         document = {"dry_run": False, "count": asked.total, **shown(asked)}
         return json_response(document, 202, {"Location": location})
+
+    async def refuse_unknown(org_id: UUID, subscription_id: UUID, chosen: Selection) -> None:
+        """Raise a 422 `Problem` for types that are not configured, unless there are events of them."""
+        known = services.settings().event_types
+        unknown = {
+            pattern: refusal
+            for pattern in chosen.patterns or ()
+            if (refusal := pattern_refusal(pattern, known)) is not None
+        }
+        if not unknown:
+            return
+        old = replace(chosen, patterns=list(unknown), only_failed=False)
+        with suppress(TooManyEvents):
+            if not await services.replays.count(
+                org_id=org_id, subscription_id=subscription_id, selection=old
+            ):
+                raise invalid(
+                    [
+                        FieldError(pointer("events", index), unknown[pattern])
+                        for index, pattern in enumerate(chosen.patterns or ())
+                        if pattern in unknown
+                    ]
+                )
 
     @routes.get("/replays")
     async def listing(subscription_id: UUID) -> Response:
@@ -169,7 +195,7 @@ def shown(replay: Replay) -> dict[str, Any]:
     }
 
 
-def selection(wanted: ReplayRequest, event_types: Sequence[str], now: datetime) -> Selection:
+def selection(wanted: ReplayRequest, now: datetime) -> Selection:
     """Return what is asked for at `now`; raises one 422 `Problem` that names all that is wrong with it."""
     errors: list[FieldError] = []
 
@@ -191,10 +217,6 @@ def selection(wanted: ReplayRequest, event_types: Sequence[str], now: datetime) 
             errors.append(FieldError(pointer("from"), "is not in the past; give a time before now"))
         else:
             errors.append(FieldError(pointer("to"), "is not after `from`; give a later time"))
-    for index, pattern in enumerate(wanted.events or ()):
-        refusal = pattern_refusal(pattern, event_types)
-        if refusal is not None:
-            errors.append(FieldError(pointer("events", index), refusal))
     if errors or since is None or until is None:
         raise invalid(errors)
     return Selection(since, min(until, now), wanted.only_failed, wanted.events)

@@ -19,8 +19,8 @@ _FILTERS = (
     Parameter(
         "event_type",
         "query",
-        "Of events of this one type.",
-        {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
+        "Of events of this type; `match.*` stands for all that begin so.",
+        {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^([ -)+-~]+|[ -)+-~]+[.][*]|[*])$"},
     ),
     Parameter(
         "from",

@@ -34,7 +34,7 @@ IF_MATCH = Parameter(
     "If-Match",
     "header",
     "The `ETag` that you read: it is done only if nobody has changed the subscription since, else the"
-    " answer is 412. Of several, one must match.",
+    " answer is 412. Of several, one must match; a weak tag, which a proxy may make of it, never does.",
     {"type": "string", "pattern": '^((W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*|[*])$'},
 )
 IDEMPOTENCY_KEY = Parameter(

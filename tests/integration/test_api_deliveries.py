@@ -175,6 +175,8 @@ async def test_a_cursor_leads_nowhere_else() -> None:
         ({"event_type": "x" * 201}, "event_type"),
         ({"event_type": "a\0b"}, "event_type"),
         ({"event_type": "é"}, "event_type"),
+        ({"event_type": "match*"}, "match.*"),
+        ({"event_type": "*.proposed"}, "match.*"),
         ({"from": "yesterday"}, "from"),
         ({"from": "2026-06-03"}, "from"),
         ({"to": "2026-06-03T12:00:00"}, "to"),

@@ -150,7 +150,21 @@ async def test_a_bad_body_is_refused_where_it_is_bad(
     assert answer.status_code == 422, answer.text
     assert [error["pointer"] for error in answer.json()["errors"]] == pointers
     assert all(error["detail"] for error in answer.json()["errors"])
-    assert not world.replays.asked
+    assert not world.replays.kept
+
+
+async def test_a_type_that_is_not_configured_any_more_can_be_replayed(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    path = await registered(client)
+    for body in ({"only_failed": True}, {"dry_run": True}):
+        wanted = {"from": HOUR_AGO, "events": ["order.paid", "match.proposed"], **body}
+        assert (await client.post(f"{path}/replay", json=wanted)).status_code == 422
+        world.replays.types_of_old = ["order.paid"]
+        answer = await client.post(f"{path}/replay", json=wanted)
+        assert answer.status_code in (200, 202), answer.text
+        assert world.replays.asked[-1].patterns == wanted["events"]
+        world.replays.types_of_old = ()
 
 
 @pytest.mark.parametrize(

@@ -338,6 +338,9 @@ async def test_filters_choose_and_a_rare_one_is_bounded(session: Session, databa
     assert [one.id for one in found] == [
         one.id for one in everything if one.succeeded and one.event_type == "t3"
     ]
+    for pattern in ("*", "t*", "t.*"):
+        found, _ = await pages(history, subscription, AttemptFilter(event_type=pattern))
+        assert len(found) == (3000 if pattern == "*" else 0)
     found, count = await pages(history, subscription, AttemptFilter(event_type="none"))
     assert (found, count) == ([], 3000 // 500 + 1)
     since, until = everything[2000].attempted_at, everything[1000].attempted_at
@@ -542,3 +545,22 @@ async def test_what_cannot_be_sent_is_not_redelivered(session: Session, history:
     assert [one.ended for one in (await delivery(history, subscription, never)).attempts] == [
         "unrepresentable"
     ]
+
+
+@pytest.mark.parametrize(
+    ("event_type", "pattern", "fits"),
+    [
+        ("match.proposed", "match.*", True),
+        ("match.proposed.twice", "match.*", True),
+        ("matching.proposed", "match.*", False),
+        ("match", "match.*", False),
+        ("match.proposed", "match.prop*", False),
+        ("match_a", "match%", False),
+        ("match.proposed", "*", True),
+        ("match.proposed", None, True),
+    ],
+)
+async def test_a_type_is_of_a_pattern(
+    session: Session, event_type: str, pattern: str | None, fits: bool
+) -> None:
+    assert await session.fetchval("select hookd.is_of_type($1, $2)", event_type, pattern) is fits

@@ -20,6 +20,7 @@ from api.auth import Authenticator, TokenRules
 from api.bytes_in_hand import BytesInHand
 from api.connection import ServerLimits
 from api.cursors import Cursors
+from api.event_types import pattern_refusal
 from api.keys import SecretKey
 from api.listeners import open_listeners
 from api.loop_time import LoopTime
@@ -223,6 +224,7 @@ class FakeReplays:
     """Replays in memory, each of `size` events. `refusal` is raised by what would begin or count one."""
 
     size: int = 7
+    types_of_old: Sequence[str] = ()
     kept: dict[UUID, tuple[UUID, Replay]] = field(default_factory=dict)
     asked: list[Selection] = field(default_factory=list)
     refusal: Exception | None = None
@@ -241,6 +243,8 @@ class FakeReplays:
         if self.refusal is not None:
             raise self.refusal
         self.asked.append(selection)
+        if selection.patterns and all(pattern_refusal(one, TYPES) for one in selection.patterns):
+            return sum(one in self.types_of_old for one in selection.patterns)
         return self.size
 
     async def get(self, org_id: UUID, subscription_id: UUID, replay_id: UUID) -> Replay | None:

@@ -1,6 +1,13 @@
 -- The history and what is owed, as the REST API reads them. Each is a walk over an index: however a table looked when the plan
 -- was made, it is neither scanned nor sorted.
 
+-- Whether an event type is the one asked for, or of the pattern: '*' or null is any, and 'match.*' those that begin so.
+create or replace function hookd.is_of_type(p_type text, p_pattern text) returns boolean
+language sql immutable parallel safe as $$
+    select p_pattern is null or p_pattern in (p_type, '*')
+        or right(p_pattern, 2) = '.*' and starts_with(p_type, left(p_pattern, -1))
+$$;
+
 -- Attempts of a subscription, newest first, with ids below p_below; null: from the newest on. Attempts of one subscription
 -- have ids in the order in which they are committed (record() gives them under the lock of the host), so whoever has seen
 -- one finds all the others below it, and what is new stands above.
@@ -29,7 +36,7 @@ begin
         order by a.id desc limit p_scan
     loop
         v_seen := v_seen + 1;
-        if (p_succeeded is null or succeeded = p_succeeded) and (p_type is null or event_type = p_type)
+        if (p_succeeded is null or succeeded = p_succeeded) and hookd.is_of_type(event_type, p_type)
             and (p_from is null or attempted_at >= p_from) and (p_to is null or attempted_at < p_to) then
             return next;
             v_found := v_found + 1;
@@ -82,7 +89,7 @@ begin
         order by x.due, x.id
     loop
         v_seen := v_seen + 1;
-        if p_type is null or event_type = p_type then
+        if hookd.is_of_type(event_type, p_type) then
             return next;
             v_found := v_found + 1;
             exit when v_found = p_limit;
