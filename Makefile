@@ -3,7 +3,8 @@
 # make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes);
 #             ARGS="--schedules 300 --seed 1": so many random schedules of faults instead, from that seed on
 # make check  format, lint, types, imports, README, units
-# make contract  Schemathesis and a generated client against a whole hookd, over its OpenAPI document (some minutes)
+# make contract  Schemathesis, and generated clients in Python, TypeScript and Go, against a whole hookd, over its
+#             OpenAPI document (about ten minutes; ARGS="--only clients": these alone)
 # make bench  all benchmarks (ARGS=drain, or "drain --runs 3": one)
 # make lock   requirements.lock anew, from pyproject.toml, and requirements-contract.lock
 # make clean  remove what these made

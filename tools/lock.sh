@@ -35,3 +35,4 @@ lock() {
 
 lock pyproject.toml requirements.lock --all-extras
 lock tests/contract/requirements.in requirements-contract.lock --python-version 3.11
+lock tests/contract/toolchains.in tests/contract/toolchains.lock --python-version 3.11
