@@ -12,9 +12,9 @@ import httpx
 import trio
 
 from daemon.cli.main import main
+from daemon.egress.answer import Answer
 from daemon.egress.errors import EgressError, Phases
 from daemon.egress.exchange import Exchange
-from daemon.egress.response import Answer
 from daemon.egress.url import Url
 from daemon.process import parts
 

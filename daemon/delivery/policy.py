@@ -94,6 +94,7 @@ class Verdict:
 
 
 _SUCCESS = Verdict(Outcome.SUCCEEDED, None, None, None, False, LaneEffect.ANSWERED_WELL, None)
+_LATE_SUCCESS = Verdict(Outcome.SUCCEEDED, None, None, None, False, LaneEffect.UNANSWERED, None)
 
 
 def classify(
@@ -103,6 +104,7 @@ def classify(
     *,
     fault: Fault = Fault.HOST,
     shortened: bool = False,
+    late: bool = False,
     failed_before: int,
     schedule: Sequence[float],
     jitter: float,
@@ -113,6 +115,8 @@ def classify(
 
     `fault` says what brought the error about, `shortened` that the subscription sets itself less time than
     the operator gives: only what everybody would have met counts against a host that others use as well.
+    `late`: the answer's body had not ended when the time was up. Its status counts for the delivery, but to
+    the lane it is no answer in time, as it held a sender for as long as none.
     `retry_after` is what the answer asks for in seconds, heard with 429 (RFC 6585 section 4) and 503 (RFC
     9110 section 15.6.4) and bounded by `retry_after_max`. `failed_before` counts the delivery's failed
     attempts before this one; `schedule`, `jitter` and `random` are as in `retry_delay`. Raises `ValueError`
@@ -121,7 +125,7 @@ def classify(
     if status is None and error_code is None:
         raise ValueError("an attempt ends with a status or an error code; pass one of them")
     if error_code is None and status is not None and 200 <= status < 300:
-        return _SUCCESS
+        return _LATE_SUCCESS if late else _SUCCESS
     error = error_code or _status_error(status or 0)
     answered = status if error_code is None else None
     hold = None
@@ -129,7 +133,7 @@ def classify(
         hold = min(retry_after, retry_after_max)
     if error in HOST_ERRORS and fault is Fault.DEADLINE and not shortened:
         fault = Fault.HOST
-    lane = _lane_effect(answered, error, fault)
+    lane = LaneEffect.UNANSWERED if late else _lane_effect(answered, error, fault)
     host_failed = error in HOST_ERRORS and fault is Fault.HOST
     if answered == _GONE:
         return Verdict(Outcome.GIVEN_UP, Reason.GONE, None, None, False, lane, error)
@@ -156,8 +160,8 @@ def _spread(seconds: float, jitter: float, random: float) -> float:
 
 
 def _status_error(status: int) -> str:
-    # A final answer is 2xx to 5xx (RFC 9110 section 15); other numbers are not HTTP.
-    return f"status_{status // 100}xx" if 300 <= status < 600 else "protocol_error"
+    # A final answer is 2xx to 5xx; RFC 9110 section 15 lets other numbers count as 5xx.
+    return f"status_{status // 100}xx" if 300 <= status < 600 else "status_5xx"
 
 
 def _lane_effect(answered: int | None, error: str, fault: Fault) -> LaneEffect:

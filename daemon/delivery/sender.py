@@ -12,8 +12,8 @@ from daemon.delivery.attempt_log import log_attempt
 from daemon.delivery.policy import classify
 from daemon.delivery.retry_after import parse_retry_after
 from daemon.delivery.targets import Target, Targets, unsendable
+from daemon.egress.answer import Answer
 from daemon.egress.errors import EgressError, Fault, Phases
-from daemon.egress.response import Answer
 from daemon.egress.url import Url
 from daemon.signing.standard import header_fields, stamp
 from daemon.store.queue import Claimed, Result
@@ -84,7 +84,7 @@ class Sender:
     async def _attempt(self, claimed: Claimed, target: Target, body: bytes) -> Result:
         rules = self._rules()
         now = self._now()
-        status, code, retry_after, fault, note = None, None, None, Fault.HOST, None
+        status, code, retry_after, fault, note, late = None, None, None, Fault.HOST, None, False
         timeout = timeout_of(target, rules)
         try:
             form = target.form
@@ -102,7 +102,7 @@ class Sender:
             code, phases, fault = error.code, error.phases, error.fault
             excerpt, note = error.detail, error.note
         else:
-            status, phases = answer.status, answer.phases
+            status, phases, late = answer.status, answer.phases, answer.late
             excerpt = answer.excerpt.decode("utf-8", "replace").replace("\0", "\ufffd")
             if status >= 400 and (value := answer.header(b"retry-after")) is not None:
                 heard = datetime.fromtimestamp(self._now(), UTC)
@@ -113,6 +113,7 @@ class Sender:
             retry_after,
             fault=fault,
             shortened=timeout < rules.timeout,
+            late=late,
             failed_before=claimed.failures,
             schedule=rules.retry_schedule,
             jitter=rules.retry_jitter,

@@ -16,10 +16,10 @@ from daemon.delivery.policy import classify
 from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.sender import Rules, compose, timeout_of
 from daemon.delivery.targets import Target
+from daemon.egress.answer import Answer
 from daemon.egress.curl import sent
 from daemon.egress.errors import EgressError
 from daemon.egress.report import Finding, Outcome, Sent, Trial, TrialsBusy, TrialsStopping
-from daemon.egress.response import Answer
 from daemon.egress.url import Url
 from daemon.store.queue import TargetRow
 from daemon.store.tokens import Tokens

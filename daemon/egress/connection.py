@@ -12,6 +12,10 @@ from daemon.egress.url import Url
 from daemon.egress.wire import Wire, tls_error
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+LINGER = 1.0
+"""Seconds that the rest of an answer may take which is not needed, and may have no end."""
+REFUSAL = 300
+"""From this status on, an answer that comes before the whole request was sent means: no more."""
 _RECEIVE_SIZE = 16 * 1024  # one TLS record
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[^\x00\r\n]*")
@@ -68,34 +72,82 @@ async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: P
     The caller sets the deadline, and closes `wire` unless this returns with `reader.reusable`.
     Raises EgressError: connection_lost, protocol_error, response_too_large, or tls_failed.
     """
-    sent = True
+    now, sent = start, True
     try:
-        await wire.send(request)
+        rest = wire.send_now(request)
+        if rest:
+            sent = await _send_while_reading(wire, rest, reader, phases, start)
     except ssl.SSLError as error:
         raise tls_error(error, Fault.REQUEST) from error
     except OSError:
         # A receiver may answer (413, 401) and close before it has read everything: its answer still counts.
         sent = False
     while not reader.done:
-        try:
-            data = await wire.receive(min(_RECEIVE_SIZE, reader.room))
-        except ssl.SSLError as error:
-            # With TLS 1.3 the host's complaint about our handshake comes only now; but so does that about a
-            # path for which it wants a client's certificate.
-            raise _lost() if reader.received else tls_error(error, Fault.REQUEST) from error
-        except OSError as error:
-            raise _lost() from error
-        now = trio.current_time()
-        if not data:
-            reader.end()
-            return now
-        if phases.first_byte is None:
-            phases.first_byte = now - start
-        reader.feed(data)
+        if reader.status and (reader.note or not sent):
+            # What counts is known, and where the rest ends may not be.
+            with trio.move_on_after(LINGER):
+                while not reader.done:
+                    now = await _read(wire, reader, phases, start)
+            if not reader.done:
+                reader.cut()
+        else:
+            now = await _read(wire, reader, phases, start)
     if not sent:
         reader.reusable = False
     return now
 
 
-def _lost() -> EgressError:
-    return EgressError("connection_lost", "The connection was reset before the answer was complete.")
+async def _read(wire: Wire, reader: ResponseReader, phases: Phases, start: float) -> float:
+    try:
+        data = await wire.receive(min(_RECEIVE_SIZE, reader.room))
+    except OSError as error:
+        return _lost(reader, error)
+    return _take(data, reader, phases, start)
+
+
+def _take(data: bytes, reader: ResponseReader, phases: Phases, start: float) -> float:
+    now = trio.current_time()
+    if data:
+        if phases.first_byte is None:
+            phases.first_byte = now - start
+        reader.feed(data)
+    else:
+        reader.end()
+    return now
+
+
+def _lost(reader: ResponseReader, error: OSError) -> float:
+    if isinstance(error, ssl.SSLError) and not reader.received:
+        # With TLS 1.3 the host's complaint about our handshake comes only now; but so does that about a path
+        # for which it wants a client's certificate.
+        raise tls_error(error, Fault.REQUEST) from error
+    reader.lose()
+    return trio.current_time()
+
+
+async def _send_while_reading(
+    wire: Wire, rest: bytes | memoryview, reader: ResponseReader, phases: Phases, start: float
+) -> bool:
+    """Send the rest of a request, for which there was no room, and read meanwhile; return whether all went.
+
+    RFC 9112 section 9.5: an answer that refuses the request ends the sending. One that does not may come
+    early, too, from a receiver that goes on reading.
+    """
+    while rest:
+        if reader.done:
+            await wire.wait_for_room()
+        else:
+            await wire.wait_for_either()
+        while not reader.done:
+            try:
+                data = wire.receive_now(min(_RECEIVE_SIZE, reader.room))
+            except OSError as error:
+                _lost(reader, error)
+                return False
+            if data is None:
+                break
+            _take(data, reader, phases, start)
+        if reader.status >= REFUSAL:
+            return False
+        rest = wire.send_now(rest)
+    return True

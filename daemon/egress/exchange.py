@@ -7,6 +7,7 @@ from uuid import UUID
 
 import trio
 
+from daemon.egress.answer import Answer
 from daemon.egress.arrivals import Arrivals
 from daemon.egress.connection import converse, encode_request
 from daemon.egress.dialer import Dialer
@@ -14,11 +15,12 @@ from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.guard import Guard
 from daemon.egress.overdue import Overdue
 from daemon.egress.pool import Peer, Pool
-from daemon.egress.response import Answer
+from daemon.egress.response import ResponseReader
 from daemon.egress.url import Url
 from daemon.egress.wire import Wire
 
 _MAX_SESSIONS = 1024
+_REQUEST_TIMEOUT = 408
 _TIMEOUTS = {
     "dns": ("dns_timeout", "The host's name was not resolved in time; check its DNS servers."),
     "connect": ("connect_timeout", "The host did not accept a connection in time; check its firewall."),
@@ -104,6 +106,8 @@ class Exchange:
     ) -> Answer:
         """Return the answer, whatever its status, or raise EgressError within `timeout` seconds.
 
+        From the head of the answer on there is no error any more: what is imperfect is noted in the answer.
+
         `request` is what `encode_request` makes. The one deadline covers everything from the name's
         resolution to the end of the body, so a receiver cannot stretch it by sending a byte now and then.
         `excerpt` overrides the number of body bytes kept. With `fresh` a new connection is made and no TLS
@@ -117,26 +121,16 @@ class Exchange:
         try:
             wire = None if fresh else self._pool.take(peer, start)
             if wire is not None:
-                phases.reused = True
-                self._overdue.watch(wire, due)
-                try:
-                    return await self._use(wire, peer, request, phases, start, kept)
-                except trio.ClosedResourceError:
-                    raise EgressError(*_TIMEOUTS["request"]) from None
-                except EgressError:
-                    # A kept connection that ends without one byte of answer was most likely closed by the
-                    # receiver while the request was on its way. Sending again may deliver twice, which
-                    # receivers expect and detect by the webhook-id. On a fresh connection it is an answer,
-                    # of a kind.
-                    if phases.first_byte is not None:
-                        raise
-                    phases.reused = False
-                finally:
-                    self._overdue.forget(wire)
+                answer = await self._use_kept(wire, peer, request, phases, start, due, kept)
+                if answer is not None:
+                    return answer
+                wire = None
             with trio.move_on_at(due):
                 session = None if fresh else self._sessions.get(peer)
                 wire = await self._dialer.open(url.origin, owner, phases, session)
                 return await self._use(wire, peer, request, phases, start, kept)
+            if wire is not None and wire.reader.status:
+                return _late(wire.reader, phases, start)
             # A name may have waited for its organisation's other look-ups: its own limit is the resolver's.
             fault = Fault.REQUEST if phases.reached == "dns" else Fault.DEADLINE
             raise EgressError(*_TIMEOUTS[phases.reached], fault=fault)
@@ -144,6 +138,34 @@ class Exchange:
             phases.total = trio.current_time() - start
             error.phases = phases
             raise
+
+    async def _use_kept(
+        self, wire: Wire, peer: Peer, request: bytes, phases: Phases, start: float, due: float, excerpt: int
+    ) -> Answer | None:
+        """Return the answer on a connection that served before; None if it turns out to be dead.
+
+        One that ends without a byte of answer was most likely closed by the receiver while the request was
+        on its way, and so was one on which the receiver's patience ended (408, RFC 9110 section 15.5.9); what
+        does not begin as an answer is left over from the last one. Sending again may deliver twice, which
+        receivers expect and detect by the webhook-id. On a fresh connection all that is an answer, of a kind.
+        """
+        phases.reused = True
+        self._overdue.watch(wire, due)
+        try:
+            answer = await self._use(wire, peer, request, phases, start, excerpt)
+            if answer.status != _REQUEST_TIMEOUT or wire.reader.reusable:
+                return answer
+        except trio.ClosedResourceError:
+            if not wire.reader.status:
+                raise EgressError(*_TIMEOUTS["request"]) from None
+            return _late(wire.reader, phases, start)
+        except EgressError:
+            if phases.first_byte is not None and not wire.reader.is_stray:
+                raise
+        finally:
+            self._overdue.forget(wire)
+        phases.reused, phases.first_byte = False, None
+        return None
 
     async def _use(
         self, wire: Wire, peer: Peer, request: bytes, phases: Phases, start: float, excerpt: int
@@ -166,9 +188,7 @@ class Exchange:
         else:
             wire.close()
         phases.total = now - start
-        answer = Answer(reader.status, reader.head, reader.excerpt, reader.truncated, phases)
-        reader.forget()
-        return answer
+        return _answer(reader, phases)
 
     def _remember(self, peer: Peer, session: ssl.SSLSession | None) -> None:
         # A resumed handshake skips the certificate, so it is for the same host, port and trust only; and by
@@ -179,3 +199,18 @@ class Exchange:
         self._sessions.move_to_end(peer)
         if len(self._sessions) > _MAX_SESSIONS:
             self._sessions.popitem(last=False)
+
+
+def _answer(reader: ResponseReader, phases: Phases) -> Answer:
+    answer = Answer(
+        reader.status, reader.head, reader.excerpt, reader.truncated, phases, reader.note, reader.late
+    )
+    reader.forget()
+    return answer
+
+
+def _late(reader: ResponseReader, phases: Phases, start: float) -> Answer:
+    """Return the answer of which the deadline, by which its connection was closed, left no more."""
+    phases.total = trio.current_time() - start
+    reader.expire()
+    return _answer(reader, phases)

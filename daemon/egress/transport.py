@@ -18,7 +18,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     Use it as `httpx.AsyncClient(transport=GuardedTransport(exchange), trust_env=False)`. The whole request
     must be done within `request.extensions["deadline"]` seconds, else within the longest of httpx's own
     timeouts. Responses carry `extensions["phases"]`. A body beyond `max_body` bytes (or the exchange's own
-    limit) is refused as response_too_large: half a document is no document.
+    limit) is refused as response_too_large, and an imperfect answer, or half of one, as protocol_error (as
+    timeout where the time was up): half a document is no document.
     """
 
     def __init__(
@@ -52,10 +53,16 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             timeout=_deadline(request.extensions),
             excerpt=self._max_body,
         )
-        if answer.truncated:
+        error: EgressError | None = None
+        if answer.late:
+            error = EgressError("timeout", "The answer did not end in time.")
+        elif answer.note:
+            error = EgressError("protocol_error", f"The answer cannot be relied on ({answer.note}).")
+        elif answer.truncated:
             error = EgressError(
                 "response_too_large", f"The answer's body is longer than {self._max_body} bytes."
             )
+        if error is not None:
             error.phases = answer.phases
             raise error
         return httpx.Response(

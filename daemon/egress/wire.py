@@ -27,6 +27,7 @@ class Wire:
 
     __slots__ = (
         "_arrivals",
+        "_both",
         "_fileno",
         "_more",
         "_poll",
@@ -46,6 +47,7 @@ class Wire:
         self._poll = select.poll()
         self._poll.register(self._fileno, select.POLLIN)
         self._arrivals: Arrivals | None = None
+        self._both: select.epoll | None = None
         self._waiting: trio.lowlevel.Task | None = None  # for arrivals
         self._more = False  # to read, perhaps
         # Whether there may be more though a read came short: OpenSSL reads a record at a time, and that the
@@ -63,22 +65,37 @@ class Wire:
         tls = self._tls
         return None if tls is None or tls.session_reused else tls.session
 
-    async def send(self, data: bytes) -> None:
-        """Send all of `data`; raise OSError (also ssl.SSLError) if the peer is gone."""
-        sock = self._sock
-        rest: bytes | memoryview = data
+    def send_now(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Send what goes without waiting and return the rest; raise OSError (ssl.SSLError) if nothing can."""
         while True:
             try:
-                sent = sock.send(rest)
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                await trio.lowlevel.wait_writable(self._fileno)
-                continue
-            except ssl.SSLWantReadError:
-                await trio.lowlevel.wait_readable(self._fileno)
-                continue
-            if sent == len(rest):
-                return
-            rest = memoryview(rest)[sent:]
+                sent = self._sock.send(data)
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                return data
+            if sent == len(data):
+                return b""
+            data = memoryview(data)[sent:]
+
+    def receive_now(self, size: int) -> bytes | None:
+        """Return as `receive` what is there already; None if nothing is."""
+        try:
+            return self._sock.recv(size)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+
+    async def wait_for_either(self) -> None:
+        """Wait until there is something to read, or room to write.
+
+        The two are watched by an epoll of their own, so that one task can wait for both.
+        """
+        if self._both is None:
+            self._both = select.epoll()
+            self._both.register(self._fileno, select.EPOLLIN | select.EPOLLOUT)
+        await trio.lowlevel.wait_readable(self._both.fileno())
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room to write."""
+        await trio.lowlevel.wait_writable(self._fileno)
 
     async def receive(self, size: int) -> bytes:
         """Return up to `size` bytes, none at the end; raise OSError (ssl.SSLError) if the peer is gone."""
@@ -117,6 +134,8 @@ class Wire:
         """Let the task that waits for this wire, if any, fail with `trio.ClosedResourceError`."""
         if self._waiting is None:
             trio.lowlevel.notify_closing(self._fileno)
+            if self._both is not None:
+                trio.lowlevel.notify_closing(self._both.fileno())
         else:
             self._wake()
 
@@ -125,6 +144,8 @@ class Wire:
         if self._arrivals is not None:
             self._arrivals.forget(self._fileno)
             self._arrivals = None
+        if self._both is not None:
+            self._both.close()
         self._sock.close()
 
     async def _wait(self) -> None:

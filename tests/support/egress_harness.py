@@ -13,12 +13,12 @@ import pytest
 import trio
 
 from daemon.egress.addresses import Address, AddressRules
+from daemon.egress.answer import Answer
 from daemon.egress.errors import EgressError
 from daemon.egress.exchange import Exchange
 from daemon.egress.guard import Guard
 from daemon.egress.pool import Pool
 from daemon.egress.resolver import Resolver
-from daemon.egress.response import Answer
 from daemon.egress.tls import client_context
 from daemon.egress.url import parse_url
 

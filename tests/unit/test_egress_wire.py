@@ -1,5 +1,5 @@
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -169,12 +169,14 @@ async def test_each_read_lets_others_have_a_turn_and_can_be_interrupted_though_t
         assert reads < 1000
 
 
-async def test_a_send_that_is_stuck_can_be_interrupted() -> None:
+@pytest.mark.parametrize("wait", [Wire.wait_for_either, Wire.wait_for_room])
+async def test_a_send_that_is_stuck_can_be_interrupted(wait: Callable[[Wire], Awaitable[None]]) -> None:
     async with kept() as k, trio.open_nursery() as nursery:
+        assert k.wire.send_now(b"x" * 10_000_000)
 
         async def write() -> None:
             with pytest.raises(trio.ClosedResourceError):
-                await k.wire.send(b"x" * 10_000_000)
+                await wait(k.wire)
 
         nursery.start_soon(write)
         await wait_all_tasks_blocked()

@@ -1,5 +1,6 @@
 """What the outcome of an attempt means, exhaustively over codes and statuses."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,8 +67,8 @@ def test_2xx_is_success(status: int, retry_after: float | None, failed_before: i
         (500, LaneEffect.ANSWERED_BADLY, "status_5xx"),
         (503, LaneEffect.ANSWERED_BADLY, "status_5xx"),
         (599, LaneEffect.ANSWERED_BADLY, "status_5xx"),
-        (199, LaneEffect.ANSWERED_BADLY, "protocol_error"),
-        (600, LaneEffect.ANSWERED_BADLY, "protocol_error"),
+        (99, LaneEffect.ANSWERED_BADLY, "status_5xx"),
+        (600, LaneEffect.ANSWERED_BADLY, "status_5xx"),
     ],
 )
 def test_other_answers_are_retried(status: int, lane: LaneEffect, error: str) -> None:
@@ -117,10 +118,12 @@ def test_what_this_daemon_lacks_is_nobodys(error: str) -> None:
     assert (verdict.host_failed, verdict.host_reached, verdict.lane) == (False, False, LaneEffect.NEUTRAL)
 
 
-def test_an_answer_that_broke_off_is_no_success() -> None:
-    verdict = judge(200, "connection_lost")
-    assert (verdict.outcome, verdict.error) == (Outcome.RETRY, "connection_lost")
-    assert judge(410, "response_too_large").reason is None
+@pytest.mark.parametrize("status", [200, 404, 410, 429, 500])
+def test_a_late_answer_counts_by_its_status_and_to_the_lane_as_none(status: int) -> None:
+    verdict, in_time = judge(status, None, 60.0, late=True), judge(status, None, 60.0)
+    assert replace(verdict, lane=in_time.lane) == in_time
+    assert verdict.lane is LaneEffect.UNANSWERED
+    assert verdict.host_reached
 
 
 def test_gone_gives_up_at_once() -> None:

@@ -12,8 +12,8 @@ import pytest
 from daemon.delivery.form import Form
 from daemon.delivery.sender import Rules, Sender, timeout_of
 from daemon.delivery.targets import Target, Targets
+from daemon.egress.answer import Answer
 from daemon.egress.errors import EgressError, Fault, Phases
-from daemon.egress.response import Answer
 from daemon.egress.url import Url, parse_url
 from daemon.signing.secrets import generate_secret
 from daemon.signing.vault import VaultError
