@@ -87,6 +87,12 @@ class Exposition(Collector):
             "Postgres' is the one that counts: nothing goes by the other.",
             metrics.clock_offset(),
         )
+        yield _gauge(
+            "hookd_egress_proxy_up",
+            "Whether egress.proxy does what a proxy does; 1 without one. While it does not, what goes "
+            "through it waits, and no attempt is counted.",
+            not metrics.proxy_down(),
+        )
         yield from map(_counter, metrics.counters)
         yield from map(_histogram, metrics.histograms)
         yield _gauge(

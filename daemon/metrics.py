@@ -65,7 +65,8 @@ class Histogram:
 class Metrics:
     """All that one daemon counts. `version` is hookd's; `in_flight` tells how many requests are under way,
     `clock_offset` by how many seconds this machine's clock is ahead of Postgres', `works` whether it
-    delivers, `stood` for how many seconds each part of the way has not got through.
+    delivers, `proxy_down` whether the proxy that it sends through does not work, `stood` for how many seconds
+    each part of the way has not got through.
 
     `process`: the daemon's number among those of one supervisor.
     """
@@ -77,6 +78,7 @@ class Metrics:
         self.reload_successful = True
         self.reloaded_at = 0.0
         self.clock_offset: Callable[[], float] = float
+        self.proxy_down: Callable[[], bool] = bool
         self.works: Callable[[], bool] = bool
         self.stood: Callable[[], Mapping[str, float]] = dict
         self.attempts = Counter(

@@ -8,7 +8,7 @@ from typing import Any
 
 from daemon.cli.failure import OK, USAGE, complain
 from daemon.cli.settings import file_taken, load_settings
-from daemon.config.exposed import exposed
+from daemon.config.cautions import cautions
 from daemon.config.load import ConfigError, Loaded, Refused
 from daemon.config.masking import masked
 from daemon.config.toml_text import toml_value
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         for problem in problems:
             complain(problem)
         return USAGE
-    for warning in [*exposed(loaded), *(f"{path}: not opened: only the daemon sees it" for path in unseen)]:
+    for warning in [*cautions(loaded), *(f"{path}: not opened: only the daemon sees it" for path in unseen)]:
         complain(f"warning: {warning}", logging.WARNING)
     if not args.quiet:
         print(as_json(loaded) if args.json else f"# {file_taken(loaded)}\n\n{as_toml(loaded)}")

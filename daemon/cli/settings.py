@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from daemon.config.exposed import exposed
+from daemon.config.cautions import cautions
 from daemon.config.load import HERE, INSTALLED, Loaded, load
 from daemon.config.model import LoggingConfig
 from daemon.process import logs
@@ -36,9 +36,9 @@ def file_taken(loaded: Loaded) -> str:
 
 
 def log_source(loaded: Loaded) -> None:
-    """Log where the configuration is from, and what it shows to others."""
+    """Log where the configuration is from, and what it gives away."""
     logger.info("configuration: %s", file_taken(loaded))
-    for warning in exposed(loaded):
+    for warning in cautions(loaded):
         logger.warning("%s", warning)
 
 

@@ -76,6 +76,17 @@ def network(text: str) -> str:
     raise ValueError(f'has bits set after its prefix: write "{wanted}"')
 
 
+def address(text: str) -> str:
+    """Check an IP address."""
+    try:
+        found = ip_address(text)
+    except ValueError:
+        raise ValueError('is not an IP address such as "192.0.2.10"') from None
+    if found.is_unspecified or found.is_multicast or getattr(found, "scope_id", None):
+        raise ValueError("is not an address of one machine: leave the list empty to let the system choose")
+    return str(found)
+
+
 def bind_address(text: str) -> str:
     """Check an address to listen on."""
     parse_bind(text)

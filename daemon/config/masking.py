@@ -6,13 +6,16 @@ from typing import Any
 # Up to the last "@": a password with "/" or "@" in it, which is not percent-encoded, must not show either.
 _PASSWORD = re.compile(r"(?<=://)([^:@]*):(.*)@", re.DOTALL)
 _PASSWORD_PARAMETER = re.compile(r"(?i)([?&](?:ssl)?password=)[^&#]*")
+_USER = re.compile(r"(?<=://).*@", re.DOTALL)
 _MASK = "***"
 
 
 def masked(path: tuple[str | int, ...], value: Any) -> Any:
-    """Return `value` of the setting at `path` as it may be shown: without the database's password."""
+    """Return `value` of the setting at `path` as it may be shown: without a password."""
     if path == ("database",) and not isinstance(value, dict):
         return _MASK
+    if path == ("egress", "proxy") and isinstance(value, str):
+        return _USER.sub(f"{_MASK}@", value)
     if path != ("database", "url") or value == "":
         return value
     return mask_url(value) if isinstance(value, str) else _MASK

@@ -15,6 +15,7 @@ from daemon.config.database_url import check_database_url
 from daemon.config.host_patterns import check_pattern
 from daemon.config.kinds import Choice, Duration, Number, Size, Switch, Text, Whole
 from daemon.config.masking import mask_url
+from daemon.config.proxy_url import check_proxy
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "human", "json"]
@@ -288,6 +289,33 @@ class EgressConfig(Section):
     """PEM bundle of trusted authorities; "": the system's."""
     resolver: Annotated[str, Text(checks.resolver)] = "system"
     """"system", or the address of a name server."""
+    proxy: Annotated[str, Text(check_proxy)] = ""
+    """HTTP proxy that requests go through (CONNECT): "http://host:port"; "": none."""
+    proxy_credentials_file: _Path = ""
+    """File with "user:password" for the proxy; "": it wants none."""
+    proxy_hosts: tuple[Annotated[str, Text(check_pattern)], ...] = ()
+    """Hosts that are sent to through the proxy, as in `[[hosts.override]]`; empty: all."""
+    proxy_except: tuple[Annotated[str, Text(check_pattern)], ...] = ()
+    """Hosts that are sent to directly all the same."""
+    proxy_resolves: Annotated[bool, Switch()] = False
+    """Whether the proxy looks names up, so that hookd cannot check the addresses."""
+    source_address: tuple[Annotated[str, Text(checks.address)], ...] = ()
+    """Addresses of this machine to send from, one IPv4, one IPv6 or both; empty: the system chooses."""
+
+    @model_validator(mode="after")
+    def _proxy_fits(self) -> Self:
+        for key in ("proxy_credentials_file", "proxy_hosts", "proxy_except", "proxy_resolves"):
+            if getattr(self, key) and not self.proxy:
+                raise Misfit(key, "is for egress.proxy, which is empty: set that, or leave this out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_source_of_each_kind(self) -> Self:
+        if len({":" in one for one in self.source_address}) < len(self.source_address):
+            raise Misfit(
+                "source_address", "has two addresses of one kind: keep one IPv4 and one IPv6 address"
+            )
+        return self
 
 
 class SigningConfig(Section):

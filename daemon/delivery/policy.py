@@ -17,6 +17,12 @@ HOST_ERRORS = frozenset(
         "connect_failed",
         "tls_failed",
         "tls_timeout",
+        "proxy_unreachable",
+        "proxy_auth_required",
+        "proxy_failed",
+        "proxy_refused",
+        "proxy_connect_failed",
+        "proxy_timeout",
     }
 )
 # The request was, or may have been, sent, and no answer came.

@@ -99,6 +99,9 @@ class Sender:
             )
             answer = await self._send(form.url, request, owner=target.org_id, timeout=timeout)
         except EgressError as error:
+            if error.fault is Fault.PROXY:
+                # The operator's to mend, and no failed attempt; not all come back in the same moment.
+                return replace(claimed.result("unsent"), hold=error.hold * random.uniform(0.5, 1.0))
             code, phases, fault = error.code, error.phases, error.fault
             excerpt, note = error.detail, error.note
         else:

@@ -3,14 +3,22 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from daemon.egress.addresses import AddressRules
+from daemon.egress.dialer import Dialer
 from daemon.egress.exchange import Exchange
 from daemon.egress.guard import Guard
 from daemon.egress.lookup import NameLookup
 from daemon.egress.nameserver import Nameserver, parse_nameserver
 from daemon.egress.pool import Pool
+from daemon.egress.proxy import Proxy
+from daemon.egress.proxy_health import ProxyHealth
 from daemon.egress.resolver import CachingResolver, Lookup
+from daemon.egress.source import parse_sources
 from daemon.egress.system_names import SystemLookup
 from daemon.egress.tls import client_context
+from daemon.egress.tunnels import Tunnels
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds of each attempt to connect, of the TLS handshake, and of waiting for a proxy's answer."""
 
 
 def make_exchange(
@@ -22,12 +30,16 @@ def make_exchange(
     resolver: str = "system",
     max_response: int = 64 * 1024,
     excerpt: int = 4 * 1024,
+    proxy: Proxy | None = None,
+    proxy_health: ProxyHealth | None = None,
+    source_address: Iterable[str] = (),
     refused: Callable[[str], None] = lambda rule: None,
 ) -> Exchange:
     """Return an Exchange for these settings; raise ValueError, naming the setting, if one cannot be used.
 
     `resolver` is "system" or a nameserver's "IP" or "IP:port". `refused` is told the rule of every refused
-    address. The caller runs `Exchange.serve`, which closes the pool when it is cancelled.
+    address, `proxy_health` of what becomes of tunnels through `proxy`. The caller runs `Exchange.serve`,
+    which closes the pool when it is cancelled.
     """
     lookup: Lookup = SystemLookup() if resolver == "system" else _one(parse_nameserver(resolver))
     try:
@@ -36,13 +48,23 @@ def make_exchange(
         raise ValueError(
             f'egress.allow_networks and egress.deny_networks take networks as in "10.1.0.0/16": {error}'
         ) from error
-    return Exchange(
-        guard=Guard(CachingResolver(lookup), rules, refused),
+    names = CachingResolver(lookup)
+    guard = Guard(names, rules, refused)
+    sources = parse_sources(source_address)
+    tunnels = None
+    if proxy is not None:
+        health = proxy_health or ProxyHealth(proxy.host)
+        tunnels = Tunnels(
+            proxy, guard=guard, resolver=names, sources=sources, health=health, timeout=CONNECT_TIMEOUT
+        )
+    dialer = Dialer(
+        guard=guard,
         ssl_context=client_context(ca_file),
-        pool=pool,
-        max_response=max_response,
-        excerpt=excerpt,
+        connect_timeout=CONNECT_TIMEOUT,
+        sources=sources,
+        tunnels=tunnels,
     )
+    return Exchange(dialer=dialer, pool=pool, max_response=max_response, excerpt=excerpt)
 
 
 def _one(nameserver: Nameserver) -> NameLookup:

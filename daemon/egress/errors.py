@@ -18,6 +18,12 @@ CODES = frozenset(
         "connect_failed",
         "tls_failed",
         "tls_timeout",
+        "proxy_unreachable",
+        "proxy_auth_required",
+        "proxy_failed",
+        "proxy_refused",
+        "proxy_connect_failed",
+        "proxy_timeout",
         "port_forbidden",
         "scheme_forbidden",
         "url_invalid",
@@ -36,13 +42,15 @@ class Fault(StrEnum):
 
     `HOST`: whoever sends there would meet it. `DEADLINE`: the caller's time was up before any limit of the
     exchange itself. `REQUEST`: it came only after the request had been written, and may be due to what was
-    in it. `DAEMON`: this daemon lacks something.
+    in it. `DAEMON`: this daemon lacks something. `PROXY`: the operator's proxy is at fault, and nothing was
+    sent: no delivery pays for that with an attempt.
     """
 
     HOST = "host"
     DEADLINE = "deadline"
     REQUEST = "request"
     DAEMON = "daemon"
+    PROXY = "proxy"
 
 
 @dataclass(slots=True)
@@ -51,7 +59,7 @@ class Phases:
 
     `dns`, `connect` and `tls` are None on a reused connection. `first_byte` runs from the start of the
     writing to the first byte of the answer; `total` is everything. `reached` is the last phase entered:
-    "dns", "connect", "tls" or "request".
+    "dns", "connect", "proxy", "tls" or "request".
     """
 
     dns: float | None = None
@@ -69,7 +77,8 @@ class EgressError(httpx.TransportError):
     `code` is one of `CODES`. `detail` is one printable sentence of at most `DETAIL_LIMIT` characters; it
     names no resolved address, because the owner of a subscription may read it and could map an internal
     network with it. `rule` names the rule that refused an address or URL, `note` is what only the operator
-    may read. `phases` tells how far the request came, `fault` what brought the failure about.
+    may read. `phases` tells how far the request came, `fault` what brought the failure about. `hold`: for
+    how many seconds it is no use to try again, where the fault is the proxy's.
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class EgressError(httpx.TransportError):
         self.rule = rule
         self.note = note
         self.fault = fault
+        self.hold = 0.0
         self.phases = Phases()
         super().__init__(f"{code}: {self.detail}")
 

@@ -12,7 +12,6 @@ from daemon.egress.arrivals import Arrivals
 from daemon.egress.connection import converse, encode_request
 from daemon.egress.dialer import Dialer
 from daemon.egress.errors import EgressError, Fault, Phases
-from daemon.egress.guard import Guard
 from daemon.egress.overdue import Overdue
 from daemon.egress.pool import Peer, Pool
 from daemon.egress.response import ResponseReader
@@ -24,6 +23,10 @@ _REQUEST_TIMEOUT = 408
 _TIMEOUTS = {
     "dns": ("dns_timeout", "The host's name was not resolved in time; check its DNS servers."),
     "connect": ("connect_timeout", "The host did not accept a connection in time; check its firewall."),
+    "proxy": (
+        "proxy_timeout",
+        "The host was not reached in time through the proxy that hookd sends through; check its firewall.",
+    ),
     "tls": ("tls_timeout", "The host did not complete the TLS handshake in time; check its TLS settings."),
     "request": ("timeout", "The receiver did not answer in time; answer first and do the work afterwards."),
 }
@@ -32,25 +35,22 @@ _TIMEOUTS = {
 class Exchange:
     """Sends requests over guarded, pooled connections.
 
-    It follows no redirect, keeps no cookie and uses no proxy. A connection, and the TLS session that it
-    leaves behind, serve only the organisation that it was made for (`owner`; None: the operator). Rules and
-    certificates are fixed for its life: after a change of configuration make another one with another pool,
-    and close the old pool.
-    `connect_timeout` bounds each connection attempt and the TLS handshake, in seconds; `max_response` is the
-    number of raw bytes read of a response, `excerpt` the number of body bytes kept.
+    It follows no redirect and keeps no cookie; `dialer` opens its connections. A connection, and the TLS
+    session that it leaves behind, serve only the organisation that it was made for (`owner`; None: the
+    operator). Rules and certificates are fixed for its life: after a change of configuration make another one
+    with another pool, and close the old pool.
+    `max_response` is the number of raw bytes read of a response, `excerpt` the number of body bytes kept.
     """
 
     def __init__(
         self,
         *,
-        guard: Guard,
-        ssl_context: ssl.SSLContext,
+        dialer: Dialer,
         pool: Pool,
-        connect_timeout: float = 5.0,
         max_response: int = 64 * 1024,
         excerpt: int = 4 * 1024,
     ) -> None:
-        self._dialer = Dialer(guard=guard, ssl_context=ssl_context, connect_timeout=connect_timeout)
+        self._dialer = dialer
         self._pool = pool
         self._max_response = max_response
         self._excerpt = excerpt

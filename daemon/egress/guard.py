@@ -1,6 +1,7 @@
 """The gate that every new connection passes: resolve once, and refuse if any address is forbidden."""
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from uuid import UUID
 
 from daemon.egress.addresses import Address, AddressRules
@@ -9,6 +10,10 @@ from daemon.egress.resolver import Resolver
 
 NO_ADDRESS = "no_address"
 """The rule of a name without any address."""
+INTERNAL_NAME = "internal_name"
+"""The rule of a name that means something in one network only."""
+# RFC 6761 section 6.3, RFC 6762 section 3, ICANN's decision of 2024-07-29, RFC 8375.
+_INTERNAL, _HOME = frozenset({"localhost", "local", "internal"}), ".home.arpa"
 
 
 class Guard:
@@ -41,6 +46,18 @@ class Guard:
             if rule := self._rules.refusal(address):
                 raise self._refusal(rule, f"{host} has the address {address}, rule {rule}")
         return addresses
+
+    def check_name(self, host: str) -> None:
+        """Check what can be checked of a host that somebody else resolves: an address, or where a name lives.
+
+        Raises EgressError: address_forbidden.
+        """
+        try:
+            rule = self._rules.refusal(ip_address(host))
+        except ValueError:
+            rule = INTERNAL_NAME if host.rpartition(".")[2] in _INTERNAL or host.endswith(_HOME) else None
+        if rule is not None:
+            raise self._refusal(rule, f"{host} goes to the proxy by name, rule {rule}")
 
     def _refusal(self, rule: str, note: str) -> EgressError:
         self._refused(rule)

@@ -22,9 +22,14 @@ AT_ONCE = 4
 """Attempts for one connection under way at once. For a further one the eldest gives way, which has had a
 second, as much as one lost packet costs."""
 _MAX_ORIGINS = 4096
-_MOST_TELLING = ("connect_refused", "connect_timeout", "connect_failed")
-
-Connect = Callable[[Address], Awaitable[socket]]
+_MOST_TELLING = (
+    "connect_refused",
+    "connect_timeout",
+    "connect_failed",
+    "proxy_connect_failed",
+    "proxy_timeout",
+    "proxy_refused",
+)
 
 
 class FirstAddresses:
@@ -59,12 +64,16 @@ class FirstAddresses:
 
 
 async def connect_first(
-    addresses: Sequence[Address], connect: Connect, *, stagger: float = STAGGER, at_once: int = AT_ONCE
+    addresses: Sequence[Address],
+    connect: Callable[[Address], Awaitable[socket]],
+    *,
+    stagger: float = STAGGER,
+    at_once: int = AT_ONCE,
 ) -> tuple[Address, socket]:
     """Return the first connection that stands, and its address; every other attempt has ended by then.
 
     `connect` bounds each attempt. Raises EgressError where all fail, the most telling one: that this daemon
-    lacks something, that the host refused, that it was silent.
+    lacks something or its proxy is at fault, that the host refused, that it was silent.
     """
     if len(addresses) == 1:
         return addresses[0], await connect(addresses[0])
@@ -94,7 +103,7 @@ async def connect_first(
 class _Race:
     """The attempts for one connection."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Callable[[Address], Awaitable[socket]]) -> None:
         self._connect = connect
         self.won: tuple[Address, socket] | None = None
         self.failures: list[EgressError] = []
@@ -121,4 +130,6 @@ class _Race:
 
 def _rank(error: EgressError) -> tuple[bool, int]:
     known = error.code in _MOST_TELLING
-    return error.fault is not Fault.DAEMON, _MOST_TELLING.index(error.code) if known else len(_MOST_TELLING)
+    return error.fault not in (Fault.DAEMON, Fault.PROXY), _MOST_TELLING.index(error.code) if known else len(
+        _MOST_TELLING
+    )

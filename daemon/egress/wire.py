@@ -18,7 +18,9 @@ from daemon.egress.addresses import Address
 from daemon.egress.arrivals import Arrivals
 from daemon.egress.errors import EgressError, Fault
 from daemon.egress.response import ResponseReader
+from daemon.egress.source import ANY_SOURCE, Sources
 
+_IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); the socket module does not have it
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -172,8 +174,12 @@ class Wire:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-async def connect(address: Address, port: int, *, timeout: float) -> socket.socket:
+async def connect(
+    address: Address, port: int, *, timeout: float, sources: Sources = ANY_SOURCE
+) -> socket.socket:
     """Return a non-blocking socket connected to `address` and `port` within `timeout` seconds.
+
+    It is sent from what `sources` has for the address.
 
     Raises EgressError: connect_refused, connect_timeout, or connect_failed for anything else.
     """
@@ -185,6 +191,8 @@ async def connect(address: Address, port: int, *, timeout: float) -> socket.sock
     try:
         with trio.move_on_after(timeout):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if (source := sources.of(address)) is not None:
+                _bind(sock, source)
             code = sock.connect_ex((str(address), port))
             if code == errno.EINPROGRESS:
                 await trio.lowlevel.wait_writable(sock)
@@ -198,6 +206,21 @@ async def connect(address: Address, port: int, *, timeout: float) -> socket.sock
     except BaseException:
         sock.close()
         raise
+
+
+def _bind(sock: socket.socket, source: Address) -> None:
+    # The port is chosen when it is known whereto, else there would be 28,000 for all receivers together.
+    sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+    try:
+        sock.bind((str(source), 0))
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise EgressError(
+            "connect_failed",
+            "This daemon cannot send from the address that it is set to send from.",
+            note=f"egress.source_address has {source}, which cannot be bound ({reason})",
+            fault=Fault.DAEMON,
+        ) from error
 
 
 def _connect_error(code: int) -> EgressError:

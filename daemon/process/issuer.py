@@ -13,6 +13,7 @@ from daemon.egress.guard import NO_ADDRESS
 from daemon.egress.pool import Pool
 from daemon.egress.transport import GuardedTransport
 from daemon.egress.url import UrlRefused, parse_url
+from daemon.process.outgoing_proxy import outgoing_proxy
 from daemon.process.version import VERSION
 
 MAX_KEY_SET = 256 * 1024
@@ -25,7 +26,8 @@ def key_set_fetch(config: Config) -> Fetch:
 
     The operator chose this URL, so that what `[egress]` says about subscriptions' URLs (https_only, ports,
     networks) does not hold for it: it is https, or http on this machine, as the configuration's check sees
-    to. Trusted authorities and the name server are those of `[egress]`. The media type is not looked at, as
+    to. Trusted authorities, the name server, the proxy and the source address are
+    those of `[egress]`. The media type is not looked at, as
     key sets are served under many.
     """
     auth, egress = config.auth, config.egress
@@ -42,6 +44,8 @@ def key_set_fetch(config: Config) -> Fetch:
         allow_networks=auth.jwks_allow_networks,
         ca_file=egress.ca_file,
         resolver=egress.resolver,
+        proxy=outgoing_proxy(egress),
+        source_address=egress.source_address,
         max_response=MAX_KEY_SET,
     )
     transport = GuardedTransport(exchange, https_only=url.scheme == "https", max_body=MAX_KEY_SET)

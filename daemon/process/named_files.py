@@ -13,9 +13,11 @@ from daemon.config.load import Loaded
 from daemon.config.model import Config
 from daemon.config.secret_file import SecretFileError, SecretMissing, read_password, read_secret
 from daemon.config.state import StateError, state_directory
+from daemon.egress.source import check_sources
 from daemon.egress.tls import client_context
 from daemon.process.issuer import key_set_fetch
 from daemon.process.master_key import MasterKeyError, master_key_file
+from daemon.process.outgoing_proxy import proxy_credentials
 from daemon.process.token_keys import key_source
 from daemon.schemas import SchemaError, load_schemas
 
@@ -59,6 +61,7 @@ def contents(config: Config) -> dict[str, bytes]:
         "auth.public_key_file": auth.public_key_file,
         "database.password_file": config.database.password_file,
         "egress.ca_file": config.egress.ca_file,
+        "egress.proxy_credentials_file": config.egress.proxy_credentials_file,
         "signing.master_key_file": str(master.path),
     }
     return {key: _digest(Path(path)) for key, path in paths.items() if path}
@@ -82,8 +85,9 @@ def _named(config: Config) -> Iterator[_Opening]:
         secret = Path(auth.secret_file)
         yield _Opening("auth.secret_file", secret, lambda: key_source(config, read_secret(secret)))
     if auth.jwks_url:
-        # Without egress.ca_file, which is opened by itself.
-        plain = config.model_copy(update={"egress": egress.model_copy(update={"ca_file": ""})})
+        # Without the files of [egress], which are opened by themselves.
+        bare = egress.model_copy(update={"ca_file": "", "proxy_credentials_file": ""})
+        plain = config.model_copy(update={"egress": bare})
         yield _Opening("auth.jwks_url", Path(), lambda: key_set_fetch(plain))
     if database.password_file:
         password = Path(database.password_file)
@@ -92,6 +96,11 @@ def _named(config: Config) -> Iterator[_Opening]:
         yield _Opening("database.url", Path(), lambda: _open_tls_files(database.url))
     if egress.ca_file:
         yield _Opening("egress.ca_file", Path(egress.ca_file), lambda: client_context(egress.ca_file))
+    if egress.proxy_credentials_file:
+        credentials = Path(egress.proxy_credentials_file)
+        yield _Opening("egress.proxy_credentials_file", credentials, lambda: proxy_credentials(egress))
+    if egress.source_address:
+        yield _Opening("egress.source_address", Path(), lambda: check_sources(egress.source_address))
     for event_type, name in config.events.schemas.items():
         yield _Opening("events.schemas", Path(name), partial(load_schemas, {event_type: name}))
     if config.signing.master_key_file:

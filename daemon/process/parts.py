@@ -22,6 +22,7 @@ from api.services import ApiSettings, Services
 from daemon.clock import Clock
 from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
+from daemon.config.secret_file import SecretFileError
 from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.form import Form
 from daemon.delivery.large_bodies import LargeBodies
@@ -32,12 +33,14 @@ from daemon.delivery.trial import BURST, RATE, Trials
 from daemon.egress.addresses import AddressRules
 from daemon.egress.assemble import make_exchange
 from daemon.egress.pool import Pool
+from daemon.egress.proxy_health import ProxyHealth
 from daemon.egress.url import Url, UrlRefused
 from daemon.egress.url_policy import UrlPolicy
 from daemon.metrics import Metrics
 from daemon.model import NewIds
 from daemon.process.master_key import cursor_key
 from daemon.process.open_files import idle_connections
+from daemon.process.outgoing_proxy import outgoing_proxy
 from daemon.process.prepare import Prepared, StartError
 from daemon.process.readiness import Readiness
 from daemon.process.token_keys import key_source
@@ -104,6 +107,8 @@ class Parts:
             self.schemas = load_schemas(config.events.schemas)
         except SchemaError as error:
             raise StartError(str(error)) from error
+        self.proxy_health = ProxyHealth(config.egress.proxy)
+        self.metrics.proxy_down = lambda: bool(self.proxy_health.down)
         try:
             self.exchange = make_exchange(
                 pool=Pool(max_idle=idle_connections(config)),
@@ -113,11 +118,14 @@ class Parts:
                 resolver=config.egress.resolver,
                 max_response=config.delivery.max_response,
                 excerpt=config.delivery.response_excerpt,
+                proxy=outgoing_proxy(config.egress),
+                proxy_health=self.proxy_health,
+                source_address=config.egress.source_address,
                 refused=self._refused,
             )
             keys = key_source(config, prepared.token_key)
             self.key_set = keys if isinstance(keys, KeySet) else None
-        except ValueError as error:
+        except (ValueError, SecretFileError) as error:
             raise StartError(str(error)) from error
         self._addresses = AddressRules(config.egress.allow_networks, config.egress.deny_networks)
         self.targets = Targets(
@@ -293,6 +301,7 @@ class Parts:
                 stopping=self.stopping.is_set,
                 key_set=keys if isinstance(keys, KeySet) else None,
                 clock=self.clock,
+                proxy=self.proxy_health if self.config.egress.proxy else None,
             ).checks,
             published=self.bells.published.ring,
             claimable=self.bells.claimable.ring,

@@ -7,6 +7,7 @@ import trio
 from api.jwks import KeySet
 from api.services import Check
 from daemon.clock import NOTABLE, Clock, against_postgres
+from daemon.egress.proxy_health import ProxyHealth
 from daemon.progress import PATIENCE, Progress, Way
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.failure import READ_ONLY_SETTING, STANDBY
@@ -15,7 +16,9 @@ TIMEOUT = 1.5
 
 
 class Readiness:
-    """The checks of one daemon. `key_set`: where the keys for tokens come from, if they are fetched."""
+    """The checks of one daemon. `key_set`: where the keys for tokens come from, if they are fetched; `proxy`:
+    how the one that requests go through does, if there is one.
+    """
 
     def __init__(
         self,
@@ -25,12 +28,14 @@ class Readiness:
         stopping: Callable[[], bool],
         key_set: KeySet | None,
         clock: Clock,
+        proxy: ProxyHealth | None = None,
     ) -> None:
         self._database = database
         self._way = way
         self._stopping = stopping
         self._key_set = key_set
         self._clock = clock
+        self._proxy = proxy
 
     async def checks(self) -> Sequence[Check]:
         """Look now, for at most `TIMEOUT` seconds."""
@@ -40,6 +45,8 @@ class Readiness:
             known = self._key_set.is_known
             checks.append(Check("keys", known, "" if known else "no keys for tokens yet; the log says why"))
         checks.append(_check_clock(self._clock.offset))
+        if self._proxy is not None:
+            checks.append(_check_proxy(self._proxy.down))
         checks.append(await self._check_database())
         return [*checks, *(_check_part(part, self._way.cause) for part in self._way.parts)]
 
@@ -65,6 +72,11 @@ def _check_clock(offset: float) -> Check:
     """Tell of a clock that is wrong, which keeps a daemon from nothing: it goes by Postgres'."""
     detail = f"the clock of this machine is {against_postgres(offset)}" if abs(offset) > NOTABLE else ""
     return Check("clock", True, detail)
+
+
+def _check_proxy(down: str) -> Check:
+    """Tell of a proxy that is down. Events are still taken, and kept: no other daemon could send them."""
+    return Check("proxy", True, f"nothing goes through egress.proxy: {down}" if down else "")
 
 
 def _check_part(part: Progress, cause: str) -> Check:

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from daemon.egress.addresses import Address, AddressRules
+from daemon.egress.dialer import Dialer
 from daemon.egress.errors import EgressError
 from daemon.egress.exchange import Exchange
 from daemon.egress.guard import Guard
@@ -152,7 +153,12 @@ async def test_the_deadline_holds_on_a_kept_connection_as_well(start: bytes) -> 
 async def test_an_exchange_that_nobody_serves_refuses_to_wait_for_a_kept_connection() -> None:
     pool = Pool()
     exchange = Exchange(
-        guard=Guard(FakeResolver(), AddressRules(allow=[LOOPBACK])), ssl_context=client_context(), pool=pool
+        dialer=Dialer(
+            guard=Guard(FakeResolver(), AddressRules(allow=[LOOPBACK])),
+            ssl_context=client_context(),
+            connect_timeout=5,
+        ),
+        pool=pool,
     )
     async with receiver(answering(OK)) as port:
         assert (await post(exchange, port)).status == 200

@@ -14,6 +14,7 @@ import trio
 
 from daemon.egress.addresses import Address, AddressRules
 from daemon.egress.answer import Answer
+from daemon.egress.dialer import Dialer
 from daemon.egress.errors import EgressError
 from daemon.egress.exchange import Exchange
 from daemon.egress.guard import Guard
@@ -67,10 +68,12 @@ def make_exchange(
 ) -> Exchange:
     """Return an exchange that takes every name for 127.0.0.1 unless `resolver` knows better."""
     exchange = Exchange(
-        guard=Guard(resolver or FakeResolver(), AddressRules(allow=allow)),
-        ssl_context=ssl_context or client_context(),
-        pool=_kept(Pool() if pool is None else pool),
-        connect_timeout=connect_timeout,
+        dialer=Dialer(
+            guard=Guard(resolver or FakeResolver(), AddressRules(allow=allow)),
+            ssl_context=ssl_context or client_context(),
+            connect_timeout=connect_timeout,
+        ),
+        pool=kept_pool(Pool() if pool is None else pool),
         max_response=max_response,
         excerpt=excerpt,
     )
@@ -86,7 +89,8 @@ def served(exchange: Exchange) -> Exchange:
 _pools: list[Pool] = []
 
 
-def _kept(pool: Pool) -> Pool:
+def kept_pool(pool: Pool) -> Pool:
+    """Return the pool, closed when the test ends."""
     _pools.append(pool)
     return pool
 

@@ -173,6 +173,19 @@ def test_a_key_of_another_section_is_named() -> None:
         ("egress.ports=[0]", "is out of range"),
         ("egress.https_only=1", "is not true or false"),
         ("egress.resolver=example.com", "is neither"),
+        ("egress.proxy=proxy.example.com:3128", "is not a proxy such as"),
+        ("egress.proxy=http://proxy.example.com", "is not a proxy such as"),
+        ("egress.proxy=http://proxy.example.com:65536", "is not a proxy such as"),
+        ("egress.proxy=https://proxy.example.com:3128", "name its http:// port"),
+        ("egress.proxy=http://me:hunter2@proxy.example.com:3128", "egress.proxy_credentials_file"),
+        ("egress.proxy_resolves=true", "is for egress.proxy, which is empty"),
+        ("egress.proxy_credentials_file=/x", "is for egress.proxy, which is empty"),
+        ('egress.proxy_hosts=["a b"]', "is not a host pattern"),
+        ('egress.proxy_except=["*"]', "is not a host pattern"),
+        ('egress.source_address=["eth0"]', "is not an IP address"),
+        ('egress.source_address=["0.0.0.0"]', "leave the list empty"),
+        ('egress.source_address=["fe80::1%eth0"]', "is not an address of one machine"),
+        ('egress.source_address=["192.0.2.1", "192.0.2.2"]', "has two addresses of one kind"),
         ("events.types=[]", "is empty"),
         ('events.types=["Order.paid"]', "is not an event type"),
         ('events.types=["paid"]', "is not an event type"),
@@ -197,6 +210,7 @@ def test_what_a_setting_may_not_be(setting: str, complaint: str) -> None:
     (found,) = problems(sets=(setting,))
     assert found.startswith(f"--set: {setting.partition('=')[0]}")
     assert complaint in found
+    assert "hunter2" not in found
 
 
 @pytest.mark.parametrize(

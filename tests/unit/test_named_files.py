@@ -150,3 +150,32 @@ def test_a_password_that_others_read_is_a_warning(tmp_path: Path, capsys: Out) -
 def test_a_name_that_cannot_be_looked_for_is_no_traceback(capsys: Out) -> None:
     assert invoke(["--config", "x" * 300, "token", "--org", "0" * 32, "--role", "publisher"]) == 2
     assert "cannot be looked for (File name too long): let the user" in capsys.readouterr().err
+
+
+def test_credentials_for_the_proxy(tmp_path: Path) -> None:
+    proxy = "egress.proxy=http://proxy.example.com:3128"
+    path = private(tmp_path / "proxy", b"hookd:secret\n")
+    assert problems(tmp_path, proxy, f"egress.proxy_credentials_file={path}") == []
+    path.write_bytes(b"secret")
+    (said,) = problems(tmp_path, proxy, f"egress.proxy_credentials_file={path}")
+    assert said.endswith(
+        f"egress.proxy_credentials_file: {path}: has no colon: write user:password, on one line"
+    )
+    path.chmod(0o644)
+    assert "chmod 600" in problems(tmp_path, proxy, f"egress.proxy_credentials_file={path}")[0]
+
+
+def test_a_source_address_is_one_that_this_machine_has(tmp_path: Path) -> None:
+    assert problems(tmp_path, 'egress.source_address=["127.0.0.2"]') == []
+    (said,) = problems(tmp_path, 'egress.source_address=["192.0.2.1"]')
+    assert "egress.source_address: has 192.0.2.1, which this machine cannot send from" in said
+
+
+def test_a_proxy_that_resolves_is_warned_of(tmp_path: Path, capsys: Out) -> None:
+    sets = ["egress.proxy=http://proxy.example.com:3128", f"state.directory={tmp_path}"]
+    words = [word for one in sets for word in ("--set", one)]
+    assert invoke([*words, "check-config", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert invoke([*words, "--set", "egress.proxy_resolves=true", "check-config", "--quiet"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("hookd: warning: --set: egress.proxy_resolves lets the proxy look names up")

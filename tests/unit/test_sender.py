@@ -209,3 +209,11 @@ async def test_a_large_body_is_fetched_or_the_delivery_goes_back() -> None:
 def test_a_subscriptions_timeout_can_only_be_shorter(own: float | None, expected: float) -> None:
     target = Target(ORG, 1, None, None, (), None, timeout=own)
     assert timeout_of(target, RULES) == expected
+
+
+async def test_a_fault_of_the_proxy_costs_no_attempt() -> None:
+    error = EgressError("proxy_failed", "It does not work.", fault=Fault.PROXY)
+    error.hold = 8.0
+    result = await sender(Wire(error)).send(claimed())
+    assert (result.outcome, result.error, result.host_failed, result.excerpt) == ("unsent", None, None, None)
+    assert 4.0 <= (result.hold or 0) <= 8.0
