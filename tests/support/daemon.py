@@ -1,20 +1,22 @@
-"""The daemon as a real process, started by the real command, for tests that kill it."""
+"""The daemon as a real process that does what the real command does, for tests that kill it."""
 
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID, uuid4
 
 import httpx
 import jwt
 import trio
+
+from tests.support.forked import ROOT, Forked, fork
 
 SECRET = "a secret of the tests, long enough for HS256"
 TEST_SETTINGS: Mapping[str, object] = {
@@ -25,7 +27,7 @@ TEST_SETTINGS: Mapping[str, object] = {
 }
 
 
-_started: list[trio.Process] = []
+_started: list[trio.Process | Forked] = []
 
 
 def end_what_was_left() -> None:
@@ -53,7 +55,7 @@ class Daemon:
             master.chmod(0o600)
         self.log = directory / "log"
         self.address = ""
-        self.process: trio.Process | None = None
+        self.process: trio.Process | Forked | None = None
         self.config: Path | None = None
         self.clock_ahead = 0.0
         self._settings = {
@@ -67,17 +69,19 @@ class Daemon:
 
     async def start(self, seconds: float = 30.0) -> None:
         """Start the process and return when it has printed its ready line."""
-        module = ["daemon.cli"]
-        if self.clock_ahead:
-            module = ["tests.support.wrong_clock", str(self.clock_ahead)]
-        command = [sys.executable, "-m", *module, "run"]
+        arguments = ["run"]
         if self.config is not None:
-            command += ["--config", str(self.config)]
+            arguments += ["--config", str(self.config)]
         for key, value in self._settings.items():
-            command += ["--set", f"{key}={json.dumps(value)}"]
-        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+            arguments += ["--set", f"{key}={json.dumps(value)}"]
         with self.log.open("ab") as log:
-            self.process = await trio.lowlevel.open_process(command, stdout=PIPE, stderr=log, env=environ)
+            if self.clock_ahead:
+                wrong_clock = ["tests.support.wrong_clock", str(self.clock_ahead)]
+                self.process = await _program([*wrong_clock, *arguments], log)
+            elif "daemon.processes" in self._settings:  # it starts its command again
+                self.process = await _program(["daemon.cli", *arguments], log)
+            else:
+                self.process = await fork(arguments, log.fileno())
         _started.append(self.process)
         assert self.process.stdout is not None
         line = b""
@@ -138,6 +142,12 @@ class Daemon:
         assert answer.status_code == 201, answer.text
         body: dict[str, Any] = answer.json()
         return body
+
+
+async def _program(module: Sequence[str], log: BinaryIO) -> trio.Process:
+    return await trio.lowlevel.open_process(
+        [sys.executable, "-m", *module], stdout=PIPE, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
 
 
 def token(org_id: UUID, *roles: str, lifetime: float = 3600.0) -> str:
