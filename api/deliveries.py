@@ -21,7 +21,7 @@ from api.problems import Problem, not_found
 from api.services import Services
 from api.waiting import waiting
 from daemon.model import Role, rfc3339, uuid7_time
-from daemon.store.history import Attempt, AttemptFilter, CannotRedeliver, Delivery, Owed
+from daemon.store.history import Attempt, AttemptFilter, CannotRedeliver, CannotRetry, Delivery, Owed
 
 _LISTING = "deliveries"
 _QUERY = ("status", "event_type", "from", "to", "limit", "cursor")
@@ -39,6 +39,14 @@ _CANNOT = {
     "unrepresentable": (
         "event-unrepresentable",
         "The event has no form that could be sent; publish it anew with data that JSON can carry.",
+    ),
+    "sending": (
+        "being-sent",
+        "The delivery is being sent at this moment; read it to see what comes of that.",
+    ),
+    "ended": (
+        "delivery-ended",
+        "The delivery has succeeded or was given up, and is not tried again; redeliver makes a new one.",
     ),
 }
 
@@ -110,9 +118,29 @@ def blueprint(services: Services) -> Blueprint:
             raise Problem(409, *_CANNOT[error.reason]) from None
         if made is None:
             raise not_found("delivery")
+        return await owed_now(caller.org_id, subscription_id, made)
+
+    @routes.post("/<uuid:delivery_id>/retry")
+    async def retry(subscription_id: UUID, delivery_id: UUID) -> Response:
+        caller = await caller_of(services, Role.ORG_ADMIN)
+        try:
+            found = await finish(
+                services.deliveries.retry_now(caller.org_id, subscription_id, delivery_id),
+                services.settings().commit_timeout,
+            )
+        except CannotRetry as error:
+            raise Problem(409, *_CANNOT[error.reason]) from None
+        if not found:
+            raise not_found("delivery")
+        return await owed_now(caller.org_id, subscription_id, delivery_id)
+
+    async def owed_now(org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> Response:
+        """Say that a delivery is due now, and what holds it if anything does."""
         services.claimable()
-        location = f"/webhooks/{subscription_id}/deliveries/{made}"
-        return json_response({"delivery_id": str(made)}, 202, {"Location": location})
+        found = await services.deliveries.delivery(org_id, subscription_id, delivery_id)
+        location = f"/webhooks/{subscription_id}/deliveries/{delivery_id}"
+        answer = {"delivery_id": str(delivery_id), "waiting": None if found is None else _waiting(found)}
+        return json_response(answer, 202, {"Location": location})
 
     def read_cursor(org_id: UUID, subscription_id: UUID, filters: Mapping[str, str]) -> str | None:
         cursor = current_request().args.get("cursor")
@@ -160,7 +188,6 @@ async def explained(delivery: Delivery, as_sent: AsSent) -> dict[str, Any]:
         await trio.lowlevel.checkpoint()  # signing large bodies again takes milliseconds
         attempts.append(_whole(delivery, attempt, as_sent))
     status, reason = _status(delivery)
-    waits = None if delivery.standing is None else waiting(delivery.standing)
     return {
         "id": str(delivery.id),
         "subscription_id": str(delivery.subscription_id),
@@ -169,15 +196,20 @@ async def explained(delivery: Delivery, as_sent: AsSent) -> dict[str, Any]:
         "status": status,
         "reason": reason,
         "created_at": rfc3339(uuid7_time(delivery.id)),
-        "waiting": None
-        if waits is None
-        else {
-            "reason": waits.reason.value,
-            "until": None if waits.until is None else rfc3339(waits.until),
-            "detail": waits.detail,
-        },
+        "waiting": _waiting(delivery),
         "body": delivery.body,
         "attempts": attempts,
+    }
+
+
+def _waiting(delivery: Delivery) -> dict[str, Any] | None:
+    if delivery.standing is None:
+        return None
+    waits = waiting(delivery.standing)
+    return {
+        "reason": waits.reason.value,
+        "until": None if waits.until is None else rfc3339(waits.until),
+        "detail": waits.detail,
     }
 
 

@@ -127,6 +127,9 @@ class DeliveryStore(Protocol):
     async def delivery(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> Delivery | None:
         """Return one delivery with all that is known of it."""
 
+    async def retry_now(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> bool:
+        """Make a delivery that is owed due now; raises `daemon.store.history.CannotRetry`."""
+
     async def redeliver(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> UUID | None:
         """Owe a delivery's event once more; raises `daemon.store.history.CannotRedeliver`."""
 

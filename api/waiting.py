@@ -78,17 +78,17 @@ def _sending(standing: Standing) -> Waiting:
 
 def _timed(standing: Standing) -> Iterator[Waiting]:
     """Give what ends at a known time, whether that is past or not; of two equal ones the first counts."""
+    if standing.ordered and standing.failures:
+        detail = "The last attempt failed; the subscription is in strict order and waits for the next one."
+        yield Waiting(Reason.RETRY, standing.hold_until, detail)
+    else:  # before the retry: one that the receiver put off is due as the pause ends
+        detail = "The receiver asked for a pause with Retry-After, or no secret can be opened to sign with."
+        yield Waiting(Reason.RETRY_AFTER, standing.hold_until, detail)
     if standing.attempt:
         detail = "The last attempt did not succeed; the next one follows the retry schedule."
         yield Waiting(Reason.RETRY, standing.due, detail)
     else:
         yield Waiting(Reason.DELIVER_AFTER, standing.due, "Its publisher set deliver_after.")
-    if standing.ordered and standing.failures:
-        detail = "The last attempt failed; the subscription is in strict order and waits for the next one."
-        yield Waiting(Reason.RETRY, standing.hold_until, detail)
-    else:
-        detail = "The receiver asked for a pause with Retry-After, or no secret can be opened to sign with."
-        yield Waiting(Reason.RETRY_AFTER, standing.hold_until, detail)
     if standing.circuit_open:
         detail = f"{standing.host_name} could not be connected to, several times in a row."
         yield Waiting(Reason.CIRCUIT, standing.blocked_until, detail)

@@ -449,3 +449,14 @@ class Redelivery(Shape):
 
     delivery_id: UUID
     """The new delivery."""
+    waiting: WaitingFor | None
+    """What holds it at this moment, such as a pause that the receiver asked for; null once it has ended."""
+
+
+class Retried(Shape):
+    """A delivery that is due now."""
+
+    delivery_id: UUID
+    """The delivery."""
+    waiting: WaitingFor | None
+    """What holds it at this moment, such as a pause that the receiver asked for; null once it has ended."""

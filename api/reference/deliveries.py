@@ -35,6 +35,7 @@ _FILTERS = (
         {"type": "string", "format": "date-time"},
     ),
 )
+_QUEUED = "It is due, and goes as soon as a sender takes it."
 _ATTEMPT = {
     "id": "018f6d20-2f40-7e88-9d31-6b0c9f0e4a27",
     "delivery_id": DELIVERY,
@@ -161,7 +162,12 @@ REDELIVER = Operation(
     problems=(409,),
     examples={
         "again": Example(
-            "Once more", answer={"delivery_id": "018f6d24-0c55-7b1e-93aa-8d2f3c4b5a60"}, status=202
+            "Once more",
+            answer={
+                "delivery_id": "018f6d24-0c55-7b1e-93aa-8d2f3c4b5a60",
+                "waiting": {"reason": "queue", "until": None, "detail": _QUEUED},
+            },
+            status=202,
         )
     },
     links={
@@ -172,4 +178,32 @@ REDELIVER = Operation(
     },
 )
 
-OPERATIONS = (LIST, GET, REDELIVER)
+RETRY = Operation(
+    method="POST",
+    path="/webhooks/{subscription_id}/deliveries/{delivery_id}/retry",
+    name="retryDelivery",
+    tag=TAG,
+    summary="Try again now",
+    description=(
+        "Makes the next attempt of a delivery that is still owed now, instead of when its schedule, or"
+        " `deliver_after`, has it. It stays the same delivery; its later attempts keep to the schedule. What"
+        " holds the whole subscription, such as a pause that the receiver asked for with `Retry-After`, goes"
+        " on to do so, and `waiting` says until when."
+    ),
+    roles=(Role.ORG_ADMIN,),
+    parameters=(SUBSCRIPTION_ID, DELIVERY_ID),
+    answers={202: Answer("It is due now.", answers.Retried, headers=("Location",))},
+    problems=(409,),
+    examples={
+        "now": Example(
+            "Now",
+            answer={
+                "delivery_id": DELIVERY,
+                "waiting": {"reason": "queue", "until": None, "detail": _QUEUED},
+            },
+            status=202,
+        )
+    },
+)
+
+OPERATIONS = (LIST, GET, REDELIVER, RETRY)

@@ -152,11 +152,19 @@ class CannotRedeliver(Exception):
         super().__init__(reason)
 
 
+class CannotRetry(Exception):
+    """The delivery is under way, or not owed any more; `reason`: sending or ended."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class History:
     """The histories in a database.
 
     Each call gives None where the organisation has no such subscription or delivery. Errors:
-    `DatabaseUnavailable`, and of `redeliver` `RetryTransaction`.
+    `DatabaseUnavailable`, and of `redeliver` and `retry_now` `RetryTransaction`.
     """
 
     def __init__(self, database: Database, *, scan: int = SCAN) -> None:
@@ -259,6 +267,19 @@ class History:
             )
 
         return await self._database.run(unit)
+
+    async def retry_now(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> bool:
+        """Make a delivery that is owed due now; False if there is none. Error: `CannotRetry`."""
+        statement = self._database.sql("retry_now")
+
+        async def unit(connection: Connection) -> str:
+            outcome: str = await connection.fetchval(statement, org_id, subscription_id, delivery_id)
+            return outcome
+
+        outcome = await self._database.run(unit)
+        if outcome in ("sending", "ended"):
+            raise CannotRetry(outcome)
+        return outcome == "due"
 
     async def redeliver(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> UUID | None:
         """Owe the delivery's event once more, at once; return the new delivery. Error: `CannotRedeliver`."""

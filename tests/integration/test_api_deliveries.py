@@ -17,6 +17,7 @@ from daemon.store.history import (
     AttemptFilter,
     AttemptPage,
     CannotRedeliver,
+    CannotRetry,
     Delivery,
     Owed,
     OwedPage,
@@ -316,7 +317,7 @@ async def test_redelivery_is_for_admins_and_wakes_the_claimer() -> None:
         refused(await http.post(ONE + "/redeliver"), 403)
         assert world.due == 0
         answer = await http.post(ONE + "/redeliver/", headers=ADMIN)
-        assert (answer.status_code, answer.json()) == (202, {"delivery_id": str(made)})
+        assert (answer.status_code, answer.json()) == (202, {"delivery_id": str(made), "waiting": None})
         assert answer.headers["location"] == f"{LIST}/{made}"
         assert world.due == 1
         for reason, word in (("expired", "older"), ("unrepresentable", "no form")):
@@ -324,6 +325,25 @@ async def test_redelivery_is_for_admins_and_wakes_the_claimer() -> None:
             assert word in refused(await http.post(ONE + "/redeliver", headers=ADMIN), 409)
         refused(await http.get(ONE + "/redeliver", headers=ADMIN), 405)
         refused(await http.delete(ONE, headers=ADMIN), 405)
+
+
+async def test_a_retry_is_for_admins_and_says_what_holds_it() -> None:
+    world = world_of(found=FOUND)
+    async with client(world) as http:
+        refused(await http.post(ONE + "/retry"), 403)
+        answer = await http.post(ONE + "/retry", headers=ADMIN)
+        shown = (await http.get(ONE)).json()
+        assert (answer.status_code, answer.json()) == (
+            202,
+            {"delivery_id": shown["id"], "waiting": shown["waiting"]},
+        )
+        assert answer.headers["location"] == ONE
+        assert world.due == 1
+        for reason, word in (("sending", "at this moment"), ("ended", "redeliver")):
+            world.deliveries.refusal = CannotRetry(reason)
+            assert word in refused(await http.post(ONE + "/retry", headers=ADMIN), 409)
+        world.deliveries.refusal = world.deliveries.found = None
+        refused(await http.post(ONE + "/retry", headers=ADMIN), 404)
 
 
 async def test_a_large_body_is_shown_whole() -> None:

@@ -47,6 +47,7 @@ OPERATIONS = [
     Operation("DELETE", f"{HOOK}/previous-secret", 204, "org_admin"),
     Operation("GET", f"{HOOK}/deliveries", 200),
     Operation("GET", f"{HOOK}/deliveries/{{delivery}}", 200),
+    Operation("POST", f"{HOOK}/deliveries/{{delivery}}/retry", 409, "org_admin"),  # it has ended
     Operation("POST", f"{HOOK}/deliveries/{{delivery}}/redeliver", 202, "org_admin"),
     Operation("POST", f"{HOOK}/replay", 202, "org_admin", SINCE, {"from": "yesterday"}),
     Operation("GET", f"{HOOK}/replays", 200),

@@ -120,6 +120,33 @@ async def test_retry_after_holds_one_lane_and_not_its_neighbour(tmp_path: Path, 
     assert at[1] - at[0] >= 1.9
 
 
+async def test_a_corrected_url_does_not_wait_for_the_old_one(tmp_path: Path, postgres_url: str) -> None:
+    async def answer(request: Received) -> Reply:
+        return Reply(429, {"Retry-After": "86400"}) if request.path == "/wrong" else Reply()
+
+    org = uuid4()
+    async with receiving(answer) as receiver, running(tmp_path, postgres_url, **QUICK) as daemon:
+        path = f"/webhooks/{(await daemon.register(org, receiver.url('/wrong')))['id']}"
+        first = await publish(daemon, org)
+        await until_rows(postgres_url, "select count(*) from hookd.attempt", 1)
+        second = await publish(daemon, org)
+        await until_rows(postgres_url, "select count(*) from hookd.delivery", 2)
+        async with daemon.client(org, "org_admin") as client:
+            listed = (await client.get(f"{path}/deliveries?status=pending")).json()["data"]
+            for one in listed:
+                shown = (await client.get(f"{path}/deliveries/{one['delivery_id']}")).json()["waiting"]
+                assert shown["reason"] == "retry_after"
+                assert shown["until"] is not None
+            again = await client.post(f"{path}/deliveries/{listed[0]['delivery_id']}/redeliver")
+            assert again.json()["waiting"]["reason"] == "retry_after"
+            assert again.json()["waiting"]["until"] is not None
+            await client.patch(path, json={"url": receiver.url("/right")})
+        await receiver.until(lambda: len(receiver.requests) == 4, 10)
+        await daemon.stop()
+    assert [one.path for one in receiver.requests] == ["/wrong", "/right", "/right", "/right"]
+    assert {one.event_id for one in receiver.requests[1:]} == {first, second}
+
+
 async def test_a_refused_connection_opens_the_circuit_and_a_probe_closes_it(
     tmp_path: Path, postgres_url: str
 ) -> None:

@@ -11,7 +11,7 @@ import trio
 
 from api.waiting import Reason, Waiting, waiting
 from daemon.store.database import Database
-from daemon.store.history import Attempt, AttemptFilter, CannotRedeliver, Delivery, History
+from daemon.store.history import Attempt, AttemptFilter, CannotRedeliver, CannotRetry, Delivery, History
 from tests.support.postgres import Session
 from tests.support.queue_drain import Cost, cost
 from tests.support.queue_lab import (
@@ -411,6 +411,7 @@ async def test_pages_and_look_ups_touch_only_what_they_show(connect: Connect) ->
         "standing": f"standing({org}, {sub}, '{one}')",
         "attempts": f"attempts_of({sub}, '{done}', 100)",
         "event": f"event_of({org}, '{event}')",
+        "retry": f"retry_now({org}, {sub}, '{one}')",
         "redeliver": f"redeliver({org}, {sub}, '{one}')",
     }
     for name, step in steps.items():
@@ -506,6 +507,52 @@ async def test_redelivery_owes_the_same_event_once_more(session: Session, histor
         (ORG, subscription, uuid4()),
     ):
         assert await history.redeliver(org, sub, one) is None
+
+
+async def test_a_retry_goes_now_and_is_the_same_delivery(session: Session, history: History) -> None:
+    subscription, [first] = await subscribed(session)
+    await record(session, [result(one, "retry", delay=3600.0) for one in await claim_any(session)])
+    assert await claim_any(session) == []
+    assert await history.retry_now(ORG, subscription, first)
+    [held] = await claim_any(session)
+    assert (held.delivery_id, held.attempt) == (first, 2)
+    with pytest.raises(CannotRetry, match="sending"):
+        await history.retry_now(ORG, subscription, first)
+    await record(session, [result(held)])
+    with pytest.raises(CannotRetry, match="ended"):
+        await history.retry_now(ORG, subscription, first)
+    for org, sub, one in (
+        (uuid4(), subscription, first),
+        (ORG, uuid4(), first),
+        (ORG, subscription, uuid4()),
+    ):
+        assert not await history.retry_now(org, sub, one)
+
+
+async def test_a_retry_in_strict_order_ends_the_wait_of_all(session: Session, history: History) -> None:
+    subscription, [first] = await subscribed(session)
+    await session.execute("update hookd.lane set ordered = true")
+    await advance(session, 1)
+    await publish_ready(session, ORG)
+    await route_all(session)
+    await record(session, [result(one, "retry", delay=3600.0) for one in await claim_any(session)])
+    [_, second] = await owed(session, subscription)
+    assert await history.retry_now(ORG, subscription, second)
+    assert await claim_any(session) == [], "the first one decides"
+    assert await history.retry_now(ORG, subscription, first)
+    [held] = await claim_any(session)
+    assert held.delivery_id == first
+
+
+async def test_a_retry_does_not_end_a_pause(session: Session, history: History) -> None:
+    subscription, [first] = await subscribed(session)
+    await record(
+        session, [result(one, "retry", delay=3600.0, hold=3600.0) for one in await claim_any(session)]
+    )
+    assert (await waits(history, subscription, first)).reason is Reason.RETRY_AFTER
+    assert await history.retry_now(ORG, subscription, first)
+    assert await claim_any(session) == []
+    assert (await waits(history, subscription, first)).reason is Reason.RETRY_AFTER
 
 
 async def test_redelivery_wakes_a_host_that_sleeps(session: Session, history: History) -> None:

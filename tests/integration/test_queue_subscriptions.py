@@ -357,6 +357,26 @@ class TestChange:
         (again,) = await claim_any(session)
         assert again.host_id != held[0].host_id
 
+    async def test_a_new_url_ends_the_pause_that_the_old_one_asked_for(self, session: Session) -> None:
+        org = uuid4()
+        mine, other = await register(session, org), await register(session, org)
+        await prove(session)
+        await published(session, org, 3)
+        held = await claim_any(session)
+        await record(session, [result(one, "retry", delay=86_400.0, hold=86_400.0) for one in held])
+        await published(session, org, 1)
+        assert await claim_any(session) == []
+        await session.execute("update hookd.subscription set url = 'https://x/' where id = $1", other)
+        await change(session, org, other, url="https://x/")
+        assert await claim_any(session) == []
+        await change(session, org, mine, url="https://x/")
+        found = await claim_any(session)
+        assert len(found) == 4
+        assert {one.subscription_id for one in found} == {mine}
+        assert await session.fetchval(
+            "select hold_until > hookd.clock() from hookd.lane where subscription_id = $1", other
+        )
+
     async def test_an_old_revision_changes_nothing(self, session: Session) -> None:
         org = uuid4()
         mine = await register(session, org)

@@ -44,6 +44,12 @@ class FakeDeliveries:
         await trio.lowlevel.checkpoint()
         return self.found
 
+    async def retry_now(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> bool:
+        await trio.lowlevel.checkpoint()
+        if self.refusal is not None:
+            raise self.refusal
+        return self.found is not None
+
     async def redeliver(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> UUID | None:
         await trio.lowlevel.checkpoint()
         if self.refusal is not None:

@@ -54,6 +54,7 @@ TABLE = [
     ({"due": at(60), **RETRIED}, Reason.RETRY, 60),
     ({"due": at(60), "hold_until": at(90), **RETRIED}, Reason.RETRY_AFTER, 90),
     ({"due": at(60), "hold_until": at(30), **RETRIED}, Reason.RETRY, 60),
+    ({"due": at(60), "hold_until": at(60), **RETRIED}, Reason.RETRY_AFTER, 60),
     ({"hold_until": at(30)}, Reason.RETRY_AFTER, 30),
     ({"hold_until": at(-30)}, Reason.QUEUE, None),
     ({"ordered": True, "ahead": 3}, Reason.ORDER, None),

@@ -152,6 +152,7 @@ declare
     v_from integer;
     v_to   integer;
     v_in_flight integer;
+    v_moved boolean;
     v_row  hookd.subscription;
 begin
     if not exists (select from hookd.subscription s where s.id = p_id and s.org_id = p_org_id) then
@@ -174,6 +175,10 @@ begin
     v_to := coalesce(v_to, v_from);
     if v_to <> v_from and v_row.headers is not null and 'headers' <> all (p_given) then
         return 'headers';
+    end if;
+    v_moved := 'url' = any (p_given) and p_url <> v_row.url;
+    if v_moved then
+        perform hookd.end_pause(p_id, v_now);
     end if;
     update hookd.subscription s set
         url = case when 'url' = any (p_given) then p_url else s.url end,
@@ -204,16 +209,30 @@ begin
         rate = s.rate_limit,
         paced_until = case when l.rate is distinct from s.rate_limit then '-infinity' else l.paced_until end,
         ordered = s.ordered,
-        hold_until = case when v_to <> v_from or l.ordered and not s.ordered then '-infinity' else l.hold_until end
+        -- the pause that the old URL's answer asked for is not the new one's
+        hold_until = case when v_moved or l.ordered and not s.ordered then '-infinity' else l.hold_until end
     from hookd.subscription s where s.id = p_id and l.subscription_id = p_id returning l.in_flight into v_in_flight;
     if v_to <> v_from then
         perform hookd.join_host(v_to, p_org_id, 1, v_in_flight);
     end if;
-    perform hookd.settle_lanes(array[p_id], v_now,
+    perform hookd.settle_lanes(array[p_id], v_now, p_early => array[case when v_moved then v_now end],
         p_active => array[case when 'is_active' = any (p_given) and p_active <> v_row.is_active then p_active end]);
     perform hookd.settle_hosts(array(select distinct h from unnest(array[v_from, v_to]) h), v_now, array[p_id]);
     return 'changed';
 end $$;
+
+-- Makes due now what a lane that rests until a time was to send again by then: the first thousand, which is more than can have
+-- been under way when its receiver asked for the pause.
+create or replace function hookd.end_pause(p_id uuid, p_now timestamptz) returns void language sql volatile as $$
+    update hookd.delivery d set due = p_now
+    from (
+        select o.ctid as place from hookd.lane l cross join lateral (
+            select w.ctid from hookd.delivery w
+            where w.subscription_id = p_id and w.lease is null and w.due > p_now and w.due <= l.hold_until and w.failures > 0
+            order by w.due desc limit 1000) o
+        where l.subscription_id = p_id and l.hold_until > p_now) x
+    where d.ctid = x.place
+$$;
 
 -- Gives a subscription a new secret; those before sign beside it for p_overlap. Returns 'rotated' and the moment from which
 -- only the new one signs, 'missing', 'conflict' unless it has one of p_revisions (null: any), or 'crowded' if p_most sign

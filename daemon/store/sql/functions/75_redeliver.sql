@@ -34,3 +34,34 @@ begin
         perform hookd.settle_hosts(array[v_host], v_now, array[p_subscription_id]);
     end if;
 end $$;
+
+-- Makes a delivery that is owed due now, before the time that its schedule or deliver_after gives; in strict order its lane does
+-- not wait for it any more. What holds the lane goes on to do so. Returns 'due', 'sending' where it is under way, 'ended' where
+-- it is not owed any more, or 'missing': the organisation has no such delivery.
+create or replace function hookd.retry_now(p_org_id uuid, p_subscription_id uuid, p_delivery_id uuid) returns text
+language plpgsql volatile as $$
+declare
+    v_host     integer := hookd.lock_subscription(p_org_id, p_subscription_id);
+    v_now      timestamptz := hookd.clock();
+    v_leased   boolean;
+    v_failures integer;
+begin
+    if v_host is null then
+        return 'missing';
+    end if;
+    select d.lease is not null, d.failures into v_leased, v_failures
+    from hookd.delivery d where d.id = p_delivery_id and d.subscription_id = p_subscription_id;
+    if not found then
+        return case when exists (select from hookd.attempts_of(p_subscription_id, p_delivery_id, 1)) then 'ended' else 'missing' end;
+    end if;
+    if v_leased then
+        return 'sending';
+    end if;
+    update hookd.delivery d set due = least(d.due, v_now) where d.id = p_delivery_id;
+    if v_failures > 0 then
+        update hookd.lane l set hold_until = '-infinity' where l.subscription_id = p_subscription_id and l.ordered;
+    end if;
+    perform hookd.settle_lanes(array[p_subscription_id], v_now, p_early => array[v_now]);
+    perform hookd.settle_hosts(array[v_host], v_now, array[p_subscription_id]);
+    return 'due';
+end $$;

@@ -16,5 +16,8 @@ select * from hookd.attempts_of($1, $2, $3)
 -- name: event_of
 select * from hookd.event_of($1, $2)
 
+-- name: retry_now
+select hookd.retry_now($1, $2, $3)
+
 -- name: redeliver
 select outcome, delivery_id from hookd.redeliver($1, $2, $3)
