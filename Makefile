@@ -5,6 +5,7 @@
 # make check  format, lint, types, imports, README, units
 # make contract  Schemathesis, and generated clients in Python, TypeScript and Go, against a whole hookd, over its
 #             OpenAPI document (about ten minutes; ARGS="--only clients": these alone)
+# make interop   the snippets of docs/how-to/verify.md, in seven languages, against real deliveries (two minutes)
 # make bench  all benchmarks (ARGS=drain, or "drain --runs 3": one)
 # make lock   requirements.lock anew, from pyproject.toml, and requirements-contract.lock
 # make clean  remove what these made
@@ -13,7 +14,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup run test faults contract check bench lock clean
+.PHONY: help setup run test faults contract interop check bench lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -38,6 +39,9 @@ endif
 contract: setup
 	@tools/setup_contract.sh
 	@$(BIN)/python -m tests.contract $(ARGS)
+
+interop: setup
+	@$(BIN)/python -m tests.interop $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check --quiet .
