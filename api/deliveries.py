@@ -172,6 +172,7 @@ def shown(attempt: Attempt) -> dict[str, Any]:
         "status": "succeeded" if attempt.succeeded else "failed",
         "response_status": attempt.response_status,
         "error": attempt.error,
+        "note": attempt.note,
         "duration_ms": None if attempt.duration is None else round(attempt.duration, 2),
         "attempted_at": rfc3339(attempt.attempted_at),
         "next_attempt_at": None if following is None else rfc3339(following),
@@ -232,6 +233,7 @@ def _whole(delivery: Delivery, attempt: Attempt, as_sent: AsSent) -> dict[str, A
             "url": delivery.url,
             "headers": None if headers is None else dict(headers),
         },
+        "response_headers": (attempt.headers or {}) if answered else None,
         "response_excerpt": attempt.excerpt if answered else None,
     }
 

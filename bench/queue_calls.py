@@ -175,6 +175,8 @@ def results(rows: list[asyncpg.Record], token: UUID, retry_after: float | None =
         [None] * size,
         [token],
         DISABLE_AFTER,
+        None,
+        None,
     )
 
 

@@ -300,6 +300,9 @@ class TestOutcome(Shape):
     """Code of what went wrong, such as `timeout` or `status_5xx`; null if nothing did."""
     error_detail: str | None
     """What that means and what to do; null if nothing went wrong."""
+    note: str | None
+    """What was imperfect in an answer that was read all the same, such as a body shorter than its
+    Content-Length; null if nothing was."""
     duration_ms: float
     """From the look-up of the name to the end of the answer."""
     phases: Phases
@@ -310,8 +313,11 @@ class TestOutcome(Shape):
     """The exact request; null where none could be made."""
     curl: str | None
     """A shell line that sends the same once more; null where no request could be made."""
+    response_headers: dict[str, str] | None
+    """The headers of the answer that help to understand it, names in lower case; what may be secret is shown
+    as `***`. Null without an answer."""
     response_excerpt: str | None
-    """The first part of the answer's body; null without an answer."""
+    """The first part of the answer's body, or which coding it is in; null without an answer."""
     blocked_until: datetime | None
     """Until when deliveries wait, as no connection to their host could be made of late; else null."""
     conformance: list[Finding] = _MAY_BE_ABSENT
@@ -350,6 +356,9 @@ class Attempt(Shape):
     """Status of the answer; null without one."""
     error: str | None
     """Code of what went wrong, such as `timeout` or `status_5xx`; null if nothing did."""
+    note: str | None
+    """What was imperfect in an answer that was read all the same, such as a body shorter than its
+    Content-Length; null if nothing was."""
     duration_ms: float | None
     """From the look-up of the name to the end of the answer; null where no request was made."""
     attempted_at: datetime
@@ -414,8 +423,12 @@ class WholeAttempt(Attempt):
     phases: Phases
     request: AttemptRequest | None
     """The request; null where none was made."""
+    response_headers: dict[str, str] | None
+    """The headers of the answer that help to understand it, names in lower case; of a good answer only what
+    names the request and the coding of its body. What may be secret is shown as `***`. Null without an
+    answer."""
     response_excerpt: str | None
-    """The first part of the answer's body; null without an answer."""
+    """The first part of the answer's body, or which coding it is in; null without an answer."""
 
 
 class Delivery(Shape):

@@ -45,6 +45,7 @@ _ATTEMPT = {
     "status": "failed",
     "response_status": 503,
     "error": "status_5xx",
+    "note": None,
     "duration_ms": 212.4,
     "attempted_at": "2026-03-10T10:00:00.412Z",
     "next_attempt_at": "2026-03-10T10:00:05.920Z",
@@ -138,6 +139,7 @@ GET = Operation(
                                 "webhook-signature": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
                             },
                         },
+                        "response_headers": {"content-type": "text/plain", "retry-after": "5"},
                         "response_excerpt": "upstream is restarting",
                     }
                 ],

@@ -310,6 +310,7 @@ _TESTED = {
     "response_status": 204,
     "error": None,
     "error_detail": None,
+    "note": None,
     "duration_ms": 84.12,
     "phases": {"dns_ms": 3.4, "connect_ms": 21.75, "tls_ms": 47.3, "first_byte_ms": 83.9},
     "event_id": EVENT,
@@ -326,6 +327,7 @@ _TESTED = {
         "body": _BODY,
     },
     "curl": "curl -X POST https://example.com/webhooks …",
+    "response_headers": {"server": "nginx", "date": "Tue, 10 Mar 2026 10:00:00 GMT"},
     "response_excerpt": "",
     "blocked_until": None,
 }

@@ -159,7 +159,7 @@ async def _write(
         if batch[0].excerpt is None:
             leases.keep(batch[0].token)
             return Recorded([False], [], owed=True)
-        return await again([replace(batch[0], excerpt=None)], done)
+        return await again([replace(batch[0], excerpt=None, note=None, headers=None)], done)
     singly = [await again([one], []) for one in batch]
     counted = [counted for one in singly for counted in one.counted]
     return Recorded(counted, [], any(one.owed for one in singly))

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from daemon.delivery.attempt_log import log_attempt
+from daemon.delivery.kept_answer import excerpt_of, headers_worth_keeping
 from daemon.delivery.policy import classify
 from daemon.delivery.retry_after import parse_retry_after
 from daemon.delivery.targets import Target, Targets, unsendable
@@ -84,7 +85,8 @@ class Sender:
     async def _attempt(self, claimed: Claimed, target: Target, body: bytes) -> Result:
         rules = self._rules()
         now = self._now()
-        status, code, retry_after, fault, note, late = None, None, None, Fault.HOST, None, False
+        status, code, retry_after, fault, detail, late = None, None, None, Fault.HOST, None, False
+        note, headers = None, None
         timeout = timeout_of(target, rules)
         try:
             form = target.form
@@ -103,10 +105,12 @@ class Sender:
                 # The operator's to mend, and no failed attempt; not all come back in the same moment.
                 return replace(claimed.result("unsent"), hold=error.hold * random.uniform(0.5, 1.0))
             code, phases, fault = error.code, error.phases, error.fault
-            excerpt, note = error.detail, error.note
+            excerpt, detail = error.detail, error.note or error.detail
         else:
-            status, phases, late = answer.status, answer.phases, answer.late
-            excerpt = answer.excerpt.decode("utf-8", "replace").replace("\0", "\ufffd")
+            status, phases, late, note = answer.status, answer.phases, answer.late, answer.note or None
+            imperfect = not 200 <= status < 300 or note is not None
+            headers = headers_worth_keeping(answer, failed=imperfect)
+            excerpt = excerpt_of(answer, headers)
             if status >= 400 and (value := answer.header(b"retry-after")) is not None:
                 heard = datetime.fromtimestamp(self._now(), UTC)
                 retry_after = parse_retry_after(value, now=heard, maximum=rules.retry_after_max)
@@ -143,9 +147,11 @@ class Sender:
             duration=(phases.total or 0.0) * 1000,
             phases=_milliseconds(phases),
             excerpt=excerpt,
+            note=note,
+            headers=None if headers is None else "\n".join(f"{name}: {headers[name]}" for name in headers),
         )
         host = "nowhere" if target.url is None else target.url.host_key
-        log_attempt(result, host, None if code is None else note or excerpt)
+        log_attempt(result, host, detail)
         return result
 
 

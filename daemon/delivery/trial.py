@@ -12,6 +12,7 @@ from uuid import UUID
 import trio
 
 from daemon.delivery.conformance import CHECKS, Message, Variant, advice, message, status_detail, variants
+from daemon.delivery.kept_answer import excerpt_of, headers_worth_keeping
 from daemon.delivery.policy import classify
 from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.sender import Rules, compose, timeout_of
@@ -182,9 +183,17 @@ class Trials:
             retry_after_max=0.0,
             random=0.0,
         )
-        excerpt = answer.excerpt.decode("utf-8", "replace")
-        detail = status_detail(answer.status)
-        return Outcome(answer.status, verdict.error, detail, took, answer.phases, excerpt)
+        kept = headers_worth_keeping(answer, failed=True)
+        return Outcome(
+            answer.status,
+            verdict.error,
+            status_detail(answer.status),
+            took,
+            answer.phases,
+            excerpt_of(answer, kept),
+            answer.note or None,
+            kept,
+        )
 
 
 def _composed(target: Target, rules: Rules, what: Message) -> tuple[Url, list[tuple[bytes, bytes]]]:

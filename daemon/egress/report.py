@@ -1,6 +1,6 @@
 """What a test of a receiver brought to light: the half that sends writes it down, the API shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -43,7 +43,8 @@ class Outcome:
     """What became of one request, judged as that of a delivery would be.
 
     `error` is the stable code, None for a success; `detail` one sentence that says what to do about it.
-    `duration` is in milliseconds. `excerpt`: the first part of the answer's body, None without an answer.
+    `duration` is in milliseconds. `excerpt`: the first part of the answer's body, None without an answer;
+    `note`: what was imperfect in the answer, None if nothing was; `headers`: those of it that help, if any.
     """
 
     status: int | None
@@ -52,6 +53,8 @@ class Outcome:
     duration: float
     phases: Phases
     excerpt: str | None
+    note: str | None = None
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The history of a subscription: its attempts, what it is owed, and all that is known of one delivery."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -20,8 +20,9 @@ class Attempt:
     """One attempt as recorded. Times in milliseconds; `phases` are dns, connect, tls and first byte.
 
     `ended` says how the delivery ended with it, None if it did not. `duration` is None where no request was
-    made, or its outcome is not known. `phases` and `excerpt` are read with a single delivery only; without a
-    response the excerpt is what went wrong, in words.
+    made, or its outcome is not known. `note` says what was imperfect in the answer. `phases`, `excerpt` and
+    `headers` are read with a single delivery only; without a response the excerpt is what went wrong, in
+    words, and `headers` are those of it that were kept, names in lower case.
     """
 
     id: UUID
@@ -36,8 +37,10 @@ class Attempt:
     duration: float | None
     attempted_at: datetime
     next_attempt_at: datetime | None
+    note: str | None = None
     phases: Sequence[float | None] | None = None
     excerpt: str | None = None
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,9 +314,18 @@ def _attempt(row: asyncpg.Record, *, whole: bool = False) -> Attempt:
         duration=row["duration_ms"],
         attempted_at=row["attempted_at"],
         next_attempt_at=row["next_attempt_at"],
+        note=row["note"],
         phases=row["phases_ms"] if whole else None,
         excerpt=row["excerpt"] if whole else None,
+        headers=_headers(row["response_headers"]) if whole else None,
     )
+
+
+def _headers(lines: str | None) -> dict[str, str] | None:
+    if lines is None:
+        return None
+    fields = (line.partition(": ") for line in lines.split("\n"))
+    return {name: value for name, _, value in fields}
 
 
 def _owed(row: asyncpg.Record) -> Owed:

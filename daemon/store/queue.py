@@ -25,6 +25,7 @@ class Result:
 
     `delay` and `hold` are in seconds, `duration` and `phases` (dns, connect, tls, first byte) in
     milliseconds, `started` in Unix seconds. `host_failed` is None where the attempt says nothing of the host.
+    `note`: what was imperfect in the answer; `headers`: those of it that are kept, a line each.
     """
 
     token: UUID
@@ -46,6 +47,8 @@ class Result:
     duration: float | None = None
     phases: str | None = None
     excerpt: str | None = None
+    note: str | None = None
+    headers: str | None = None
 
 
 @dataclass(slots=True)
@@ -359,6 +362,8 @@ def recording(
         alike([one.excerpt for one in results]),
         list(done),
         timedelta(seconds=disable_after),
+        some([one.note for one in results]),
+        some([one.headers for one in results]),
     )
 
     failed = list({one.host_id for one in results if one.host_failed})

@@ -45,8 +45,10 @@ ATTEMPT = Attempt(
     duration=12.3456,
     attempted_at=NOON,
     next_attempt_at=NOON + timedelta(seconds=5),
+    note="lines end without CR",
     phases=(0.123456, 1.0, None, 9.9),
     excerpt="busy",
+    headers={"retry-after": "5"},
 )
 SHOWN = {
     "id": str(ATTEMPT.id),
@@ -57,6 +59,7 @@ SHOWN = {
     "status": "failed",
     "response_status": 503,
     "error": "status_5xx",
+    "note": "lines end without CR",
     "duration_ms": 12.35,
     "attempted_at": "2026-06-03T12:00:00.001Z",
     "next_attempt_at": "2026-06-03T12:00:05.001Z",
@@ -261,6 +264,7 @@ async def test_a_delivery_is_explained() -> None:
         **SHOWN,
         "error_detail": None,
         "phases": {"dns_ms": 0.12, "connect_ms": 1.0, "tls_ms": None, "first_byte_ms": 9.9},
+        "response_headers": {"retry-after": "5"},
         "response_excerpt": "busy",
     }
     assert (request["method"], request["url"]) == ("POST", "https://example.com/hook")

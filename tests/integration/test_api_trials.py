@@ -20,7 +20,7 @@ TRIAL = Trial(
     uuid4(),
     uuid4(),
     Sent("POST", "https://example.com/", (("Host", "example.com"), ("webhook-id", "1")), "{}", "curl …"),
-    Outcome(200, None, None, 5.0, Phases(), "ok"),
+    Outcome(200, None, None, 5.0, Phases(), "ok", "lines end without CR", {"server": "x"}),
     None,
 )
 
@@ -55,6 +55,7 @@ async def test_the_outcome_is_told_in_full() -> None:
         "response_status": 200,
         "error": None,
         "error_detail": None,
+        "note": "lines end without CR",
         "duration_ms": 5.0,
         "phases": {"dns_ms": None, "connect_ms": None, "tls_ms": None, "first_byte_ms": None},
         "event_id": str(TRIAL.event_id),
@@ -66,6 +67,7 @@ async def test_the_outcome_is_told_in_full() -> None:
             "body": "{}",
         },
         "curl": "curl …",
+        "response_headers": {"server": "x"},
         "response_excerpt": "ok",
         "blocked_until": None,
     }

@@ -468,6 +468,8 @@ async def test_a_delivery_is_told_with_all_its_attempts(session: Session, histor
                     error="status_5xx",
                     phases=phases,
                     excerpt=f"no {number}",
+                    note="lines end without CR" if number == 2 else None,
+                    headers="server: x\nretry-after: 5: 6" if number == 2 else None,
                     **more,
                 )
             ],
@@ -481,6 +483,8 @@ async def test_a_delivery_is_told_with_all_its_attempts(session: Session, histor
         (3, "no 3", "exhausted"),
     ]
     assert found.attempts[0].phases == [0.5, 1.25, None, 20]
+    assert [one.note for one in found.attempts] == [None, "lines end without CR", None]
+    assert [one.headers for one in found.attempts] == [None, {"server": "x", "retry-after": "5: 6"}, None]
     assert found.body == "{}"
     assert await history.delivery(uuid4(), subscription, first) is None
     assert await history.delivery(ORG, uuid4(), first) is None

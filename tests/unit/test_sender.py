@@ -117,6 +117,25 @@ async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
     assert headers[b"webhook-timestamp"] == str(int(result.started or 0)).encode()
 
 
+async def test_what_was_imperfect_and_the_headers_that_help_are_recorded() -> None:
+    headers = ((b"Server", b"x"), (b"Set-Cookie", b"a=b"))
+    good = await sender(Wire(answer(200, *headers))).send(claimed())
+    assert (good.note, good.headers) == (None, None)
+    bad = await sender(Wire(answer(500, *headers))).send(claimed())
+    assert (bad.note, bad.headers) == (None, "server: x\nset-cookie: ***")
+    imperfect = replace(answer(200, *headers), note="lines end without CR")
+    noted = await sender(Wire(imperfect)).send(claimed())
+    assert (noted.outcome, noted.lane, noted.note) == ("succeeded", "answered_well", "lines end without CR")
+    assert noted.headers == bad.headers
+
+
+@pytest.mark.parametrize("status, outcome", [(200, "succeeded"), (500, "retry")])
+async def test_a_late_answer_is_the_lanes_as_none_would_be(status: int, outcome: str) -> None:
+    late = replace(answer(status), note="the body did not end in time", late=True)
+    result = await sender(Wire(late)).send(claimed())
+    assert (result.outcome, result.lane, result.host_failed) == (outcome, "unanswered", False)
+
+
 async def test_a_target_is_read_when_it_is_first_sent_to() -> None:
     read: list[object] = []
 

@@ -8,7 +8,8 @@ $$;
 --     'interrupted' (sent, outcome unknown: due again now, not a failure); 'unsent' (never left: as if not claimed).
 --   p_lanes: what the answer says of the lane: 'answered_well', 'answered_badly' (in time, but overloaded or failing),
 --     'unanswered', 'neutral'. p_host_failed: no connection could be made; null says nothing of the host.
---   p_holds: seconds for which Retry-After holds the lane. p_started: Unix seconds.
+--   p_holds: seconds for which Retry-After holds the lane. p_started: Unix seconds. p_notes: what was imperfect in answers,
+--   p_headers: those of their headers that are kept, a line each.
 -- p_outcomes, p_lanes and p_host_failed are null where all succeeded, as most batches do. One token, host, type, attempt,
 -- status or excerpt stands for all.
 -- What a replay that was cancelled meanwhile owes is not kept: it ends with the reason 'cancelled'.
@@ -19,7 +20,8 @@ create or replace function hookd.record(
     p_deliveries uuid[], p_tokens uuid[], p_subscriptions uuid[], p_hosts integer[], p_events uuid[], p_types text[],
     p_attempts integer[], p_outcomes text[], p_reasons text[], p_statuses integer[], p_errors text[], p_delays float8[],
     p_holds float8[], p_lanes text[], p_host_failed boolean[], p_started float8[], p_durations float8[],
-    p_phases text[], p_excerpts text[], p_done uuid[], p_disable_after interval, out counted boolean[], out owed boolean
+    p_phases text[], p_excerpts text[], p_done uuid[], p_disable_after interval, p_notes text[] default null,
+    p_headers text[] default null, out counted boolean[], out owed boolean
 )
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -102,19 +104,19 @@ begin
         union all select n, false, due from kept) o on o.n = x.n;
 
     insert into hookd.attempt (id, subscription_id, delivery_id, event_id, event_type, attempt, succeeded, response_status,
-        error, ended, duration_ms, phases_ms, excerpt, attempted_at, next_attempt_at)
+        error, ended, duration_ms, phases_ms, excerpt, note, response_headers, attempted_at, next_attempt_at)
     select hookd.uuid7_of(v_micros + x.n, v_random + x.n), x.subscription, x.delivery, x.event, x.type,
         x.attempt - (x.outcome = 'unsent')::integer, x.outcome = 'succeeded', x.status,
         case when x.outcome = 'unsent' then 'cancelled' else x.error end,
         case when x.over then 'cancelled' when x.outcome = 'succeeded' then 'succeeded'
             when x.outcome = 'given_up' then x.reason end,
-        x.duration, x.phases::real[], x.excerpt, case when x.outcome = 'unsent' then v_now else to_timestamp(x.started) end,
+        x.duration, x.phases::real[], x.excerpt, x.note, x.headers, case when x.outcome = 'unsent' then v_now else to_timestamp(x.started) end,
         case when x.over then null when x.outcome = 'retry' then v_now + make_interval(secs => x.delay)
             when x.outcome = 'interrupted' then v_now end
     from unnest(v_ok, v_over, p_subscriptions, p_deliveries, p_events, p_types, p_attempts, p_outcomes, p_reasons, p_statuses,
-        p_errors, p_durations, p_phases, p_excerpts, p_started, p_delays)
+        p_errors, p_durations, p_phases, p_excerpts, p_notes, p_headers, p_started, p_delays)
         with ordinality x(ok, over, subscription, delivery, event, type, attempt, outcome, reason, status, error, duration,
-            phases, excerpt, started, delay, n)
+            phases, excerpt, note, headers, started, delay, n)
     where x.ok and (x.over or x.outcome <> 'unsent');
 
     with x as (

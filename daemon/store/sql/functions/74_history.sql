@@ -18,7 +18,8 @@ create or replace function hookd.attempts_page(
     p_subscription_id uuid, p_below uuid, p_from timestamptz, p_to timestamptz, p_succeeded boolean, p_type text,
     p_limit integer, p_scan integer
 ) returns table (id uuid, delivery_id uuid, event_id uuid, event_type text, attempt smallint, succeeded boolean,
-    response_status smallint, error text, ended text, duration_ms real, attempted_at timestamptz, next_attempt_at timestamptz)
+    response_status smallint, error text, ended text, duration_ms real, note text, attempted_at timestamptz,
+    next_attempt_at timestamptz)
 language plpgsql volatile set enable_sort = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
@@ -27,10 +28,10 @@ declare
     v_seen  integer := 0;
     v_found integer := 0;
 begin
-    for id, delivery_id, event_id, event_type, attempt, succeeded, response_status, error, ended, duration_ms, attempted_at,
-        next_attempt_at in
+    for id, delivery_id, event_id, event_type, attempt, succeeded, response_status, error, ended, duration_ms, note,
+        attempted_at, next_attempt_at in
         select a.id, a.delivery_id, a.event_id, a.event_type, a.attempt, a.succeeded, a.response_status, a.error, a.ended,
-            a.duration_ms, a.attempted_at, a.next_attempt_at
+            a.duration_ms, a.note, a.attempted_at, a.next_attempt_at
         from hookd.attempt a
         where a.subscription_id = p_subscription_id and a.id < v_below and a.id >= v_from
         order by a.id desc limit p_scan

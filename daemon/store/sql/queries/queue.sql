@@ -53,7 +53,7 @@ select s.id, s.org_id, s.revision, s.url, s.timeout, s.headers,
 from hookd.subscription s where s.id = any ($1)
 
 -- name: record
-select counted, owed from hookd.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+select counted, owed from hookd.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
 
 -- name: expired_leases
 select * from hookd.expired_leases($1)
