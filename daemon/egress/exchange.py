@@ -160,8 +160,10 @@ class Exchange:
                 raise EgressError(*_TIMEOUTS["request"]) from None
             return _late(wire.reader, phases, start)
         except EgressError:
-            if phases.first_byte is not None and not wire.reader.is_stray:
-                raise
+            if phases.first_byte is not None:
+                if not wire.reader.is_stray:
+                    raise
+                self._pool.distrust(peer, trio.current_time())
         finally:
             self._overdue.forget(wire)
         phases.reused, phases.first_byte = False, None

@@ -20,6 +20,8 @@ class Pool:
     closed after `idle_timeout` seconds without use, and `max_age` seconds after it was opened: a busy one
     never goes idle, and would go to an old address for ever after a receiver moved. Every method is
     synchronous, so no cancellation can come between.
+    For `max_age` seconds nothing is kept of a peer that sent what belonged to no answer: each time that such
+    a connection served again could mean that a request is sent twice.
     """
 
     def __init__(self, *, idle_timeout: float = 30.0, max_idle: int = 256, max_age: float = 300.0) -> None:
@@ -32,6 +34,7 @@ class Pool:
         # The one unused for longest first, in both:
         self._by_age: OrderedDict[Wire, Peer] = OrderedDict()
         self._by_owner: dict[UUID | None, OrderedDict[Wire, None]] = {}
+        self._untrusted: OrderedDict[Peer, float] = OrderedDict()  # until when, the soonest first
 
     def __len__(self) -> int:
         """Return the number of idle connections."""
@@ -54,7 +57,7 @@ class Pool:
 
     def give(self, peer: Peer, wire: Wire, now: float) -> None:
         """Keep `wire`, on which the last response ended cleanly, for another request to `peer`."""
-        if self._closed or not self._is_young(wire, now):
+        if self._closed or not self._is_young(wire, now) or (self._untrusted and self._distrusts(peer, now)):
             wire.close()
             return
         wire.idle_since = now
@@ -71,6 +74,15 @@ class Pool:
             self._close(next(iter(of_owner)))
         elif len(self._by_age) > self._max_idle:
             self._close(next(iter(self._by_age)))
+
+    def distrust(self, peer: Peer, now: float) -> None:
+        """Keep no connection to `peer` for a while."""
+        self._untrusted[peer] = now + self._max_age
+        self._untrusted.move_to_end(peer)
+        if len(self._untrusted) > self._max_idle:
+            self._untrusted.popitem(last=False)
+        for wire in list(self._by_peer.get(peer, ())):
+            self._close(wire)
 
     def sweep(self) -> None:
         """Close the connections that have been idle for too long."""
@@ -95,6 +107,11 @@ class Pool:
                 self.sweep()
         finally:
             self.close()
+
+    def _distrusts(self, peer: Peer, now: float) -> bool:
+        while self._untrusted and next(iter(self._untrusted.values())) <= now:
+            self._untrusted.popitem(last=False)
+        return peer in self._untrusted
 
     def _is_young(self, wire: Wire, now: float) -> bool:
         return now - wire.opened < self._max_age

@@ -1,6 +1,7 @@
 """Answers with faults, over real sockets: the status counts, the fault is noted, the connection is closed."""
 
 from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
 import pytest
 import trio
@@ -198,6 +199,27 @@ async def test_what_is_left_of_the_last_answer_makes_a_kept_connection_dead(rest
         with trio.fail_after(5):
             second = await post(exchange, port)
     assert (second.status, second.note, second.phases.reused, requests) == (200, "", False, [2, 1])
+
+
+async def test_after_such_bytes_no_connection_is_kept_so_that_nothing_more_is_sent_twice() -> None:
+    requests = 0
+
+    async def handler(stream: trio.SocketStream) -> None:
+        nonlocal requests
+        while await read_request(stream):
+            requests += 1
+            if requests == 2:
+                await stream.send_all(b"ay")
+                return
+            await stream.send_all(OK)
+
+    pool = Pool()
+    exchange = make_exchange(pool=pool)
+    async with receiver(handler) as port:
+        reused = [(await post(exchange, port)).phases.reused for _ in range(6)]
+        assert (reused, requests, len(pool)) == ([False] * 6, 7, 0)
+        other = uuid4()  # it is a peer of its own
+        assert [(await post(exchange, port, owner=other)).phases.reused for _ in range(2)] == [False, True]
 
 
 async def test_line_breaks_left_of_the_last_answer_do_no_harm() -> None:

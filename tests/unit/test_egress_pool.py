@@ -149,3 +149,29 @@ async def test_a_closed_pool_keeps_nothing(wires: Wires) -> None:
     assert wires.is_closed(kept)
     assert wires.is_closed(late)
     assert pool.take(A, trio.current_time()) is None
+
+
+async def test_nothing_is_kept_of_a_distrusted_peer_for_a_while(wires: Wires) -> None:
+    pool = Pool(max_age=300.0, max_idle=2)
+    idle, kept = wires(), wires()
+    pool.give(A, idle, 0.0)
+    pool.give(B, kept, 0.0)
+    pool.distrust(A, 0.0)
+    assert wires.is_closed(idle)
+    late = wires()
+    pool.give(A, late, 1.0)
+    assert (wires.is_closed(late), wires.is_closed(kept), len(pool)) == (True, False, 1)
+    again = wires()
+    again.opened = 299.0
+    pool.give(A, again, 300.0)
+    assert pool.take(A, 301.0) is again
+
+
+async def test_the_distrusted_are_bounded(wires: Wires) -> None:
+    pool = Pool(max_idle=2)
+    for number in range(3):
+        pool.distrust((Origin("https", f"{number}.test", 443), ORG), 0.0)
+    forgotten, remembered = wires(), wires()
+    pool.give((Origin("https", "0.test", 443), ORG), forgotten, 1.0)
+    pool.give((Origin("https", "2.test", 443), ORG), remembered, 1.0)
+    assert (wires.is_closed(forgotten), wires.is_closed(remembered)) == (False, True)
