@@ -21,7 +21,8 @@ _MAX_HEAD = 16 * 1024
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _SILENT = "The proxy that hookd sends through did not say in time whether the host can be reached."
-_AUTH_REQUIRED, _TOO_MANY_REQUESTS = 407, 429
+# tinyproxy answers 401 to wrong credentials, and 407 where there are none.
+_AUTH_REQUIRED, _TOO_MANY_REQUESTS = (401, 407), 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,11 @@ async def open_tunnel(sock: socket.socket, request: bytes, *, timeout: float) ->
 
 def refusal(status: int) -> EgressError:
     """Return what a proxy's answer means that opens no tunnel."""
-    if status == _AUTH_REQUIRED:
+    if status in _AUTH_REQUIRED:
         return EgressError(
             "proxy_auth_required",
             "The proxy that hookd sends through wants other credentials; its operator has to mend that.",
-            note="the proxy answered 407: correct egress.proxy_credentials_file, and restart",
+            note=f"the proxy answered {status}: correct egress.proxy_credentials_file, and restart",
             fault=Fault.PROXY,
         )
     if status >= 500:

@@ -180,6 +180,7 @@ async def test_hosts_that_are_excepted_and_this_machine_are_sent_to_directly() -
     "answer, code, fault",
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "proxy_auth_required", Fault.PROXY),
+        (b"HTTP/1.0 401 Unauthorized\r\n\r\n", "proxy_auth_required", Fault.PROXY),
         (b"HTTP/1.1 429 Too Many\r\n\r\n", "proxy_failed", Fault.PROXY),
         (b"HTTP/1.1 302 Found\r\nLocation: http://login/\r\n\r\n", "proxy_failed", Fault.PROXY),
         (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "proxy_failed", Fault.PROXY),
