@@ -26,6 +26,7 @@ class Reason(StrEnum):
     IN_FLIGHT = "in_flight"
     ORGANISATION_SHARE = "organisation_share"
     RATE = "rate"
+    CATCHING_UP = "catching_up"
     QUEUE = "queue"
 
 
@@ -42,14 +43,20 @@ _PAUSED = {
     "gone": "The subscription is off because its receiver answered 410; set is_active to go on.",
     "failing": "The subscription is off because it has only failed for days; set is_active to go on.",
 }
+_RETRY = (
+    "The last attempt did not succeed; the next one follows the retry schedule, or comes earlier if its"
+    " receiver was away and is back."
+)
+_CATCHING_UP = "The receiver is back: what failed while it was away goes now, behind what is due."
 _PAUSED_BY_HAND = "The subscription is off; set is_active to go on."
 
 
 def waiting(standing: Standing) -> Waiting:
     """Return what holds the delivery.
 
-    Of several things that end at a known time, it is the one that ends last. After those comes what ends
-    with an answer, and then the rate of the subscription, as far as those ahead use it up.
+    One that catches up does not wait for its own time. Of several things that end at a known time, it is the
+    one that ends last. After those comes what ends with an answer, and then the rate of the subscription, as
+    far as those ahead use it up.
     """
     if standing.leased:
         return _sending(standing)
@@ -64,7 +71,9 @@ def waiting(standing: Standing) -> Waiting:
     found = max(_timed(standing), key=lambda one: one.until or standing.now)
     if _future(found.until, standing.now) is not None:
         return found
-    return _answer(standing) or _behind(standing)
+    if answer := _answer(standing):
+        return answer
+    return Waiting(Reason.CATCHING_UP, None, _CATCHING_UP) if standing.catching_up else _behind(standing)
 
 
 def _sending(standing: Standing) -> Waiting:
@@ -84,9 +93,10 @@ def _timed(standing: Standing) -> Iterator[Waiting]:
     else:  # before the retry: one that the receiver put off is due as the pause ends
         detail = "The receiver asked for a pause with Retry-After, or no secret can be opened to sign with."
         yield Waiting(Reason.RETRY_AFTER, standing.hold_until, detail)
-    if standing.attempt:
-        detail = "The last attempt did not succeed; the next one follows the retry schedule."
-        yield Waiting(Reason.RETRY, standing.due, detail)
+    if standing.catching_up:
+        yield Waiting(Reason.CATCHING_UP, None, _CATCHING_UP)
+    elif standing.attempt:
+        yield Waiting(Reason.RETRY, standing.due, _RETRY)
     else:
         yield Waiting(Reason.DELIVER_AFTER, standing.due, "Its publisher set deliver_after.")
     if standing.circuit_open:

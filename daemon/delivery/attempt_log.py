@@ -67,6 +67,8 @@ class CircuitLog:
             if self._trips.get(circuit.host_id, (0, ""))[0] != circuit.trips:
                 self._trips[circuit.host_id] = (circuit.trips, circuit.name)
                 opened += 1
+                if circuit.trips & (circuit.trips - 1):
+                    continue  # one that stays away is told of after 1, 2, 4, 8… times
                 logger.warning(
                     "no connection to %s, several times in a row: nothing is sent there for %s, then one"
                     " request tries again",

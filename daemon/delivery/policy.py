@@ -63,10 +63,12 @@ class Reason(StrEnum):
 class LaneEffect(StrEnum):
     """What the attempt says about the lane.
 
-    An answer in time proves the lane. It widens its room if it is a good one (or blames only the request, as
-    404 does), and narrows the room to one request at a time if it says that the receiver is failing or
-    overloaded. No answer narrows the room and makes the lane unproven; so does a failure to connect that is
-    due to the subscription's own settings. Neutral: the lane was never reached, nothing changes.
+    An answer in time proves the lane, whatever its status: it holds a sender no longer than a good one. A
+    good one (or one that blames only the request, as 404 does) widens the lane's room; where most of a window
+    say that the receiver is failing or overloaded, or do not come, the room is halved, once a window. One to
+    which no answer has come for as long as a request waited for it shrinks to one request at a time and is
+    unproven. A failure to connect that is due to the subscription's own settings counts as no answer.
+    Neutral: the lane was never reached, nothing changes.
     """
 
     ANSWERED_WELL = "answered_well"

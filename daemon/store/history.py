@@ -91,7 +91,8 @@ class Standing:
     `Retry-After` holds the lane, and one in strict order the retry of its first delivery. `paced_until`: the
     moment up to which what was sent has used the lane's rate up. `share_in_flight`: requests of its
     organisation under way at the host, None where no other organisation uses that. `host_tokens`: requests
-    that the host's rate leaves room for. None in a moment: it binds nobody.
+    that the host's rate leaves room for. `catching_up`: it may go ahead of its time, as its receiver is back.
+    None in a moment: it binds nobody.
     """
 
     now: datetime
@@ -117,6 +118,7 @@ class Standing:
     host_tokens: float
     circuit_open: bool
     blocked_until: datetime | None
+    catching_up: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ STANDING = Standing(
     host_tokens=1000.0,
     circuit_open=False,
     blocked_until=None,
+    catching_up=False,
 )
 FOUND = Delivery(
     id=DELIVERY,

@@ -151,10 +151,11 @@ async def test_an_open_circuit_blocks_until_its_probe(session: Session, history:
     subscription, ids = await subscribed(session, 6, proven=True)
     held = await claim_any(session, batch=5)
     assert len(held) == 5
-    await record(session, [result(one, "retry", delay=1.0, host_failed=True) for one in held])
+    failed = {"delay": 0.0, "host_failed": True, "duration": 5000.0}
+    await record(session, [result(one, "retry", **failed) for one in held])
     left = next(one for one in ids if one not in {each.delivery_id for each in held})
     blocked = await session.fetchval("select blocked_until from hookd.host")
-    assert blocked > NOON + timedelta(seconds=3)
+    assert blocked > NOON + timedelta(seconds=0.3)
     assert await reason(history, subscription, left) == (Reason.CIRCUIT, blocked)
     await session.execute("update hookd.test_clock set now = $1", blocked)
     [probe] = await claim_any(session)

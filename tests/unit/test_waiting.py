@@ -33,6 +33,7 @@ FREE = Standing(
     host_tokens=1000.0,
     circuit_open=False,
     blocked_until=None,
+    catching_up=False,
 )
 
 
@@ -41,6 +42,7 @@ def at(seconds: float) -> datetime:
 
 
 RETRIED = {"attempt": 2, "failures": 2}
+BACK = {**RETRIED, "due": at(60), "catching_up": True}
 PACED = {"lane_rate": 2.0, "paced_until": at(4)}  # two at once, so the next may go half a second earlier
 
 TABLE = [
@@ -81,6 +83,10 @@ TABLE = [
     ({"lane_rate": 2.0, "ahead": 10, "lane_in_flight": 8}, Reason.IN_FLIGHT, None),
     ({"lane_rate": 0.01, "paced_until": at(100)}, Reason.RATE, 100),
     ({"host_tokens": 0.25, "host_rate": 0.5}, Reason.RATE, 1.5),
+    ({**BACK, "ahead": 7}, Reason.CATCHING_UP, None),
+    ({**BACK, "lane_in_flight": 8}, Reason.IN_FLIGHT, None),
+    ({**BACK, "hold_until": at(30)}, Reason.RETRY_AFTER, 30),
+    ({**BACK, "circuit_open": True, "blocked_until": at(5)}, Reason.CIRCUIT, 5),
 ]
 
 
@@ -128,6 +134,7 @@ standings = st.builds(
     host_tokens=st.floats(-10, 1000),
     circuit_open=st.booleans(),
     blocked_until=moments,
+    catching_up=st.booleans(),
 )
 
 
@@ -146,7 +153,8 @@ def test_nothing_that_ends_later_is_kept_back(standing: Standing) -> None:
     found = waiting(standing)
     if found.reason in (Reason.SENDING, Reason.PAUSED, Reason.ORDER):
         return
-    ends = [standing.due, standing.hold_until, standing.blocked_until if standing.circuit_open else None]
+    due = None if standing.catching_up else standing.due
+    ends = [due, standing.hold_until, standing.blocked_until if standing.circuit_open else None]
     for end in ends:
         if end is not None and end > NOW:
             assert found.until is not None
@@ -178,5 +186,6 @@ def test_what_is_free_to_go_is_in_the_queue(standing: Standing) -> None:
         share_in_flight=None,
         host_tokens=1.0,
         circuit_open=False,
+        catching_up=False,
     )
     assert waiting(free).reason is Reason.QUEUE

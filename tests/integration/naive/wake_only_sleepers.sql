@@ -6,13 +6,14 @@ end $$;
 alter function hookd.settle_hosts rename to settle_hosts_locked;
 create function hookd.settle_hosts(
     p_ids integer[], p_now timestamptz, p_lanes uuid[] default null, p_taken integer[] default null,
-    p_flown integer[] default null, p_failed integer[] default null, p_answered boolean[] default null,
-    p_lanes_taken integer[] default null, p_lanes_flown integer[] default null, p_by integer default null
+    p_flown integer[] default null, p_failed timestamptz[] default null, p_waited integer[] default null,
+    p_answered boolean[] default null, p_lanes_taken integer[] default null, p_lanes_flown integer[] default null,
+    p_by integer default null
 ) returns void
 language plpgsql volatile as $$
 begin
     if current_setting('test.waking', true) is null then -- a claim: it has the lock
-        perform hookd.settle_hosts_locked(p_ids, p_now, p_lanes, p_taken, p_flown, p_failed, p_answered,
+        perform hookd.settle_hosts_locked(p_ids, p_now, p_lanes, p_taken, p_flown, p_failed, p_waited, p_answered,
             p_lanes_taken, p_lanes_flown, p_by);
     else
         perform hookd.settle_hosts_locked(

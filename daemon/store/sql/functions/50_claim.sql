@@ -121,16 +121,22 @@ begin
             cross join lateral (
                 select d.place
                 from (
-                    select l.subscription_id, l.floor, case when l.rate is null then l.window_size - l.in_flight
+                    select l.subscription_id, l.floor, l.catch_up_from, l.catch_up_to, case when l.rate is null then l.window_size - l.in_flight
                         else least(l.window_size - l.in_flight, hookd.paced_room(l.rate, l.paced_until, v_now)) end as space
                     from hookd.lane l
                     where l.host_id = r.id and l.org_id = o.org_id and l.proven = k.proven and l.due <= v_now
                         and l.due < 'infinity' and l.due >= o.floor
                     order by l.due limit o.room) l
                 cross join lateral (
-                    select d.ctid as place from hookd.delivery d
+                    (select d.ctid as place from hookd.delivery d
                     where d.subscription_id = l.subscription_id and d.lease is null and d.due >= l.floor and d.due <= v_now
-                    order by d.due limit least(l.space, q.turn)) d
+                    order by d.due limit least(l.space, q.turn))
+                    union all -- behind that, what may go ahead of its time
+                    (select d.ctid from hookd.delivery d
+                    where l.catch_up_to is not null and d.subscription_id = l.subscription_id and d.lease is null
+                        and d.failed_at >= l.catch_up_from and d.failed_at <= l.catch_up_to and d.due > v_now
+                    order by d.failed_at limit least(l.space, q.turn))
+                    limit least(l.space, q.turn)) d
                 limit o.room) d
             limit s.room) x
         limit p_batch),
@@ -179,7 +185,9 @@ begin
     perform hookd.settle_hosts(v_hosts, v_now, v_lanes, p_taken => v_taken, p_lanes_taken => v_each, p_by => p_rank);
 
     return query
-        select d.id, d.subscription_id, d.host_id, d.event_id, e.type, d.attempt, d.failures, s.revision,
+        select d.id, d.subscription_id, d.host_id, d.event_id, e.type, d.attempt,
+            d.failures - (d.due > v_now)::integer::smallint, -- ahead of its time: if it fails, that is its next time still
+            s.revision,
             case when octet_length(e.body) <= 65536 then e.body end, s.org_id
         from hookd.delivery d
         join hookd.subscription s on s.id = d.subscription_id

@@ -206,6 +206,8 @@ begin
         proven = l.proven and v_to = v_from,
         window_size = case when v_to = v_from then l.window_size else 1 end,
         failing_since = case when v_to = v_from then l.failing_since end,
+        unreached = l.unreached and v_to = v_from,
+        catch_up_to = case when not s.ordered then l.catch_up_to end,
         rate = s.rate_limit,
         paced_until = case when l.rate is distinct from s.rate_limit then '-infinity' else l.paced_until end,
         ordered = s.ordered,

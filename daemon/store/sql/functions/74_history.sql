@@ -110,7 +110,7 @@ returns table (url text, headers bytea, now timestamptz, event_id uuid, due time
     leased boolean, leased_until timestamptz, is_active boolean, disabled_reason text, ahead integer, ordered boolean,
     hold_until timestamptz, lane_in_flight integer, lane_window integer, lane_rate float8, paced_until timestamptz,
     host_name text, host_in_flight integer, host_cap integer, share_in_flight integer, host_rate float8, host_tokens float8, circuit_open boolean,
-    blocked_until timestamptz, secrets bytea[], secrets_from timestamptz[], secrets_until timestamptz[])
+    blocked_until timestamptz, catching_up boolean, secrets bytea[], secrets_from timestamptz[], secrets_until timestamptz[])
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -121,7 +121,8 @@ begin
             s.disabled_reason, a.ahead, l.ordered, nullif(l.hold_until, '-infinity'), l.in_flight, l.window_size, l.rate,
             nullif(l.paced_until, '-infinity'), h.name, h.in_flight, h.cap,
             case when h.owner is null then o.in_flight end, h.rate, hookd.tokens_at(h, v_now),
-            hookd.circuit_open(h.circuit_failures), nullif(h.blocked_until, '-infinity'), k.secrets,
+            hookd.circuit_open(h.circuit_failures), nullif(h.blocked_until, '-infinity'),
+            coalesce(d.due > v_now and d.failed_at >= l.catch_up_from and d.failed_at <= l.catch_up_to, false), k.secrets,
             k.secrets_from, k.secrets_until
         from hookd.subscription s
         join hookd.lane l on l.subscription_id = s.id

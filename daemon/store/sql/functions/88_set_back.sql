@@ -37,10 +37,13 @@ begin
         hold_until = case when hookd.is_ahead(l.hold_until, p_from, v_now)
             then l.hold_until - (p_from - v_now) else l.hold_until end,
         paced_until = case when hookd.is_ahead(l.paced_until, p_from, v_now) then v_now else l.paced_until end,
-        failing_since = case when l.failing_since > v_now then v_now else l.failing_since end
+        failing_since = case when l.failing_since > v_now then v_now else l.failing_since end,
+        answered_at = least(l.answered_at, v_now)
     where l.host_id = any (v_hosts);
     update hookd.host h set
         refilled_at = least(h.refilled_at, v_now),
+        failed_at = least(h.failed_at, v_now),
+        away_since = least(h.away_since, v_now),
         blocked_until = case when hookd.is_ahead(h.blocked_until, p_from, v_now) then v_now else h.blocked_until end,
         ready_floor = '-infinity', probe_floor = '-infinity'
     where h.id = any (v_hosts);
