@@ -8,8 +8,9 @@ import trio
 
 from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.response import ResponseReader
+from daemon.egress.tls import tls_error
 from daemon.egress.url import Url
-from daemon.egress.wire import Wire, tls_error
+from daemon.egress.wire import Wire
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 LINGER = 1.0

@@ -13,9 +13,10 @@ from daemon.egress.errors import EgressError, Phases
 from daemon.egress.guard import Guard
 from daemon.egress.happy_eyeballs import STAGGER, FirstAddresses, connect_first
 from daemon.egress.source import ANY_SOURCE, Sources
+from daemon.egress.tls import start_tls
 from daemon.egress.tunnels import Tunnels
 from daemon.egress.url import Origin
-from daemon.egress.wire import Wire, connect, start_tls
+from daemon.egress.wire import Wire, connect
 
 
 class Dialer:
