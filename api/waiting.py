@@ -91,7 +91,10 @@ def _timed(standing: Standing) -> Iterator[Waiting]:
         detail = "The last attempt failed; the subscription is in strict order and waits for the next one."
         yield Waiting(Reason.RETRY, standing.hold_until, detail)
     else:  # before the retry: one that the receiver put off is due as the pause ends
-        detail = "The receiver asked for a pause with Retry-After, or no secret can be opened to sign with."
+        detail = (
+            "The receiver asked for a pause with Retry-After, or hookd cannot send for now: its proxy does"
+            " not work, or no secret can be opened to sign with."
+        )
         yield Waiting(Reason.RETRY_AFTER, standing.hold_until, detail)
     if standing.catching_up:
         yield Waiting(Reason.CATCHING_UP, None, _CATCHING_UP)

@@ -1,7 +1,7 @@
 """Deliveries by a real daemon through a proxy that is down at first."""
 
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import trio
@@ -21,6 +21,17 @@ async def proxy_check(daemon: Daemon) -> tuple[int, str, str]:
     (said,) = [check.get("detail", "") for check in ready.json()["checks"] if check["name"] == "proxy"]
     (value,) = [line for line in metrics.splitlines() if line.startswith("hookd_egress_proxy_up ")]
     return ready.status_code, said, value.split()[1]
+
+
+async def told_of_waiting(daemon: Daemon, org: UUID, subscription: str) -> str:
+    """Return why its first delivery waits, once it does not wait for a sender."""
+    path, waiting = f"/webhooks/{subscription}/deliveries", {"reason": "queue", "detail": ""}
+    async with daemon.client(org) as client:
+        owed = (await client.get(path, params={"status": "pending"})).json()["data"]
+        with trio.fail_after(20):
+            while waiting["reason"] in ("queue", "sending"):
+                waiting = (await client.get(f"{path}/{owed[0]['delivery_id']}")).json()["waiting"]
+    return waiting["detail"]
 
 
 async def test_a_proxy_that_is_down_costs_no_attempt_and_all_goes_when_it_is_back(
@@ -50,6 +61,7 @@ async def test_a_proxy_that_is_down_costs_no_attempt_and_all_goes_when_it_is_bac
             "nothing goes through egress.proxy: the proxy: connect_refused",
             "0.0",
         )
+        assert "its proxy does not work" in await told_of_waiting(daemon, org, subscriptions[0]["id"])
         async with connect_proxy(port=port) as proxy, daemon.client(org) as client:
             await receiver.until(lambda: len(receiver.requests) == 3, seconds=30)
             await daemon.said("works again")

@@ -66,3 +66,11 @@ def test_patterns_say_who_is_sent_to_through_it(
     assert proxy is not None
     for url in (*through, *directly):
         assert proxy.is_for(parse_url(url, https_only=False).origin) == (url in through)
+
+
+def test_what_it_is_asked() -> None:
+    plain, named = Proxy("p", 3128), Proxy("p", 3128, b"me:secret")
+    assert plain.request("2001:db8::1", 443) == (
+        b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n"
+    )
+    assert named.request("a.test", 80).endswith(b"\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n\r\n")
