@@ -51,6 +51,11 @@ def headers_worth_keeping(answer: Answer, *, failed: bool) -> dict[str, str] | N
     return kept or None
 
 
+def as_lines(headers: dict[str, str]) -> str:
+    """Return the headers as the history stores them."""
+    return "\n".join(f"{name}: {value}" for name, value in headers.items())
+
+
 def excerpt_of(answer: Answer, headers: dict[str, str] | None) -> str:
     """Return the excerpt as text; of a body in a coding that is no text, which coding it is.
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from daemon.delivery.attempt_log import log_attempt
-from daemon.delivery.kept_answer import excerpt_of, headers_worth_keeping
+from daemon.delivery.kept_answer import as_lines, excerpt_of, headers_worth_keeping
 from daemon.delivery.policy import classify
 from daemon.delivery.retry_after import parse_retry_after
 from daemon.delivery.targets import Target, Targets, unsendable
@@ -89,17 +89,8 @@ class Sender:
         note, headers = None, None
         timeout = timeout_of(target, rules)
         try:
-            form = target.form
-            if form is None:
-                raise unsendable(target)
-            request = form.fill(
-                event_id=claimed.event_id,
-                delivery_id=claimed.delivery_id,
-                event_type=claimed.event_type,
-                timestamp=int(now),
-                body=body,
-            )
-            answer = await self._send(form.url, request, owner=target.org_id, timeout=timeout)
+            url, request = _request(claimed, target, int(now), body)
+            answer = await self._send(url, request, owner=target.org_id, timeout=timeout)
         except EgressError as error:
             if error.fault is Fault.PROXY:
                 # The operator's to mend, and no failed attempt; not all come back in the same moment.
@@ -148,11 +139,24 @@ class Sender:
             phases=_milliseconds(phases),
             excerpt=excerpt,
             note=note,
-            headers=None if headers is None else "\n".join(f"{name}: {headers[name]}" for name in headers),
+            headers=None if headers is None else as_lines(headers),
         )
         host = "nowhere" if target.url is None else target.url.host_key
         log_attempt(result, host, detail)
         return result
+
+
+def _request(claimed: Claimed, target: Target, timestamp: int, body: bytes) -> tuple[Url, bytes]:
+    form = target.form
+    if form is None:
+        raise unsendable(target)
+    return form.url, form.fill(
+        event_id=claimed.event_id,
+        delivery_id=claimed.delivery_id,
+        event_type=claimed.event_type,
+        timestamp=timestamp,
+        body=body,
+    )
 
 
 def compose(

@@ -1,5 +1,6 @@
 """A daemon and receivers whose answers have faults: what their status says happens, and the owner is told."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,9 +21,15 @@ ANSWERS = {
         202,
     ),
     "/gone": (b"HTTP/1.1 410 Gone\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nno", "failed", 410),
+    "/packed": (
+        b"HTTP/1.1 500 No\r\nContent-Encoding: gzip\r\nContent-Length: 24\r\n\r\n" + gzip.compress(b"busy"),
+        "failed",
+        500,
+    ),
     "/later": (b"HTTP/1.1 503 Busy\r\nRetry-After: 7200\r\nContent-Length: -1\r\n\r\nno", "failed", 503),
 }
 NOTES = {
+    "/packed": None,
     "/short": "the body is shorter than its Content-Length",
     "/lines": "lines end without CR; Content-Length comes more than once",
     "/gone": "the last chunk of the body is missing",
@@ -59,6 +66,8 @@ async def test_the_history_tells_what_was_imperfect(tmp_path: Path, postgres_url
                 assert attempt["note"] == NOTES[path]
                 if path == "/lines":
                     assert attempt["response_headers"]["x-request-id"] == "7"
+                if path == "/packed":
+                    assert attempt["response_excerpt"] == "(in gzip, not shown)"
                 if path == "/later":
                     assert attempt["response_headers"]["retry-after"] == "7200"
                     assert whole["waiting"]["until"] > listed["attempted_at"]
