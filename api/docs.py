@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from quart import Blueprint
 from quart.wrappers import Response
 
+from api.asgi import no_content
 from api.openapi import Facts, document
 from api.problems import CONTENT_TYPE, http_problem
 from api.reference.catalogue import OPERATIONS
@@ -59,8 +60,12 @@ class Row:
 
 
 def blueprint(services: Services) -> Blueprint:
-    """Return the routes /docs and its assets; they need no token."""
+    """Return the routes /docs and its assets, and the way there from /; they need no token."""
     routes = Blueprint("docs", __name__)
+
+    @routes.get("/")
+    async def root() -> Response:
+        return no_content(302, {"Location": "/docs"})
 
     @routes.get("/docs")
     async def docs() -> Response:
@@ -95,7 +100,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(prose=_prose, words=_words, json=_json, shell=_shell, source=_source)
+    environment.filters.update(
+        prose=_prose, words=_words, path=_path, json=_json, shell=_shell, source=_source
+    )
     return environment
 
 
@@ -338,6 +345,11 @@ def _words(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
         for index, part in enumerate(parts)
     )
+
+
+def _path(text: str) -> Markup:
+    """Return a path that breaks where a part of it ends, on a screen that is too narrow for it."""
+    return Markup("/<wbr>").join(text.split("/"))
 
 
 def _json(text: str) -> Markup:

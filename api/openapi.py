@@ -83,7 +83,9 @@ def blueprint(services: Services) -> Blueprint:
 @lru_cache(maxsize=4)
 def document(facts: Facts) -> Json:
     """Return the description; nobody may change it."""
-    return _Writer(facts).document()
+    document = _Writer(facts).document()
+    _unwrap(document)
+    return document
 
 
 @lru_cache(maxsize=4)
@@ -231,6 +233,15 @@ class _Writer:
                 for name, parameters in operation.links.items()
             }
         return told
+
+
+def _unwrap(told: Any) -> None:
+    """Take the line breaks out of the paragraphs of all descriptions, which docstrings are wrapped by."""
+    for key, value in told.items() if isinstance(told, dict) else enumerate(told):
+        if key == "description" and isinstance(value, str):
+            told[key] = "\n\n".join(" ".join(part.split("\n")) for part in value.split("\n\n"))
+        elif isinstance(value, dict | list):
+            _unwrap(value)
 
 
 def _models(operation: Operation) -> list[Any]:

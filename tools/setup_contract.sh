@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes .venv-contract and installs into it the tools that requirements-contract.lock and the package-lock.json of
 # tests/contract/typescript name: apart from .venv, so that they decide nothing about what the daemon runs with. Where
-# the machine lacks Go, Java or Node.js, those of tests/contract/toolchains.lock, too. Does nothing when that is done.
+# the machine lacks Go, Java or Node.js, those of tests/contract/toolchains.lock, too, and Debian's Chromium where it has
+# none. Does nothing when that is done.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,6 +28,17 @@ install() {
         fail "the tools could not be installed (above): see that a package index can be reached"
 }
 
+install_chromium() {
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        fail "no Chromium on PATH: run 'sudo apt-get install chromium' and try again"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -qq --no-install-recommends chromium >/dev/null 2>&1 ||
+        { apt-get update -qq && apt-get install -qq --no-install-recommends chromium >/dev/null; } ||
+        fail "could not install chromium: install it by hand and try again"
+}
+
+command -v chromium chromium-browser google-chrome >/dev/null || install_chromium
 install requirements-contract.lock
 if ! { command -v go && command -v java && command -v node && command -v npm; } >/dev/null; then
     install tests/contract/toolchains.lock

@@ -3,7 +3,7 @@
     python -m tests.contract [--cases 5000] [--only clients]
 
 Schemathesis makes up requests, good and bad, and judges the answers with all its checks; and clients in
-several languages are generated and driven. Exits with 1 on any failure.
+several languages are generated and driven; and axe-core looks at the page for people. Exits with 1 on any failure.
 """
 
 import argparse
@@ -17,13 +17,14 @@ from uuid import UUID, uuid4
 import trio
 
 from tests.contract.clients import ROLES, clients
+from tests.contract.pages import pages
 from tests.contract.tools import Tools
 from tests.support.daemon import Daemon, running, token
 from tests.support.postgres import fresh_database, migrated_template, reachable_directory, server
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PARTS = ("cases", "clients")
+PARTS = ("pages", "clients", "cases")
 NOWHERE = "127.0.0.1:9"
 """No name server answers here, so that nothing is sent to the hosts that URLs name."""
 
@@ -43,6 +44,9 @@ def main() -> int:
         tempfile.TemporaryDirectory() as work,
     ):
         template = migrated_template(url)
+        if options.only in (None, "pages"):
+            with fresh_database(url, template) as database:
+                good &= trio.run(pages, tools, Path(work), database)
         if options.only in (None, "clients"):
             with fresh_database(url, template) as database:
                 good &= trio.run(clients, tools, Path(work), database)

@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.contract.browser import program
+
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -45,6 +47,7 @@ class Tools:
             "openapi-generator": [self.python("openapi-generator-cli"), "version"],
             "java": ["java", "--version"],
             "go": ["go", "version"],
+            "chromium": [program() or "chromium", "--version"],
         }
         return "\n".join(f"{name:<22} {self._version(command)}" for name, command in commands.items())
 

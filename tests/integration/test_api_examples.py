@@ -174,5 +174,8 @@ async def test_the_document_and_the_page_are_sent_once(tmp_path: Path, postgres_
             assert head.headers["content-length"] == str(len(first.content))
         assert (await client.get("/docs/../app.py")).status_code == 404
         assert (await client.get("/docs/docs.html")).status_code == 404
+        root = await client.get("/")
+        assert (root.status_code, root.headers["location"], root.content) == (302, "/docs", b"")
+        assert (await client.post("/")).status_code == 405
         policy = (await client.get("/docs")).headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'")

@@ -49,7 +49,7 @@ def test_every_route_is_described_and_the_other_way_round() -> None:
     routes = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in World().app().url_map.iter_rules()
-        if rule.endpoint != "docs.asset"  # what the page is made of
+        if rule.endpoint not in ("docs.asset", "docs.root")  # what the page is made of, and the way to it
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     told = {
@@ -125,6 +125,13 @@ def test_what_clients_send_and_get_is_explained_field_by_field() -> None:
         for name, schema in described()["components"]["schemas"][model]["properties"].items():
             inner = schema.get("anyOf", [{}])[0]
             assert "description" in {**inner, **schema} or "$ref" in schema, f"{model}.{name}"
+
+
+def test_descriptions_are_wrapped_by_who_shows_them() -> None:
+    text = json.dumps(described()).replace("\\n\\n", "")
+    assert "\\n" not in "".join(re.findall(r'"description": "((?:[^"\\]|\\.)*)"', text))
+    words = re.sub(r"<pre.*?</pre>|<[^>]*>", "", page(FACTS).content.decode(), flags=re.DOTALL)
+    assert "\\n" not in words
 
 
 def test_event_types_are_those_of_the_configuration() -> None:
