@@ -3,7 +3,8 @@
     python -m tests.contract [--cases 5000] [--only clients]
 
 Schemathesis makes up requests, good and bad, and judges the answers with all its checks; and clients in
-several languages are generated and driven; and axe-core looks at the page for people. Exits with 1 on any failure.
+several languages are generated and driven; and axe-core looks at the page for people. Exits with 1 on any
+failure.
 """
 
 import argparse

@@ -377,6 +377,22 @@ class TestChange:
             "select hold_until > hookd.clock() from hookd.lane where subscription_id = $1", other
         )
 
+    async def test_what_failed_at_the_old_url_is_tried_at_the_new_one(self, session: Session) -> None:
+        org = uuid4()
+        mine, other = await register(session, org), await register(session, org)
+        await prove(session)
+        await published(session, org, 2)
+        held = await claim_any(session)
+        await record(session, [result(one, "retry", delay=3600.0) for one in held])
+        assert await claim_any(session) == []
+        await change(session, org, mine, url="https://x/")
+        found = await claim_any(session)
+        assert [one.subscription_id for one in found] == [mine, mine]
+        await record(session, [result(one, "retry", delay=60.0) for one in found])
+        assert await claim_any(session) == [], "once"
+        await advance(session, 3600)
+        assert {one.subscription_id for one in await claim_any(session)} == {mine, other}
+
     async def test_an_old_revision_changes_nothing(self, session: Session) -> None:
         org = uuid4()
         mine = await register(session, org)

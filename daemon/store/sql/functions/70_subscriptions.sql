@@ -207,7 +207,9 @@ begin
         window_size = case when v_to = v_from then l.window_size else 1 end,
         failing_since = case when v_to = v_from then l.failing_since end,
         unreached = l.unreached and v_to = v_from,
-        catch_up_to = case when not s.ordered then l.catch_up_to end,
+        -- what failed at the old URL is tried at the new one, as where a receiver is back
+        catch_up_from = case when v_moved then '-infinity' else l.catch_up_from end,
+        catch_up_to = case when s.ordered then null when v_moved then v_now else l.catch_up_to end,
         rate = s.rate_limit,
         paced_until = case when l.rate is distinct from s.rate_limit then '-infinity' else l.paced_until end,
         ordered = s.ordered,
