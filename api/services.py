@@ -35,6 +35,7 @@ class SubscriptionStore(Protocol):
         host_key: str,
         events: Sequence[str],
         secret: str,
+        is_active: bool,
         extras: Extras,
     ) -> Subscription:
         """Keep a new subscription; raises `daemon.store.subscriptions.TooManySubscriptions`."""
@@ -167,6 +168,15 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnSchedule:
+    """Bounds of a subscription's own retry schedule: how many waits, each and all of them in seconds."""
+
+    most: int = 20
+    shortest: float = 1.0
+    longest_in_all: float = 14 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
 class ApiSettings:
     """What requests may ask for. Sizes in bytes, times in seconds."""
 
@@ -179,6 +189,7 @@ class ApiSettings:
     schemas: Schemas = field(default_factory=Schemas)
     commit_timeout: float = 10.0
     longest_timeout: float = 15.0
+    own_schedule: OwnSchedule = OwnSchedule()
     secret_overlap: float = 86_400.0
     longest_secret_overlap: float = 30 * 86_400.0
     header_prefix: str = "X-Alter-"

@@ -14,11 +14,11 @@ from api.bodies import read_optional_json, validated
 from api.commits import finish
 from api.etags import changed_meanwhile, requested_revisions
 from api.problems import FieldError, Problem, invalid, not_found
+from api.secret_fields import SecretField, SignatureField, check_secret, new_secret, secret_warnings
 from api.services import Services
-from api.subscription_fields import SecretField, check_secret, secret_warnings
 from daemon.config.durations import DURATION_FORM, format_duration, parse_duration
 from daemon.model import Role, rfc3339
-from daemon.signing.secrets import generate_secret
+from daemon.signing.secrets import PrivateKey, parse_secret
 from daemon.store.subscriptions import ChangedMeanwhile, TooManySecrets
 
 _MAX_BODY = 4 * 1024  # bytes
@@ -59,6 +59,7 @@ class Rotation(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     secret: SecretField | None = None
+    signature: SignatureField | None = None
     overlap: _Overlap | None = None
 
 
@@ -81,7 +82,9 @@ def blueprint(services: Services) -> Blueprint:
         overlap = settings.secret_overlap if wanted.overlap is None else wanted.overlap
         if errors := list(_errors(wanted, settings.longest_secret_overlap)):
             raise invalid(errors)
-        secret = generate_secret() if wanted.secret is None else wanted.secret
+        secret = wanted.secret
+        if secret is None:
+            secret = new_secret(wanted.signature or await kind_of(caller.org_id, subscription_id))
         try:
             until = await finish(
                 services.subscriptions.rotate(
@@ -95,8 +98,15 @@ def blueprint(services: Services) -> Blueprint:
             raise _too_many_secrets() from None
         if until is None:
             raise not_found("subscription")
-        answer = {"secret": secret, "previous_expires_at": rfc3339(until, milliseconds=False)}
+        key = parse_secret(secret)
+        answer = {"public_key": key.public} if isinstance(key, PrivateKey) else {"secret": secret}
+        answer["previous_expires_at"] = rfc3339(until, milliseconds=False)
         return json_response(answer | secret_warnings(wanted.secret))
+
+    async def kind_of(org_id: UUID, subscription_id: UUID) -> str | None:
+        """Return the kind of signature that a subscription makes now."""
+        found = await services.subscriptions.get(org_id, subscription_id)
+        return None if found is None or found.public_key is None else "ed25519"
 
     @routes.delete("/previous-secret")
     async def end_previous(subscription_id: UUID) -> Response:
@@ -119,7 +129,7 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def _errors(wanted: Rotation, longest: float) -> Iterator[FieldError]:
-    yield from check_secret(wanted.secret)
+    yield from check_secret(wanted.secret, wanted.signature)
     if wanted.overlap is not None and wanted.overlap > longest:
         yield FieldError("/overlap", f"must be at most {format_duration(longest)}")
 

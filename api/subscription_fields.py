@@ -1,7 +1,7 @@
 """What a client may set of a subscription, and the rules for each field."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, WithJsonSchema
@@ -10,10 +10,10 @@ from api import custom_headers
 from api.bodies import pointer
 from api.event_types import pattern_refusal
 from api.problems import FieldError, invalid
-from api.services import ApiSettings
+from api.secret_fields import SecretField, SignatureField, check_secret
+from api.services import ApiSettings, OwnSchedule
 from daemon.egress.url import Url, UrlRefused
 from daemon.filters import MAX_LENGTH, FilterRefused, path_of, shown, stored
-from daemon.signing.secrets import check_new_secret
 from daemon.store.subscriptions import Extras
 
 _Url = Annotated[
@@ -30,17 +30,6 @@ _Events = Annotated[
         min_length=1,
         max_length=100,
         description="Event types, or patterns: `*` for all, `placement.*` for those that begin so.",
-    ),
-]
-SecretField = Annotated[
-    str,
-    Field(
-        description="Better left out: then one is made and shown once. Your own is `whsec_` and the base64 "
-        "of 24 to 64 bytes, or `whsk_` for Ed25519. Any other 8 to 256 printable ASCII characters after "
-        "`whsec_` are taken, too, with a warning; blanks around it and base64url are not.",
-        json_schema_extra={
-            "pattern": "^(whsec_[!-~][ -~]{6,254}[!-~]|whsk_[A-Za-z0-9+/]{43}([A-Za-z0-9+/]{43})?=*)$"
-        },
     ),
 ]
 # What a terminal would act on, and what turns the text around it: C0, C1 and bidirectional controls.
@@ -101,6 +90,15 @@ _Timeout = Annotated[
     float,
     Field(ge=0.1, le=600, description="Seconds for one attempt; at most the operator's `delivery.timeout`."),
 ]
+_RetrySchedule = Annotated[
+    list[Annotated[float, Field(gt=0, le=31_536_000)]],
+    Field(
+        max_length=100,
+        description="Seconds to wait after each failed attempt, instead of the operator's schedule; when the "
+        "attempt after the last wait fails, the delivery is given up. [] gives up after the first. The "
+        "operator sets bounds (`delivery.own_retries`, `own_retry_min`, `own_retry_total`).",
+    ),
+]
 
 
 class Registration(BaseModel):
@@ -111,6 +109,10 @@ class Registration(BaseModel):
     url: _Url
     events: _Events
     secret: SecretField | None = None
+    signature: SignatureField | None = None
+    is_active: Annotated[
+        bool, Field(description="false: nothing is routed to it until it is set to true.")
+    ] = True
     description: _Description | None = None
     metadata: _Metadata | None = None
     headers: _Headers | None = None
@@ -118,6 +120,7 @@ class Registration(BaseModel):
     rate_limit: _RateLimit | None = None
     ordered: _Ordered = False
     timeout: _Timeout | None = None
+    retry_schedule: _RetrySchedule | None = None
 
 
 class Update(BaseModel):
@@ -138,6 +141,7 @@ class Update(BaseModel):
     rate_limit: _RateLimit | None = None
     ordered: _Ordered = False
     timeout: _Timeout | None = None
+    retry_schedule: _RetrySchedule | None = None
 
 
 REGISTRATION = TypeAdapter(Registration)
@@ -163,21 +167,6 @@ async def check(
     return url
 
 
-def check_secret(secret: str | None) -> Iterator[FieldError]:
-    """Give what is wrong with a secret, if anything."""
-    if secret is not None:
-        try:
-            check_new_secret(secret)
-        except ValueError as error:
-            yield FieldError("/secret", str(error))
-
-
-def secret_warnings(secret: str | None) -> dict[str, Any]:
-    """Return what an answer tells besides of a secret that was accepted and is not as the standard has it."""
-    found = [] if secret is None else check_new_secret(secret)
-    return {"warnings": [{"pointer": "/secret", "detail": detail} for detail in found]} if found else {}
-
-
 def extras_of(wanted: Registration | Update) -> Extras:
     """Return the optional settings."""
     return Extras(
@@ -188,6 +177,7 @@ def extras_of(wanted: Registration | Update) -> Extras:
         rate_limit=wanted.rate_limit,
         ordered=wanted.ordered,
         timeout=wanted.timeout,
+        retry_schedule=wanted.retry_schedule,
     )
 
 
@@ -202,6 +192,7 @@ def shown_extras(extras: Extras) -> dict[str, Any]:
         "rate_limit": extras.rate_limit,
         "ordered": extras.ordered or None,
         "timeout": extras.timeout,
+        "retry_schedule": extras.retry_schedule,
     }
     return {name: value for name, value in settings.items() if value is not None}
 
@@ -212,7 +203,7 @@ def _errors(wanted: Registration | Update, settings: ApiSettings) -> Iterator[Fi
         if refusal is not None:
             yield FieldError(pointer("events", index), refusal)
     if isinstance(wanted, Registration):
-        yield from check_secret(wanted.secret)
+        yield from check_secret(wanted.secret, wanted.signature)
     if wanted.description is not None and _CONTROL_BUT_LINES.search(wanted.description):
         yield FieldError(
             "/description", "holds a control character; use text, with line feeds and tabs at most"
@@ -224,8 +215,22 @@ def _errors(wanted: Registration | Update, settings: ApiSettings) -> Iterator[Fi
         yield FieldError(pointer("headers", name), refusal)
     if wanted.filter is not None:
         yield from _filter_errors(wanted.filter)
+    if wanted.retry_schedule is not None:
+        yield from _schedule_errors(wanted.retry_schedule, settings.own_schedule)
     if wanted.timeout is not None and wanted.timeout > settings.longest_timeout:
         yield FieldError("/timeout", f"must be at most {settings.longest_timeout:g} seconds")
+
+
+def _schedule_errors(waits: Sequence[float], bounds: OwnSchedule) -> Iterator[FieldError]:
+    if len(waits) > bounds.most:
+        yield FieldError("/retry_schedule", f"must have at most {bounds.most} waits")
+    for index, wait in enumerate(waits[: bounds.most]):
+        if wait < bounds.shortest:
+            yield FieldError(
+                pointer("retry_schedule", index), f"must be at least {bounds.shortest:g} seconds"
+            )
+    if sum(waits) > bounds.longest_in_all:
+        yield FieldError("/retry_schedule", f"must come to at most {bounds.longest_in_all:g} seconds in all")
 
 
 def _filter_errors(source: object) -> Iterator[FieldError]:

@@ -15,18 +15,17 @@ from api.cursors import page_limit
 from api.etags import changed_meanwhile, matches, requested_revisions, revision_tag
 from api.paging import page, query
 from api.problems import FieldError, Problem, invalid, not_found
+from api.secret_fields import new_secret, secret_warnings
 from api.services import Services
 from api.subscription_fields import (
     REGISTRATION,
     UPDATE,
     check,
     extras_of,
-    secret_warnings,
     shown_extras,
 )
 from daemon.model import Role, rfc3339
 from daemon.signing.canonical import JSON
-from daemon.signing.secrets import generate_secret
 from daemon.store.subscriptions import (
     Change,
     ChangedMeanwhile,
@@ -56,7 +55,7 @@ def blueprint(services: Services) -> Blueprint:
         wanted = validated(REGISTRATION, await _body())
         url = await check(wanted, services.settings(), services.check_url)
         assert url is not None  # noqa: S101  (the model requires one)
-        secret = generate_secret() if wanted.secret is None else wanted.secret
+        secret = new_secret(wanted.signature) if wanted.secret is None else wanted.secret
         try:
             subscription = await _finish(
                 services.subscriptions.register(
@@ -66,15 +65,15 @@ def blueprint(services: Services) -> Blueprint:
                     host_key=url.host_key,
                     events=list(dict.fromkeys(wanted.events)),
                     secret=secret,
+                    is_active=wanted.is_active,
                     extras=extras_of(wanted),
                 )
             )
         except TooManySubscriptions as error:
             raise _too_many(error) from None
-        document = shown(subscription)
-        if wanted.secret is None:
+        document = shown(subscription) | secret_warnings(wanted.secret)
+        if wanted.secret is None and subscription.public_key is None:
             document["secret"] = secret
-        document |= secret_warnings(wanted.secret)
         return json_response(
             document, 201, {"Location": f"/webhooks/{subscription.id}", "ETag": _etag(subscription)}
         )
@@ -178,6 +177,8 @@ def shown(subscription: Subscription) -> dict[str, Any]:
     }
     if subscription.disabled_reason is not None:
         document["disabled_reason"] = subscription.disabled_reason
+    if subscription.public_key is not None:
+        document["public_key"] = subscription.public_key
     return document | shown_extras(subscription.extras)
 
 

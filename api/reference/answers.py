@@ -66,6 +66,11 @@ class Subscription(Shape):
     """Whether an event waits until the one before it has succeeded or was given up. Absent unless set."""
     timeout: float = _MAY_BE_ABSENT
     """Seconds that one attempt may take. Absent unless set."""
+    retry_schedule: list[float] = _MAY_BE_ABSENT
+    """Seconds to wait after each failed attempt. Absent unless set: then the operator's are in force."""
+    public_key: str = _MAY_BE_ABSENT
+    """The key that deliveries verify with, `whpk_…`: signatures are Ed25519 (`v1a`). Absent where a shared
+    secret signs."""
 
 
 class Warned(Shape):
@@ -81,7 +86,8 @@ class Registered(Subscription):
     """A new subscription; the only answer that has a generated `secret`."""
 
     secret: str = _MAY_BE_ABSENT
-    """The signing secret that was made. Absent if you brought your own. Keep it: it is shown this once."""
+    """The signing secret that was made. Keep it: it is shown this once. Absent if you brought your own, or
+    where a pair of keys signs."""
     warnings: list[Warned] = _MAY_BE_ABSENT
     """What is not as receivers' libraries have it. Absent if nothing is wrong."""
 
@@ -117,8 +123,10 @@ class Published(Shape):
 class Rotated(Shape):
     """A new signing secret."""
 
-    secret: str
-    """The new secret. Keep it: it is shown this once."""
+    secret: str = _MAY_BE_ABSENT
+    """The new secret. Keep it: it is shown this once. Absent where a pair of keys signs."""
+    public_key: str = _MAY_BE_ABSENT
+    """The key that deliveries verify with, `whpk_…`. Absent where a shared secret signs."""
     previous_expires_at: datetime
     """Until then the previous secret signs, too."""
     warnings: list[Warned] = _MAY_BE_ABSENT

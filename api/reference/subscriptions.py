@@ -110,6 +110,24 @@ REGISTER = Operation(
             },
             status=201,
         ),
+        "pair": Example(
+            "A pair of keys, not yet active",
+            body={
+                "url": "https://example.com/webhooks",
+                "events": ["match.proposed"],
+                "signature": "ed25519",
+                "is_active": False,
+                "retry_schedule": [5, 60, 600, 3600, 43200],
+            },
+            answer={
+                **_SHOWN,
+                "is_active": False,
+                "disabled_reason": "paused",
+                "public_key": "whpk_5vyo3bYU6eHdMM9tyH5eQTWEE0ZyHv2bL5xPQ1Pq0Ng=",
+                "retry_schedule": [5.0, 60.0, 600.0, 3600.0, 43200.0],
+            },
+            status=201,
+        ),
         "compatibility": Example(
             "Compatibility: a secret that is not base64",
             body={

@@ -218,6 +218,12 @@ class DeliveryConfig(Section):
     """Seconds for one attempt, from looking up the name to the end of the response."""
     retry_schedule: Annotated[tuple[_Wait, ...], Field(max_length=100), _SOME] = _RETRY_SCHEDULE
     """Seconds to wait after each failed attempt; after the last, the delivery is given up."""
+    own_retries: Annotated[int, Whole(0, 100)] = 20
+    """Waits that a subscription's own `retry_schedule` may have; 0: none has its own."""
+    own_retry_min: Annotated[float, Duration("1ms", "30d")] = 1.0
+    """Seconds that each of them has at least."""
+    own_retry_total: Annotated[float, Duration("1s", "365d")] = 14 * _DAY
+    """Seconds that they have together at most."""
     retry_jitter: Annotated[float, Number(0, 1)] = 0.2
     """Part of each wait by which it is lengthened or shortened at random."""
     disable_after: Annotated[float, Duration("1s", "365d")] = 5 * _DAY

@@ -113,7 +113,7 @@ class Sender:
             shortened=timeout < rules.timeout,
             late=late,
             failed_before=claimed.failures,
-            schedule=rules.retry_schedule,
+            schedule=rules.retry_schedule if target.retry_schedule is None else target.retry_schedule,
             jitter=rules.retry_jitter,
             retry_after_max=rules.retry_after_max,
             random=random.random(),

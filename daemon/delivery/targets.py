@@ -32,7 +32,8 @@ class Target:
 
     `form` is its request, None where nothing can be sent: see `unsendable`.
 
-    `headers` are its own, sent after those of every delivery; `timeout` in seconds, None: the usual one.
+    `headers` are its own, sent after those of every delivery. `timeout` and the waits of `retry_schedule` are
+    in seconds, None: the usual ones.
     """
 
     org_id: UUID
@@ -44,6 +45,7 @@ class Target:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     timeout: float | None = None
     form: Form | None = None
+    retry_schedule: tuple[float, ...] | None = None
 
 
 WriteForm = Callable[[Url, tuple[SigningKey, ...], tuple[tuple[bytes, bytes], ...]], Form]
@@ -116,7 +118,16 @@ class Targets:
             with suppress(EgressError):
                 form = self._write(url, keys, headers)
         return Target(
-            row.org_id, row.revision, url, refused, keys, row.secrets_until, headers, row.timeout, form
+            row.org_id,
+            row.revision,
+            url,
+            refused,
+            keys,
+            row.secrets_until,
+            headers,
+            row.timeout,
+            form,
+            row.retry_schedule,
         )
 
     def forget(self) -> None:

@@ -18,7 +18,7 @@ from api.cursors import Cursors
 from api.jwks import KeySet
 from api.keys import KeySource
 from api.rate_limits import Rate
-from api.services import ApiSettings, Services
+from api.services import ApiSettings, OwnSchedule, Services
 from daemon.clock import Clock
 from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
@@ -260,6 +260,9 @@ class Parts:
             max_values=config.events.max_values,
             schemas=self.schemas,
             longest_timeout=config.delivery.timeout,
+            own_schedule=OwnSchedule(
+                config.delivery.own_retries, config.delivery.own_retry_min, config.delivery.own_retry_total
+            ),
             secret_overlap=config.signing.secret_overlap,
             longest_secret_overlap=config.signing.secret_overlap_max,
             header_prefix=config.signing.header_prefix,

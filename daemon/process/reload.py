@@ -24,6 +24,9 @@ LIVE = {
     "delivery": {
         "timeout",
         "retry_schedule",
+        "own_retries",
+        "own_retry_min",
+        "own_retry_total",
         "retry_jitter",
         "disable_after",
         "retry_after_max",

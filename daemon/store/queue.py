@@ -96,7 +96,7 @@ class Claimed(Held):
 class TargetRow:
     """Where and how a subscription wants its events, and its sealed secrets, newest first, good until then.
 
-    `timeout` in seconds; `headers` sealed.
+    `timeout` and the waits of `retry_schedule` in seconds; `headers` sealed.
     """
 
     subscription_id: UUID
@@ -107,6 +107,7 @@ class TargetRow:
     headers: bytes | None
     secrets: tuple[bytes, ...]
     secrets_until: datetime | None
+    retry_schedule: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,7 @@ async def fetch_targets(
             headers=row["headers"],
             secrets=tuple(row["secrets"]),
             secrets_until=row["secrets_until"],
+            retry_schedule=None if row["retry_schedule"] is None else tuple(row["retry_schedule"]),
         )
         for row in rows
     ]

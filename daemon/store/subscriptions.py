@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -10,6 +11,8 @@ from uuid import UUID
 import asyncpg
 
 from daemon.filters import path_of, shown
+from daemon.signing.secrets import BadSecretError, PrivateKey, parse_secret
+from daemon.signing.vault import VaultError
 from daemon.store.database import Connection, Database
 
 
@@ -19,7 +22,7 @@ class Extras:
 
     `headers` are sent with each request. `filter` is as its owner wrote it, see `daemon.filters.stored`, and
     `filter_problem` why it is not evaluated, which only the store says. `rate_limit` in requests a second,
-    `timeout` in seconds.
+    `timeout` and each wait of `retry_schedule` in seconds.
     """
 
     description: str | None = None
@@ -30,11 +33,15 @@ class Extras:
     rate_limit: float | None = None
     ordered: bool = False
     timeout: float | None = None
+    retry_schedule: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One organisation's endpoint and the event types it wants, as stored."""
+    """One organisation's endpoint and the event types it wants, as stored.
+
+    `public_key` is the half of its newest secret that receivers have, where that is a pair.
+    """
 
     id: UUID
     org_id: UUID
@@ -46,6 +53,7 @@ class Subscription:
     created_at: datetime
     revision: int
     extras: Extras = Extras()
+    public_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,7 @@ class Subscriptions:
         host_key: str,
         events: Sequence[str],
         secret: str,
+        is_active: bool,
         extras: Extras,
     ) -> Subscription:
         """Store a new one. Errors: `TooManySubscriptions`, `FilterRefused`, `DatabaseUnavailable`."""
@@ -145,6 +154,7 @@ class Subscriptions:
             limits.burst,
             limits.in_flight,
             *self._columns(extras, subscription_id),
+            is_active,
         )
         if row is None or row["id"] is None:
             raise TooManySubscriptions(self._most)
@@ -282,6 +292,7 @@ class Subscriptions:
             extras.rate_limit,
             extras.ordered,
             extras.timeout,
+            None if extras.retry_schedule is None else list(extras.retry_schedule),
         )
 
     def _subscription(self, row: asyncpg.Record) -> Subscription:
@@ -305,8 +316,17 @@ class Subscriptions:
                 rate_limit=row["rate_limit"],
                 ordered=row["ordered"],
                 timeout=row["timeout"],
+                retry_schedule=row["retry_schedule"],
             ),
+            public_key=self._public_key(row),
         )
+
+    def _public_key(self, row: asyncpg.Record) -> str | None:
+        """Return the public half of the newest secret, unless that is a shared one or cannot be opened."""
+        with suppress(VaultError, BadSecretError):
+            key = parse_secret(self._unseal(row["secret"], row["id"]))
+            return key.public if isinstance(key, PrivateKey) else None
+        return None
 
 
 def _listed(revisions: Collection[int] | None) -> list[int] | None:

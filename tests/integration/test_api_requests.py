@@ -131,7 +131,10 @@ async def test_a_secret_that_is_hardly_meant_is_refused(secret: str) -> None:
         ({"events": ["match.*.x", "match*"]}, ["/events/0", "/events/1"]),
         ({"secret": "short"}, ["/secret"]),
         ({"secret": 1}, ["/secret"]),
-        ({"is_active": False}, ["/is_active"]),
+        ({"is_active": "no"}, ["/is_active"]),
+        ({"signature": "rsa"}, ["/signature"]),
+        ({"retry_schedule": [5, 0.5, "1m"]}, ["/retry_schedule/2"]),
+        ({"retry_schedule": [5, 0.5]}, ["/retry_schedule/1"]),
         ({"url": "ftp://x", "events": ["x"], "secret": "x"}, ["/url", "/events/0", "/secret"]),
     ],
 )
@@ -455,7 +458,7 @@ async def test_a_wrong_method_gets_405_with_allow(path: str) -> None:
         assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/webhooks/x", "/static/x", "/webhooks//"])
+@pytest.mark.parametrize("path", ["/nothing", "/webhooks/x", "/static/x", "/webhooks//"])
 async def test_an_unknown_path_gets_404(path: str) -> None:
     async with client(World()) as http:
         problem(await http.get(http.base_url.copy_with(raw_path=path.encode())), 404)

@@ -1,5 +1,6 @@
 """Reading, changing, pausing and deleting subscriptions with a real daemon, sockets and Postgres."""
 
+import base64
 import hmac
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
 from tests.support.daemon import Daemon, running
@@ -37,6 +39,7 @@ async def test_settings_are_kept_shown_and_taken_away(tmp_path: Path, postgres_u
         "rate_limit": 2.5,
         "ordered": True,
         "timeout": 3,
+        "retry_schedule": [1.5, 60],
     }
     org = uuid4()
     async with running(tmp_path, postgres_url) as daemon, daemon.client(org, "org_admin") as client:
@@ -253,6 +256,111 @@ async def test_both_secrets_sign_during_the_overlap(tmp_path: Path, postgres_url
             (await client.post(path, json={"secret": "whsec_brought along"})).status_code for _ in range(4)
         ]
         assert outcomes == [200, 200, 200, 409]
+        await daemon.stop()
+
+
+async def test_a_pair_of_keys_signs_and_its_public_half_is_shown(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    async with (
+        receiving() as receiver,
+        running(tmp_path, postgres_url) as daemon,
+        daemon.client(org, "org_admin") as client,
+    ):
+        wanted = {"url": receiver.url(), "events": ["*"], "signature": "ed25519"}
+        made = (await client.post("/webhooks/", json=wanted)).json()
+        assert "secret" not in made
+        path = f"/webhooks/{made['id']}"
+        [listed] = (await client.get("/webhooks/")).json()["data"]
+        changed = (await client.patch(path, json={"description": "x"})).json()
+        assert {one["public_key"] for one in (made, listed, changed)} == {made["public_key"]}
+        await publish(daemon, org, {})
+        rotated = (await client.post(f"{path}/rotate-secret")).json()
+        assert set(rotated) == {"public_key", "previous_expires_at"}
+        assert rotated["public_key"] != made["public_key"]
+        assert (await client.get(path)).json()["public_key"] == rotated["public_key"]
+        await receiver.until(lambda: len(receiver.requests) == 1, 15)
+        await publish(daemon, org, {})
+        await receiver.until(lambda: len(receiver.requests) == 2, 15)
+        for request, keys in zip(receiver.requests, ([made], [rotated, made]), strict=True):
+            content = f"{request.event_id}.{request.headers['webhook-timestamp']}.".encode() + request.body
+            signatures = request.headers["webhook-signature"].split()
+            assert len(signatures) in (len(keys), 2)  # the first may go after the rotation
+            for signature, key in zip(reversed(signatures), reversed(keys), strict=False):
+                raw = base64.b64decode(key["public_key"].removeprefix("whpk_"))
+                Ed25519PublicKey.from_public_bytes(raw).verify(
+                    base64.b64decode(signature.removeprefix("v1a,")), content
+                )
+        shared = (await client.post(f"{path}/rotate-secret", json={"signature": "hmac-sha256"})).json()
+        assert shared["secret"].startswith("whsec_")
+        assert "public_key" not in (await client.get(path)).json()
+        for bad in ({"secret": shared["secret"], "signature": "ed25519"}, {"signature": "rsa"}):
+            assert pointers(await client.post("/webhooks/", json={**wanted, **bad})) == {"/signature"}
+        await daemon.stop()
+
+
+async def test_one_that_is_registered_inactive_gets_nothing_yet(tmp_path: Path, postgres_url: str) -> None:
+    org = uuid4()
+    async with (
+        receiving() as receiver,
+        running(tmp_path, postgres_url) as daemon,
+        daemon.client(org, "org_admin") as client,
+    ):
+        wanted = {"url": receiver.url("/later"), "events": ["*"], "is_active": False}
+        made = (await client.post("/webhooks/", json=wanted)).json()
+        assert (made["is_active"], made["disabled_reason"]) == (False, "paused")
+        await daemon.register(org, receiver.url("/now"), ["*"])
+        await publish(daemon, org, 1)
+        await receiver.until(lambda: len(receiver.requests) == 1, 15)
+        await client.patch(f"/webhooks/{made['id']}", json={"is_active": True})
+        await publish(daemon, org, 2)
+        await receiver.until(lambda: len(receiver.requests) == 3, 15)
+        assert sorted(one.path for one in receiver.requests) == ["/later", "/now", "/now"]
+        await daemon.stop()
+
+
+async def test_a_schedule_of_its_own(tmp_path: Path, postgres_url: str) -> None:
+    async def fail(request: Received) -> Reply:
+        return Reply(500)
+
+    org = uuid4()
+    bounds = {
+        "delivery__own_retries": 3,
+        "delivery__own_retry_min": "100ms",
+        "delivery__own_retry_total": "1h",
+    }
+    async with (
+        receiving(fail) as receiver,
+        running(tmp_path, postgres_url, delivery__retry_schedule=["1h"], **bounds) as daemon,
+        daemon.client(org, "org_admin") as client,
+    ):
+        wanted = {"url": receiver.url(), "events": ["*"], "retry_schedule": [0.1, 0.2]}
+        path = f"/webhooks/{(await client.post('/webhooks/', json=wanted)).json()['id']}"
+        await publish(daemon, org, 1)
+        await receiver.until(lambda: len(receiver.requests) == 3, 15)
+        await client.patch(path, json={"retry_schedule": []})
+        await publish(daemon, org, 2)
+        await receiver.until(lambda: len(receiver.requests) == 4, 15)
+        ended: list[Any] = []
+        with trio.fail_after(15):
+            while len(ended) < 2:
+                found = await rows(
+                    postgres_url, "select ended, attempt from hookd.attempt where ended is not null"
+                )
+                ended = sorted((one["attempt"], one["ended"]) for one in found)
+                await trio.sleep(0.05)
+        assert ended == [(1, "exhausted"), (3, "exhausted")]
+        refused: dict[str, list[float]] = {
+            "/retry_schedule": [1.0] * 4,
+            "/retry_schedule/1": [1.0, 0.05],
+            "/retry_schedule/0": [0],
+        }
+        for pointer, waits in refused.items():
+            assert pointers(await client.patch(path, json={"retry_schedule": waits})) == {pointer}
+        assert pointers(await client.patch(path, json={"retry_schedule": [3000.0, 601.0]})) == {
+            "/retry_schedule"
+        }
+        gone = await client.patch(path, json={"retry_schedule": None})
+        assert "retry_schedule" not in gone.json()
         await daemon.stop()
 
 

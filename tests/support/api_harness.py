@@ -29,6 +29,7 @@ from api.services import ApiSettings, Check, Services, Trials
 from daemon.egress.report import Trial
 from daemon.egress.url import Url, parse_url
 from daemon.model import uuid7, uuid7_time
+from daemon.signing.secrets import PrivateKey, parse_secret
 from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
 from daemon.store.replays import Replay, Selection
 from daemon.store.subscriptions import (
@@ -76,13 +77,27 @@ class FakeSubscriptions:
         host_key: str,
         events: Sequence[str],
         secret: str,
+        is_active: bool,
         extras: Extras,
     ) -> Subscription:
         await self._pass()
         if len(self.kept) >= self.limit:
             raise TooManySubscriptions(self.limit)
         made = uuid7_time(subscription_id)
-        kept = Subscription(subscription_id, org_id, url, tuple(events), True, None, 0, made, 1, extras)
+        key = parse_secret(secret)
+        kept = Subscription(
+            subscription_id,
+            org_id,
+            url,
+            tuple(events),
+            is_active,
+            None if is_active else "paused",
+            0,
+            made,
+            1,
+            extras,
+            key.public if isinstance(key, PrivateKey) else None,
+        )
         self.kept[subscription_id] = kept
         self.secrets[subscription_id] = secret
         self.host_keys[subscription_id] = host_key

@@ -130,11 +130,11 @@ func try(subscription string) {
 func rotate(subscription string) {
 	api := client.SubscriptionsAPI
 	made := read(api.RotateSecret(ctx, subscription).Execute())
-	check(strings.HasPrefix(made.Secret, "whsec_") && made.PreviousExpiresAt.After(time.Now()), "rotated", made)
+	check(strings.HasPrefix(made.GetSecret(), "whsec_") && made.PreviousExpiresAt.After(time.Now()), "rotated", made)
 	own := hookd.Rotation{}
 	own.SetSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	brought := read(api.RotateSecret(ctx, subscription).Rotation(own).Execute())
-	check(brought.Secret == own.GetSecret(), "rotated", brought)
+	check(brought.GetSecret() == own.GetSecret(), "rotated", brought)
 	ended, err := api.EndPreviousSecret(ctx, subscription).Execute()
 	check(err == nil && ended.StatusCode == 204, "ended", err)
 }

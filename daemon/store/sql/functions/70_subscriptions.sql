@@ -3,7 +3,8 @@ create or replace function hookd.register(
     p_id uuid, p_org_id uuid, p_url text, p_events text[], p_ciphertext bytea, p_limit integer,
     p_host text, p_rate float8, p_burst float8, p_cap integer, p_description text default null, p_metadata jsonb default null,
     p_headers bytea default null, p_filter text default null, p_filter_path text default null,
-    p_rate_limit float8 default null, p_ordered boolean default false, p_timeout float8 default null
+    p_rate_limit float8 default null, p_ordered boolean default false, p_timeout float8 default null,
+    p_retry_schedule float8[] default null, p_active boolean default true
 ) returns hookd.subscription
 language plpgsql volatile as $$
 declare
@@ -20,13 +21,13 @@ begin
     end if;
     v_host := hookd.host_of(p_host, p_rate, p_burst, p_cap, v_now);
     insert into hookd.subscription (id, org_id, url, events, created_at, description, metadata, headers, filter, filter_path,
-        rate_limit, ordered, timeout)
+        rate_limit, ordered, timeout, retry_schedule, is_active, disabled_reason)
     values (p_id, p_org_id, p_url, p_events, v_now, p_description, p_metadata, p_headers, p_filter, p_filter_path,
-        p_rate_limit, p_ordered, p_timeout) returning * into v_row;
+        p_rate_limit, p_ordered, p_timeout, p_retry_schedule, p_active, case when not p_active then 'paused' end) returning * into v_row;
     insert into hookd.subscription_secret (subscription_id, number, ciphertext, created_at)
     values (p_id, 1, p_ciphertext, v_now);
-    insert into hookd.lane (subscription_id, org_id, host_id, rate, ordered)
-    values (p_id, p_org_id, v_host, p_rate_limit, p_ordered);
+    insert into hookd.lane (subscription_id, org_id, host_id, rate, ordered, active)
+    values (p_id, p_org_id, v_host, p_rate_limit, p_ordered, p_active);
     perform hookd.want(p_id);
     perform hookd.lock_hosts(array[v_host]);
     perform hookd.join_host(v_host, p_org_id);
@@ -144,7 +145,8 @@ end $$;
 create or replace function hookd.change(
     p_org_id uuid, p_id uuid, p_revisions integer[], p_given text[], p_url text, p_host text, p_rate float8, p_burst float8,
     p_cap integer, p_events text[], p_active boolean, p_description text, p_metadata jsonb, p_headers bytea,
-    p_filter text, p_filter_path text, p_rate_limit float8, p_ordered boolean, p_timeout float8
+    p_filter text, p_filter_path text, p_rate_limit float8, p_ordered boolean, p_timeout float8,
+    p_retry_schedule float8[] default null
 ) returns text
 language plpgsql volatile as $$
 declare
@@ -195,6 +197,7 @@ begin
         rate_limit = case when 'rate_limit' = any (p_given) then p_rate_limit else s.rate_limit end,
         ordered = case when 'ordered' = any (p_given) then p_ordered else s.ordered end,
         timeout = case when 'timeout' = any (p_given) then p_timeout else s.timeout end,
+        retry_schedule = case when 'retry_schedule' = any (p_given) then p_retry_schedule else s.retry_schedule end,
         revision = s.revision + 1
     where s.id = p_id;
     perform hookd.want(p_id);

@@ -44,7 +44,7 @@ select hookd.leave($1)
 
 -- name: targets
 -- Where and with what to sign: the newest secret first, then those that still overlap.
-select s.id, s.org_id, s.revision, s.url, s.timeout, s.headers,
+select s.id, s.org_id, s.revision, s.url, s.timeout, s.retry_schedule, s.headers,
     array(select k.ciphertext from hookd.subscription_secret k
           where k.subscription_id = s.id and (k.expires_at is null or k.expires_at > hookd.clock())
           order by k.number desc) as secrets,
