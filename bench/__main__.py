@@ -25,6 +25,7 @@ ALL = (
     "neighbours",
     "burst",
     "fan_out",
+    "receivers",
     "memory",
     "idle",
     "queue_drain",

@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.processes import ROOT
-from bench.receivers import CHOICES
+from bench.receiving import CHOICES
 from bench.report import CannotRun, Report
 
 RESULTS = ROOT / "bench" / "results"
@@ -18,7 +18,7 @@ HOSTS = 100
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to measure. `database`: "" for the embedded server."""
+    """How to measure. `database`: "" for the embedded server; `only`: these parts, none: all."""
 
     runs: int
     size: int
@@ -26,6 +26,7 @@ class Options:
     receiver: str
     files: Path
     out: Path
+    only: tuple[str, ...] = ()
 
     @property
     def hosts(self) -> int:
@@ -36,12 +37,20 @@ class Options:
 Measure = Callable[[Options, Path, Report], None]
 
 
-def command(name: str, doc: str | None, measure: Measure, *, size: int, runs: int = 5) -> None:
+def command(
+    name: str,
+    doc: str | None,
+    measure: Measure,
+    *,
+    size: int,
+    runs: int = 5,
+    only: Sequence[str] = (),
+) -> None:
     """Run `measure` with the options of the command line, print the tables and write the JSON file.
 
     Exits with 1, and without a figure, where the benchmark cannot run.
     """
-    options = _options(name, doc or "", size, runs)
+    options = _options(name, doc or "", size, runs, only)
     parameters = {key: str(value) for key, value in asdict(options).items() if key not in ("out", "database")}
     report = Report(name, {**parameters, "size": options.size, "runs": options.runs})
     try:
@@ -62,7 +71,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _options(name: str, doc: str, size: int, runs: int) -> Options:
+def _options(name: str, doc: str, size: int, runs: int, only: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog=f"python -m bench {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -81,7 +90,10 @@ def _options(name: str, doc: str, size: int, runs: int) -> Options:
         " memory, as /dev/shm is, what the disk does is not in the figures",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, default=RESULTS, help="where the JSON file goes")
-    return Options(**vars(parser.parse_args()))
+    if only:
+        parser.add_argument("--only", nargs="+", choices=only, default=(), help="run these parts alone")
+    found = vars(parser.parse_args())
+    return Options(**{**found, "only": tuple(found.get("only", ()))})
 
 
 def _positive(text: str) -> int:

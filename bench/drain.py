@@ -15,7 +15,7 @@ from bench.figures import Run
 from bench.filling import backlog, small
 from bench.loads import CONCURRENCY, load
 from bench.postgres import server
-from bench.receivers import receiving
+from bench.receiving import receiving
 from bench.report import Report, Subject
 
 BYTES = 450

@@ -6,7 +6,7 @@ from bench.command import Options, command, say
 from bench.draining import Lab, drain
 from bench.filling import backlog, real, small
 from bench.postgres import server
-from bench.receivers import receiving
+from bench.receiving import receiving
 from bench.report import Report
 
 

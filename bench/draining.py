@@ -8,7 +8,7 @@ from bench.figures import Run
 from bench.hookd import SHIPPED, hookd
 from bench.postgres import Server, Sql, connected
 from bench.processes import wait_until
-from bench.receivers import Receiver
+from bench.receiving import Receiver
 from bench.report import CannotRun
 
 PATIENCE = 60.0

@@ -16,7 +16,7 @@ from bench.hookd import EVENT_TYPE, hookd
 from bench.postgres import Server, connected, name_of, server
 from bench.probe import probing
 from bench.processes import wait_until
-from bench.receivers import Receiver, receiving
+from bench.receiving import Receiver, receiving
 from bench.report import Report
 from bench.stamping import TITLE, Stamper, stamping
 from bench.subscribing import subscribe

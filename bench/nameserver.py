@@ -15,7 +15,7 @@ import dns.message
 import dns.rrset
 
 from bench.processes import end, first_line, spawn
-from bench.receivers import free_port
+from bench.receiving import free_port
 
 KNOWN = "heard.test"
 

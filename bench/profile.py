@@ -11,7 +11,7 @@ from bench.draining import Lab, drain
 from bench.figures import number, table
 from bench.filling import backlog, small
 from bench.postgres import server
-from bench.receivers import receiving
+from bench.receiving import receiving
 from bench.report import CannotRun, Report
 from bench.stacks import exclusive, flame_graph, inclusive, parse, parts
 

@@ -1,171 +1,243 @@
-"""Receivers that can be no bottleneck: nginx where it is installed, else one of our own. Loopback only.
+"""Receivers as they are: slow, failing now and then, restarted, or away for a minute.
 
-Each "host" is an address of its own, 127.1.0.1 and on, so that each is a host to the daemon, too.
+100 events a second, --size of them, go to one subscription at a host of its own, with the daemon as shipped,
+to receivers that answer after 10, 100 and 500 ms and of whose answers 0, 1, 5, 20 and 50 % are 503, 429
+without Retry-After, 400, a closed connection, or silence until delivery.timeout; and to one that is
+restarted, away for 0.2, 2 and 20 s. Told is how long after its moment the first attempt of each came to the
+receiver, the most that were under way, and how long after the last was published all had been tried. A case
+in which all attempts, also the first retries, take more than nine tenths of hosts.in_flight is only told of:
+"fits" 0.
+
+Outage: 50 events a second, and the receiver refuses for 60 s (in proportion to --size), or answers 503: how
+long after the first good answer all of it was delivered, and how late live events were from then on. And one
+event that always fails beside good ones: how far its attempts are from its schedule.
+
+--only runs some of it: 503, 429, 400, closed, silence, restart, outage, schedule, or a delay such as 500ms.
 """
 
-import shutil
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPConnection
+from collections.abc import Callable
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
+from threading import Thread
+from uuid import UUID, uuid4
 
-import trustme
+from bench.command import Options, command, say
+from bench.faulty import TITLE, Faulty, faulty, lateness
+from bench.figures import Run
+from bench.hookd import hookd
+from bench.postgres import Sql, connected, server
+from bench.publishers import Order, Published, publish
+from bench.report import Report
 
-from bench.processes import end, first_line, spawn
-from bench.report import CannotRun
+RATE, OUTAGE_RATE = 100, 50
+DELAYS = (0.01, 0.1, 0.5)
+KINDS = ("503", "429", "400", "closed", "silence")
+SHARES = (0.01, 0.05, 0.2, 0.5)
+AWAY = (0.2, 2.0, 20.0)
+OUTAGE = 60.0
+TIMEOUT = 15.0
+IN_FLIGHT = 64
+WARM = 3.0
+"""Seconds at the same rate before the first event counts, so that the lane has its room."""
+SETTINGS = {"hosts.rate": 1000, "hosts.burst": 1000, "hosts.in_flight": IN_FLIGHT}
+SCHEDULE = (1.0, 2.0, 4.0, 8.0)
+ONLY = (*KINDS, "restart", "outage", "schedule", *(f"{delay * 1000:.0f}ms" for delay in DELAYS))
 
-CHOICES = ("auto", "nginx", "own")
-START_SECONDS = 10.0
-_DEBIAN_SBIN = ":/usr/sbin:/usr/local/sbin"
+ALWAYS_FAILS = "always fails"
 
-
-@dataclass(slots=True)
-class Receiver:
-    """A running receiver. `urls`: one for each host; `ca_file` is to be trusted for them, "" without TLS."""
-
-    title: str
-    urls: list[str]
-    ca_file: str
-    control: int
-    _asked: int = 0
-
-    def counts(self) -> tuple[int, int]:
-        """Return how many connections were accepted and how many requests have come since the start."""
-        connection = HTTPConnection("127.0.0.1", self.control, timeout=10)
-        try:
-            connection.request("GET", "/")
-            text = connection.getresponse().read().decode()
-        finally:
-            connection.close()
-        if not text.startswith("Active"):
-            accepted, requests = (int(word) for word in text.split())
-            return accepted, requests
-        self._asked += 1  # nginx counts these, too
-        words = text.splitlines()[2].split()
-        return int(words[0]) - self._asked, int(words[2]) - self._asked
-
-    def count(self) -> int:
-        """Return how many requests have come since the start."""
-        return self.counts()[1]
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """The daemon's settings with which it trusts this receiver."""
-        return {"egress.ca_file": self.ca_file} if self.ca_file else {}
+Case = Callable[["Field"], Run]
 
 
-@contextmanager
-def receiving(directory: Path, *, hosts: int, tls: bool = False, choice: str = "auto") -> Iterator[Receiver]:
-    """Run a receiver that answers 200 at once. Error: `CannotRun`, also if nginx is asked for and missing."""
-    directory.mkdir(parents=True)
-    listened = addresses(hosts)
-    ca_file, key_file = _certificate(directory, listened) if tls else ("", "")
-    port, control = free_port(listened[0]), free_port("127.0.0.1")
-    scheme = "https" if tls else "http"
-    urls = [f"{scheme}://{address}:{port}/hook" for address in listened]
-    nginx = shutil.which("nginx") or shutil.which("nginx", path=_DEBIAN_SBIN)
-    if choice == "nginx" and nginx is None:
-        raise CannotRun("nginx is not installed: install it, or leave --receiver away to use our own")
-    if nginx is not None and choice != "own":
-        title = f"nginx {_nginx_version(nginx)}"
-        command = [nginx, "-p", str(directory), "-e", str(directory / "error.log")]
-        command += ["-c", str(_nginx_file(directory, listened, port, control, key_file))]
-        running = _nginx(command, directory, control)
-    else:
-        title = "our own (asyncio, one process)"
-        command = [sys.executable, "-m", "bench.own_receiver", str(port), str(control), key_file, *listened]
-        running = _own(command, directory)
-    try:
-        yield Receiver(title, urls, ca_file, control)
-    finally:
-        end(running)
+class Field:
+    """One daemon and one receiver; each case has an organisation and a host of its own there."""
+
+    def __init__(self, url: str, sql: Sql, receiver: Faulty, register: Callable[[UUID, str], None]) -> None:
+        self.receiver = receiver
+        self._url, self._sql, self._register = url, sql, register
+        self._hosts = iter(receiver.urls)
+        self._org = uuid4()
+
+    def begin(self) -> None:
+        """Take the next host, and leave what is owed to those before alone."""
+        for row in self._sql.rows("select id from hookd.subscription where is_active"):
+            self._sql.value("select hookd.set_active($1, false, 'paused')", row[0])
+        self._org = uuid4()
+        self._register(self._org, next(self._hosts))
+
+    def publish(self, count: int, rate: float, first: int = 0) -> list[Published]:
+        """Publish at that rate; returns when the last is published."""
+        offsets = [number / rate for number in range(count)]
+        return publish(Order("sql", self._url, [str(self._org)], offsets, 4, first))
+
+    def warm(self) -> int:
+        """Let the lane get its room, and what waited for that go; return how many events it took."""
+        count = int(WARM * RATE)
+        self.publish(count, RATE)
+        self.receiver.until(self.receiver.first, range(count), 20)
+        return count
 
 
-def _own(command: list[str], directory: Path) -> "subprocess.Popen[str]":
-    log = directory / "receiver.log"
-    process = spawn(command, log)
-    first_line(process, log)
-    return process
+def fits(delay: float, kind: str, share: float) -> bool:
+    """Whether all requests take less than nine tenths of what the host may get at once."""
+    bad = TIMEOUT if kind == "silence" else delay
+    held = RATE * (1 + share) * ((1 - share) * delay + share * bad)
+    return held <= 0.9 * IN_FLIGHT
 
 
-def _nginx(command: list[str], directory: Path, control: int) -> "subprocess.Popen[str]":
-    log = directory / "receiver.log"
-    process = spawn(command, log)
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", control), 1).close()
-            return process
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                end(process)
-                raise CannotRun(f"nginx does not start: {log.read_text().strip()[-1000:]}") from None
-            time.sleep(0.02)
+def share_of_bad(field: Field, size: int, delay: float, kind: str, share: float) -> Run:
+    """Measure one receiver of whose answers a share is bad."""
+    field.begin()
+    field.receiver.set(delay=delay, kind=kind, share=share)
+    warm = field.warm()
+    published = field.publish(size, RATE, warm)
+    field.receiver.until(field.receiver.first, range(warm, warm + size), 20)
+    found = dict(lateness(published, warm, field.receiver.first))
+    return {**found, "most": float(field.receiver.most), "fits": float(fits(delay, kind, share))}
 
 
-def _nginx_version(program: str) -> str:
-    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
-    return said.strip().rpartition("/")[2]
+def restarted(field: Field, size: int, away: float) -> Run:
+    """Measure a receiver that is away for so long after a third of the events."""
+    field.begin()
+    field.receiver.set(delay=0.01)
+    warm = field.warm()
+    back = 0.0
+
+    def leave() -> None:
+        nonlocal back
+        time.sleep(size / RATE / 3)
+        back = field.receiver.away(away)
+
+    published = _beside(leave, lambda: field.publish(max(size, int((away + 5) * RATE)), RATE, warm))
+    numbers = range(warm, warm + len(published))
+    field.receiver.until(field.receiver.good, numbers, 60)
+    found = dict(lateness(published, warm, field.receiver.good))
+    waited = lateness(published, warm, field.receiver.good, back)
+    return {**found, "after_back_ms": waited["worst_ms"], "most": float(field.receiver.most)}
 
 
-def _nginx_file(directory: Path, addresses: list[str], port: int, control: int, key_file: str) -> Path:
-    """Write nginx's configuration: kept connections, no logs, nothing read from a disk."""
-    tls = f"ssl_certificate {key_file}; ssl_certificate_key {key_file}; ssl_session_cache shared:tls:10m;"
-    listen = "\n".join(
-        f"    listen {one}:{port}{' ssl' if key_file else ''} backlog=1024;" for one in addresses
-    )
-    path = directory / "nginx.conf"
-    path.write_text(
-        f"""
-daemon off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-worker_rlimit_nofile 65536;
-events {{ worker_connections 32768; }}
-http {{
-  access_log off;
-  client_body_temp_path {directory}/bodies;
-  client_body_buffer_size 64k;
-  client_max_body_size 64m;
-  keepalive_timeout 1h;
-  keepalive_time 24h;
-  keepalive_requests 1000000000;
-  {tls if key_file else ""}
-  server {{
-{listen}
-    return 200;
-  }}
-  server {{ listen 127.0.0.1:{control}; location / {{ stub_status; }} }}
-}}
-"""
-    )
-    return path
+def outage(field: Field, size: int, kind: str) -> Run:
+    """Measure how soon all is delivered after an outage."""
+    field.begin()
+    field.receiver.set(delay=0.01)
+    away = OUTAGE * size / 2000
+    back = 0.0
+
+    def leave() -> None:
+        nonlocal back
+        time.sleep(3)
+        if kind == "refused":
+            back = field.receiver.away(away)
+        else:
+            field.receiver.turn(kind, 1.0)
+            time.sleep(away)
+            field.receiver.turn(kind, 0.0)
+            back = time.monotonic()
+
+    published = _beside(leave, lambda: field.publish(int((3 + away + 15) * OUTAGE_RATE), OUTAGE_RATE))
+    good = field.receiver.good
+    field.receiver.until(good, range(len(published)), 400)
+    missed = [n for n, one in enumerate(published) if one.scheduled < back and n in good]
+    live = [n for n, one in enumerate(published) if one.scheduled >= back + 0.1]
+    first = min(at for at in good.values() if at >= back)
+    found = lateness([published[n] for n in live], live[0], good)
+    return {
+        "first_good_after_back_s": first - back,
+        "missed": float(sum(good[n] > back for n in missed)),
+        "all_after_first_good_s": max(good[n] for n in missed) - first,
+        "live_p50_ms": found["p50_ms"],
+        "live_p99_ms": found["p99_ms"],
+        "missing": float(len(published) - len(good)),
+    }
 
 
-def _certificate(directory: Path, addresses: list[str]) -> tuple[str, str]:
-    """Make an authority and one certificate for all addresses; return the files of both."""
-    authority = trustme.CA()
-    ca_file, key_file = directory / "ca.pem", directory / "server.pem"
-    authority.cert_pem.write_to_path(str(ca_file))
-    authority.issue_cert(*addresses).private_key_and_cert_chain_pem.write_to_path(str(key_file))
-    return str(ca_file), str(key_file)
+def schedule(field: Field, size: int) -> Run:
+    """Measure the attempts of one event that always fails beside good ones."""
+    field.begin()
+    field.receiver.set(delay=0.01, number=OUTAGE_RATE)
+    field.publish(int((sum(SCHEDULE) + 4) * OUTAGE_RATE), OUTAGE_RATE)
+    field.receiver.look()
+    times = field.receiver.every[OUTAGE_RATE]
+    planned = [times[0] + seconds for seconds in accumulate(SCHEDULE, initial=0.0)]
+    off = [abs(at - due) * 1000 for at, due in zip(times, planned, strict=False)]
+    return {"attempts": float(len(times)), "planned": float(len(planned)), "worst_off_ms": max(off)}
 
 
-def addresses(hosts: int) -> list[str]:
-    """Return an address of the loopback for each host. Error: `CannotRun`."""
-    if hosts > 60_000:
-        raise CannotRun(f"{hosts} hosts are more than a receiver has addresses: take fewer")
-    return [f"127.1.{1 + n // 250}.{1 + n % 250}" for n in range(hosts)]
+def cases(size: int, only: tuple[str, ...]) -> dict[str, Case]:
+    """Return the cases by name: all, or those that `only` names."""
+    found: dict[str, Case] = {}
+    for delay in DELAYS:
+        title = f"{delay * 1000:.0f}ms"
+        if not only or title in only:
+            found[f"{title}, all good"] = partial(share_of_bad, size=size, delay=delay, kind="503", share=0.0)
+        for kind in KINDS:
+            for share in SHARES:
+                if not only or title in only or kind in only:
+                    found[f"{title}, {share:.0%} {kind}"] = partial(
+                        share_of_bad, size=size, delay=delay, kind=kind, share=share
+                    )
+    if not only or "restart" in only:
+        for away in AWAY:
+            found[f"restarted, away {away:g} s"] = partial(restarted, size=size, away=away)
+    if not only or "outage" in only:
+        for kind in ("503", "refused"):
+            found[f"outage, {kind}"] = partial(outage, size=size, kind=kind)
+    if not only or "schedule" in only:
+        found[ALWAYS_FAILS] = partial(schedule, size=size)
+    return found
 
 
-def free_port(address: str) -> int:
-    """Return a port of the address that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind((address, 0))
-        port: int = sock.getsockname()[1]
-        return port
+def measure(options: Options, place: Path, report: Report) -> None:
+    """Run the cases one after another, with one daemon; those of a schedule of their own with another."""
+    chosen = cases(options.size, options.only)
+    slow = {"delivery.retry_schedule": [f"{one:g}s" for one in SCHEDULE], "delivery.retry_jitter": 0}
+    state = place / "state"
+    with (
+        faulty(place / "receiver", hosts=options.runs * len(chosen)) as receiver,
+        server(place / "postgres", options.database) as postgres,
+        postgres.database() as url,
+        connected(url) as sql,
+    ):
+        report.versions |= {"postgres": postgres.title, "receiver": TITLE}
+        last = {name: chosen.pop(name) for name in list(chosen) if name == ALWAYS_FAILS}
+        for part, settings in ((chosen, SETTINGS), (last, {**SETTINGS, **slow})):
+            if part:
+                with hookd(state, url, settings) as daemon:
+                    field = Field(url, sql, receiver, daemon.register)
+                    subjects = {name: partial(case, field) for name, case in part.items()}
+                    report.interleave(options.runs, subjects, say)
+                receiver.urls[:] = receiver.urls[options.runs * len(part) :]
+    _claim(report)
+
+
+def _claim(report: Report) -> None:
+    for name in report.subjects:
+        found = partial(report.median, name)
+
+        def claim(what: str, value: float, must: float, aim: float, name: str = name) -> None:
+            report.claim(f"{name}: {what}", value, must=must, aim=aim, most=True)
+
+        if name.startswith("restarted"):
+            most = max(2000.0, 100 * float(name.split()[-2]))
+            claim("worst after it is back, ms", found("after_back_ms"), most, most / 2)
+        elif name.startswith("outage"):
+            claim("all after the first good answer, s", found("all_after_first_good_s"), 12, 5)
+            claim("not delivered", found("missing"), 0, 0)
+        elif name == ALWAYS_FAILS:
+            claim("worst off its schedule, ms", found("worst_off_ms"), 250, 100)
+        elif found("fits"):
+            claim("tried after the end, s", found("after_end_s"), 1, 0.1)
+            claim("not tried", found("missing"), 0, 0)
+
+
+def _beside(first: Callable[[], None], then: Callable[[], list[Published]]) -> list[Published]:
+    thread = Thread(target=first)
+    thread.start()
+    found = then()
+    thread.join()
+    return found
+
+
+if __name__ == "__main__":
+    command("receivers", __doc__, measure, size=2000, runs=1, only=ONLY)

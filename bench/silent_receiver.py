@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.processes import end, first_line, spawn
-from bench.receivers import addresses, free_port
+from bench.receiving import addresses, free_port
 
 
 @contextmanager

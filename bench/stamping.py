@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import end, first_line, spawn
-from bench.receivers import addresses, free_port
+from bench.receiving import addresses, free_port
 
 TITLE = "our own, which stamps each event (asyncio, one process)"
 

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
+from bench.faulty import faulty
 from bench.loads import load
-from bench.receivers import receiving
+from bench.receiving import receiving
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,3 +93,22 @@ def test_plans_need_what_the_embedded_server_lacks(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "cannot load auto_explain" in done.stderr
     assert "--database" in done.stderr
+
+
+def test_a_faulty_receiver_fails_as_it_is_told_and_can_go_away(tmp_path: Path) -> None:
+    with faulty(tmp_path / "receiver", hosts=1) as receiver:
+        receiver.set(delay=0, kind="503", share=0.0, number=7)
+        assert [ask(receiver.urls[0], number) for number in (6, 7)] == [200, 503]
+        receiver.until(receiver.first, [6, 7], 1)
+        assert (sorted(receiver.good), sorted(receiver.every), receiver.most) == ([6], [6, 7], 1)
+        receiver.turn("closed", 1.0)
+        with pytest.raises(httpx.RemoteProtocolError):
+            ask(receiver.urls[0], 8)
+        receiver.turn("503", 0.0)
+        receiver.away(0.2)
+        with pytest.raises(httpx.TransportError):
+            ask(receiver.urls[0], 9)
+
+
+def ask(url: str, number: int) -> int:
+    return httpx.post(url, json={"number": number}, trust_env=False).status_code
