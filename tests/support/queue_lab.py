@@ -99,6 +99,8 @@ async def register(
         rate_limit,
         ordered,
         None,
+        None,
+        True,
     )
     found: UUID = row["id"]
     return found
