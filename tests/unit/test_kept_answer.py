@@ -79,7 +79,7 @@ def test_what_is_kept_is_bounded(count: int, length: int) -> None:
 @pytest.mark.parametrize(
     ("coding", "body", "shown"),
     [
-        (b"gzip", gzip.compress(b"busy"), "(in gzip, not shown)"),
+        (b"gzip", gzip.compress(b"busy", mtime=0), "(in gzip, not shown)"),
         (b"br", b"\x0b\x01\x80busy\x03", "(in br, not shown)"),
         (b"gzip", b"in truth plain \xc3", "in truth plain \ufffd"),
         (b"identity", b"\xff", "\ufffd"),
