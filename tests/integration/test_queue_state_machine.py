@@ -294,7 +294,14 @@ class Queue(RuleBasedStateMachine):
                     held, "retry", delay=delay, lane="unanswered", host_failed=False, error="timeout"
                 )
             case "unreachable":
-                return lab.result(held, "retry", delay=delay, host_failed=True, error="connect_refused")
+                return lab.result(
+                    held,
+                    "retry",
+                    delay=delay,
+                    host_failed=True,
+                    error="connect_refused",
+                    duration=chance.choice([1.0, 5000.0]),
+                )
             case "404":
                 return lab.result(
                     held, "retry", delay=delay, lane="answered_well", host_failed=False, status=404

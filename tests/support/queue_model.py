@@ -153,6 +153,8 @@ OBSERVED_LANES = """
 select l.subscription_id, l.host_id, l.org_id, s.org_id as owner, l.active, l.proven, l.in_flight,
     l.window_size, nullif(l.due, 'infinity') as due, l.floor <= coalesce(x.first, 'infinity') as floor_holds,
     nullif(l.hold_until, '-infinity') as hold, x.first, x.leased, s.is_active,
+    exists (select from hookd.delivery d where d.subscription_id = l.subscription_id and d.lease is null
+        and d.failed_at between l.catch_up_from and l.catch_up_to) as catches_up,
     l.due = 'infinity' or h.owner is null
         or case when l.proven then h.ready_floor else h.probe_floor end <= l.due as host_floor_holds,
     l.due = 'infinity' or h.owner is not null
@@ -196,7 +198,8 @@ def check_tables(hosts: list[Any], lanes: list[Any], shares: list[Any], now: dat
                 "a lane that may not go wakes its host"
             )
         if room and lane["first"] is not None:
-            latest = max(one for one in (lane["first"], lane["hold"], now) if one is not None)
+            first = now if lane["catches_up"] else lane["first"]
+            latest = max(one for one in (first, lane["hold"], now) if one is not None)
             assert lane["due"] is not None and lane["due"] <= latest, "a lane sleeps though it could go"
             assert lane["hold"] is None or lane["due"] >= lane["hold"], "a lane does not heed Retry-After"
     for host in hosts:
@@ -243,7 +246,7 @@ def earliest_work(host: Any, lanes: list[Any], proven: bool, now: datetime) -> d
     if host["in_flight"] >= host["cap"] or (host["open"] and (proven or host["in_flight"] > 0)):
         return None
     moments = [
-        max(one for one in (lane["first"], lane["hold"]) if one is not None)
+        max(one for one in (now if lane["catches_up"] else lane["first"], lane["hold"]) if one is not None)
         for lane in lanes
         if lane["host_id"] == host["id"]
         and (lane["proven"] == proven or host["open"])
