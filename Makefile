@@ -3,8 +3,8 @@
 # make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes);
 #             ARGS="--schedules 300 --seed 1": so many random schedules of faults instead, from that seed on
 # make check  format, lint, types, imports, README, units
-# make contract  Schemathesis, and generated clients in Python, TypeScript and Go, against a whole hookd, over its
-#             OpenAPI document; axe-core over /docs (about ten minutes; ARGS="--only clients", "--only pages": these alone)
+# make contract  linters, generated clients in Python, TypeScript and Go, and Schemathesis against a whole hookd, over its
+#             OpenAPI document; axe-core over /docs (about ten minutes; ARGS="--only clients": these alone)
 # make interop   the snippets of docs/how-to/verify.md, in seven languages, against real deliveries (two minutes)
 # make bench  all benchmarks (ARGS=drain, or "drain --runs 3": one)
 # make lock   requirements.lock anew, from pyproject.toml, and requirements-contract.lock

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes .venv-contract and installs into it the tools that requirements-contract.lock and the package-lock.json of
-# tests/contract/typescript name: apart from .venv, so that they decide nothing about what the daemon runs with. Where
-# the machine lacks Go, Java or Node.js, those of tests/contract/toolchains.lock, too, and Debian's Chromium where it has
-# none. Does nothing when that is done.
+# Makes .venv-contract and installs into it the tools that requirements-contract.lock and tests/contract/npm name:
+# apart from .venv, so that they decide nothing about what the daemon runs with. Where the machine lacks Go, Java or
+# Node.js, those of tests/contract/toolchains.lock, too, and Debian's Chromium where it has none. Does nothing when that
+# is done.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-npm=tests/contract/typescript
+npm=tests/contract/npm
 stamp=.venv-contract/hookd-setup
 wanted="$(cat requirements-contract.lock tests/contract/toolchains.lock $npm/package*.json tools/setup_contract.sh |
     sha256sum | cut -c 1-64) $PWD"

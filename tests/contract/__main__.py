@@ -1,10 +1,10 @@
 """What the daemon serves, held against its own OpenAPI document by tools that know nothing else of it.
 
-    python -m tests.contract [--cases 5000] [--only clients]
+    python -m tests.contract [--cases 5000] [--only lint|pages|clients|cases]
 
-Schemathesis makes up requests, good and bad, and judges the answers with all its checks; and clients in
-several languages are generated and driven; and axe-core looks at the page for people. Exits with 1 on any
-failure.
+Linters judge the document; clients in several languages are generated and driven; Schemathesis makes up
+requests, good and bad, and judges the answers with all its checks; and axe-core looks at the page for people.
+Exits with 1 on any failure.
 """
 
 import argparse
@@ -17,7 +17,12 @@ from uuid import UUID, uuid4
 
 import trio
 
+from api.reference.catalogue import OPERATIONS
+from api.reference.deliveries import DELIVERY_ID
+from api.reference.operation import Parameter
+from api.reference.parameters import CURSOR, IF_MATCH
 from tests.contract.clients import ROLES, clients
+from tests.contract.lint import lint
 from tests.contract.pages import pages
 from tests.contract.tools import Tools
 from tests.support.daemon import Daemon, running, token
@@ -25,7 +30,7 @@ from tests.support.postgres import fresh_database, migrated_template, reachable_
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PARTS = ("pages", "clients", "cases")
+PARTS = ("lint", "pages", "clients", "cases")
 NOWHERE = "127.0.0.1:9"
 """No name server answers here, so that nothing is sent to the hosts that URLs name."""
 
@@ -35,10 +40,13 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, help="this part alone")
     parser.add_argument("--cases", type=int, default=5000, help="the fewest cases that will do")
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--phases", default="examples,coverage,fuzzing,stateful", help="of Schemathesis")
     options = parser.parse_args()
     tools = Tools(ROOT / ".venv-contract", ROOT / "build/contract")
     print(tools.versions(), flush=True)
     good = True
+    if options.only in (None, "lint"):
+        good &= trio.run(lint, tools)
     with (
         reachable_directory() as directory,
         server(directory) as url,
@@ -79,16 +87,16 @@ async def cases(options: argparse.Namespace, tools: Tools, work: Path, database:
 async def schemathesis(options: argparse.Namespace, tools: Tools, daemon: Daemon, work: Path) -> bool:
     """Run it over the served document with a token that has every role; tell whether all was well."""
     org_id, report, config = uuid4(), work / "events.ndjson", work / "schemathesis.toml"
-    config.write_text(
-        (HERE / config.name).read_text().replace("HOOKS", str(HERE / "hooks.py"))
-        + await seeded(daemon, org_id)
-    )
+    text = (HERE / config.name).read_text().replace("HOOKS", str(HERE / "hooks.py"))
+    text = text.replace("LISTS", taking(CURSOR)).replace("CONDITIONAL", taking(IF_MATCH))
+    config.write_text(text + await seeded(daemon, org_id))
     command = [
         tools.python("schemathesis"),
         f"--config-file={config}",
         "run",
         f"{daemon.address}/openapi.json",
         "--checks=all",
+        f"--phases={options.phases}",
         "--mode=all",
         f"--header=Authorization: Bearer {token(org_id, *ROLES)}",
         f"--max-examples={max(20, options.cases // 15)}",
@@ -106,6 +114,11 @@ async def schemathesis(options: argparse.Namespace, tools: Tools, daemon: Daemon
     return done.returncode == 0 and cases >= options.cases and not broken
 
 
+def taking(parameter: Parameter) -> str:
+    """Return the operations that take a parameter, as TOML."""
+    return json.dumps([one.name for one in OPERATIONS if parameter in one.parameters])
+
+
 async def seeded(daemon: Daemon, org_id: UUID) -> str:
     """Make a delivery, which no answer to a made-up request leads to; return the settings that do."""
     async with daemon.client(org_id, *ROLES) as client:
@@ -120,7 +133,7 @@ async def seeded(daemon: Daemon, org_id: UUID) -> str:
                 attempts = (await client.get(f"{base}/deliveries")).json()["data"]
     return f"""
 [[operations]]
-include-operation-id = ["getDelivery", "redeliver"]
+include-operation-id = {taking(DELIVERY_ID)}
 phases.stateful.enabled = false
 [operations.parameters]
 "path.subscription_id" = "{subscription}"

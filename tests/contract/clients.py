@@ -3,7 +3,6 @@
 Generated code is made in a directory of its own, anew each time.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -12,10 +11,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import trio
 
 from api.ndjson import MEDIA_TYPES
-from tests.contract.tools import Tools
+from tests.contract.tools import Tools, run
 from tests.support.daemon import Daemon, running, token
 from tests.support.receiver import receiving
 
@@ -70,8 +68,8 @@ async def python(tools: Tools, document: Path, target: Path) -> list[str]:
 
 async def typescript(tools: Tools, document: Path, target: Path) -> list[str]:
     """openapi-typescript with openapi-fetch, compiled by tsc's strict mode."""
-    for name in ("client.ts", "tsconfig.json", "package.json"):
-        shutil.copy(HERE / "typescript" / name, target)
+    for name in ("typescript/client.ts", "typescript/tsconfig.json", "npm/package.json"):
+        shutil.copy(HERE / name, target)
     (target / "node_modules").symlink_to(tools.node_modules)
     await run(tools, [tools.node("openapi-typescript"), str(document), f"--output={target / 'openapi.ts'}"])
     await run(tools, [tools.node("tsc"), "--project", str(target)])
@@ -94,19 +92,3 @@ async def go(tools: Tools, document: Path, target: Path) -> list[str]:
 
 
 CLIENTS: Mapping[str, Generated] = {"python": python, "typescript": typescript, "go": go}
-
-
-async def run(tools: Tools, command: list[str], environ: Mapping[str, str] | None = None) -> str:
-    """Run a command and return what it printed; where it fails, print that and raise."""
-    done = await trio.run_process(
-        command,
-        check=False,
-        capture_stdout=True,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "PATH": tools.path, **(environ or {})},
-    )
-    output = done.stdout.decode()
-    if done.returncode:
-        print(output)
-        done.check_returncode()
-    return output

@@ -4,8 +4,11 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import trio
 
 from tests.contract.browser import program
 
@@ -43,6 +46,8 @@ class Tools:
             "python": [self.python("python"), "--version"],
             "openapi-typescript": [self.node("openapi-typescript"), "--version"],
             "tsc": [self.node("tsc"), "--version"],
+            "spectral": [self.node("spectral"), "--version"],
+            "redocly": [self.node("redocly"), "--version"],
             "node": ["node", "--version"],
             "openapi-generator": [self.python("openapi-generator-cli"), "version"],
             "java": ["java", "--version"],
@@ -58,9 +63,24 @@ class Tools:
             command,
             check=False,
             text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             env={**os.environ, "PATH": self.path},
         )
         found = re.search(r"\d+\.\d+[\w.+-]*", done.stdout)
-        return found[0] if found else done.stdout.strip()
+        return found[0] if found else (done.stdout or done.stderr).strip()
+
+
+async def run(tools: Tools, command: list[str], environ: Mapping[str, str] | None = None) -> str:
+    """Run a command and return what it printed; where it fails, print that and raise."""
+    done = await trio.run_process(
+        command,
+        check=False,
+        capture_stdout=True,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PATH": tools.path, **(environ or {})},
+    )
+    output = done.stdout.decode()
+    if done.returncode:
+        print(output)
+        done.check_returncode()
+    return output
