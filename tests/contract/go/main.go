@@ -149,7 +149,7 @@ func replay(subscription string) {
 	var ids []string
 	for len(ids) < 2 {
 		started := read(api.ReplayEvents(ctx, subscription).ReplayRequest(request).Execute())
-		check(!started.DryRun && started.GetTotal() == 3 && started.Id != nil, "replay", started)
+		check(!started.DryRun && started.GetTotal() == started.Count && started.Id != nil, "replay", started)
 		ids = append(ids, *started.Id)
 	}
 	page := read(api.ListReplays(ctx, subscription).Execute())

@@ -126,11 +126,11 @@ async function replay(subscription_id: string): Promise<void> {
   const ids: string[] = [];
   for (let round = 0; round < 2; round++) {
     const started = await start();
-    check(!started.dry_run && started.total === 3 && started.id !== undefined, "replay", started);
-    ids.unshift(started.id);
+    check(!started.dry_run && started.total === started.count && started.id !== undefined, "replay", started);
+    ids.push(started.id);
   }
   const page = await read(client.GET("/webhooks/{subscription_id}/replays", { params: { path } }));
-  check(page.data.map((one) => one.id).join() === ids.join(), "replays", page);
+  check(page.data.map((one) => one.id).reverse().join() === ids.join(), "replays", page);
   const params = { path: { ...path, replay_id: ids[0]! } };
   const found = await read(client.GET("/webhooks/{subscription_id}/replays/{replay_id}", { params }));
   check(found.total === 3, "replay", found);
