@@ -17,7 +17,7 @@ from quart.wrappers import Response
 from api.asgi import no_content
 from api.openapi import Facts, document
 from api.problems import CONTENT_TYPE, http_problem
-from api.reference.catalogue import OPERATIONS
+from api.reference.catalogue import OPERATIONS, TAGS
 from api.reference.operation import JSON_TYPE, Example, Operation
 from api.reference.shell import pretty, shell_line
 from api.representation import Representation
@@ -119,6 +119,7 @@ def _view(described: Json) -> Json:
             ],
         }
         for tag in described["tags"]
+        if tag["name"] in TAGS
     ]
     problems = [
         {"status": int(status), "phrase": _phrase(int(status)), "when": told["description"]}

@@ -20,6 +20,7 @@ from quart.wrappers import Response
 
 from api.event_types import patterns
 from api.problems import CONTENT_TYPE, Problem
+from api.reference import receiving
 from api.reference.answers import ProblemDocument
 from api.reference.catalogue import OPERATIONS, TAGS
 from api.reference.operation import Answer, Operation, Parameter
@@ -62,11 +63,18 @@ class Facts:
 
     event_types: tuple[str, ...]
     max_batch: int
+    schemas: tuple[tuple[str, bytes], ...] = ()
+    header_prefix: str = "X-Alter-"
 
     @classmethod
     def of(cls, settings: ApiSettings) -> "Facts":
         """Return the facts of the moment."""
-        return cls(tuple(settings.event_types), settings.max_batch)
+        return cls(
+            tuple(settings.event_types),
+            settings.max_batch,
+            tuple(sorted(settings.schemas.texts.items())),
+            settings.header_prefix,
+        )
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -143,8 +151,12 @@ class _Writer:
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/", "description": "This server"}],
-            "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
+            "tags": [
+                {"name": name, "description": about}
+                for name, about in {**TAGS, receiving.TAG: receiving.ABOUT}.items()
+            ],
             "paths": paths,
+            "webhooks": receiving.webhooks(self._facts.event_types, self._facts.header_prefix),
             "components": {
                 "schemas": self._schemas(),
                 "responses": {str(status): _problem(status) for status in sorted(_told())},
@@ -166,6 +178,7 @@ class _Writer:
             _field(schemas, model, name)["enum"] = list(self._facts.event_types)
         for model, name in _PATTERN_FIELDS:
             _items(_field(schemas, model, name))["enum"] = patterns(self._facts.event_types)
+        schemas |= receiving.event_schemas(self._facts.event_types, dict(self._facts.schemas))
         return dict(sorted(schemas.items()))
 
     def _operation(self, operation: Operation) -> Json:

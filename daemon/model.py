@@ -10,6 +10,9 @@ from uuid import UUID
 
 from asyncpg.pgproto import pgproto
 
+TEST_TYPE = "webhook.test"
+"""The type of synthetic events, which test a receiver."""
+
 
 class Role(StrEnum):
     """Roles that a token may carry (the `roles` claim)."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from daemon.model import uuid7
+from daemon.model import TEST_TYPE, uuid7
 from daemon.signing.canonical import JSON, event_body
 from daemon.signing.secrets import (
     PrivateKey,
@@ -18,7 +18,6 @@ from daemon.signing.secrets import (
     parse_secret,
 )
 
-TEST_TYPE = "webhook.test"
 UNKNOWN_TYPE = "webhook.test.unknown_type"
 STALE = 600.0
 """Age in seconds of a stale timestamp; the libraries of Standard Webhooks take five minutes."""

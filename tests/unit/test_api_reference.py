@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import jsonschema_rs
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
@@ -19,6 +20,10 @@ from api.reference.catalogue import OPERATIONS
 from api.reference.operation import JSON_TYPE, Operation
 from api.reference.problems import PROBLEMS
 from api.reference.shell import pretty, shell_line
+from daemon.model import uuid7
+from daemon.signing.canonical import event_body
+from daemon.signing.secrets import generate_secret, parse_secret
+from daemon.signing.standard import header_fields, stamp
 from tests.support.api_harness import TYPES, World
 
 FACTS = Facts(TYPES, 1000)
@@ -132,6 +137,43 @@ def test_descriptions_are_wrapped_by_who_shows_them() -> None:
     assert "\\n" not in "".join(re.findall(r'"description": "((?:[^"\\]|\\.)*)"', text))
     words = re.sub(r"<pre.*?</pre>|<[^>]*>", "", page(FACTS).content.decode(), flags=re.DOTALL)
     assert "\\n" not in words
+
+
+def test_receivers_are_told_of_each_type_what_they_get() -> None:
+    strict = (
+        b'{"$id": "urn:x", "type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}'
+    )
+    schemas = (
+        ("a.b", strict),
+        ("a.c", b'{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}'),
+        ("a_b", b'{"$ref": "#/$defs/x", "$defs": {"x": {"type": "integer"}}}'),
+    )
+    told = document(Facts(("a.b", "a.c", "a_b"), 7, schemas, "X-Own-"))
+    assert list(told["webhooks"]) == ["a.b", "a.c", "a_b", "webhook.test"]
+    operations = [item["post"] for item in told["webhooks"].values()]
+    assert [one["operationId"] for one in operations] == [
+        "receiveAB",
+        "receiveAC",
+        "receiveAB2",
+        "receiveWebhookTest",
+    ]
+    for event_type, operation in zip(told["webhooks"], operations, strict=True):
+        [content] = operation["requestBody"]["content"].values()
+        schema = told["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        judge = jsonschema_rs.validator_for(
+            {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"}
+        )
+        body = json.loads(event_body(uuid7(), event_type, {"n": 1}))
+        judge.validate(body)
+        assert judge.is_valid({**body, "data": {"n": "1"}}) is (event_type != "a.b")
+        assert not judge.is_valid({**body, "type": "other"})
+        names = {parameter["name"] for parameter in operation["parameters"]}
+        stamped = stamp(
+            [parse_secret(generate_secret())],
+            event_id=uuid7(), delivery_id=uuid7(), event_type=event_type, timestamp=1, body=b"",
+        )  # fmt: skip
+        sent = {name.decode() for name, _ in header_fields(stamped, prefix="X-Own-", user_agent="x")}
+        assert names == sent - {"content-type", "user-agent"}
 
 
 def test_event_types_are_those_of_the_configuration() -> None:
