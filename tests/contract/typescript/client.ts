@@ -108,7 +108,7 @@ async function tryOut(subscription_id: string): Promise<void> {
 async function rotate(subscription_id: string): Promise<void> {
   const params = { path: { subscription_id } };
   const made = await read(client.POST("/webhooks/{subscription_id}/rotate-secret", { params }));
-  check(made.secret?.startsWith("whsec_") && Date.parse(made.previous_expires_at) > Date.now(), "rotated", made);
+  check((made.secret ?? "").startsWith("whsec_") && Date.parse(made.previous_expires_at) > Date.now(), "rotated", made);
   const body = { secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" };
   const brought = await read(client.POST("/webhooks/{subscription_id}/rotate-secret", { params, body }));
   check(brought.secret === body.secret, "rotated", brought);
