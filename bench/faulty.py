@@ -20,6 +20,8 @@ from bench.receiving import addresses, free_port
 TITLE = "our own, which fails as told (asyncio, one process)"
 LOOK = 0.25
 """Seconds between two looks at what has come."""
+MOST = 120.0
+"""Seconds for which what does not come is waited for."""
 
 
 @dataclass(slots=True)
@@ -64,15 +66,17 @@ class Faulty:
                 self.good.setdefault(number, moment)
 
     def until(self, came: dict[int, float], numbers: Sequence[int], patience: float) -> None:
-        """Look until all these have come, or none has for so many seconds."""
+        """Look until all these have come, or none has for so many seconds, or not all within `MOST`."""
         best, moved = -1, time.monotonic()
+        ended = moved + MOST
         while True:
             self.look()
             reached = sum(number in came for number in numbers)
-            if reached == len(numbers) or (reached <= best and time.monotonic() - moved > patience):
+            now = time.monotonic()
+            if reached == len(numbers) or now > ended or (reached <= best and now - moved > patience):
                 return
             if reached > best:
-                best, moved = reached, time.monotonic()
+                best, moved = reached, now
             time.sleep(LOOK)
 
     def _ask(self, what: str, **given: object) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def restarted(field: Field, size: int, away: float) -> Run:
 
     def leave() -> None:
         nonlocal back
-        time.sleep(size / RATE / 3)
+        field.receiver.until(field.receiver.first, [warm + size // 3], 20)
         back = field.receiver.away(away)
 
     published = _beside(leave, lambda: field.publish(max(size, int((away + 5) * RATE)), RATE, warm))
