@@ -189,6 +189,8 @@ def pointer(*parts: str | int) -> str:
 def _field_error(location: tuple[str | int, ...], kind: str, message: str) -> FieldError:
     if kind == "missing":
         return FieldError(pointer(*location), "is missing; add it")
+    if kind in ("model_type", "model_attributes_type"):
+        return FieldError(pointer(*location), "must be a JSON object")
     if kind == "extra_forbidden":
         return FieldError(pointer(*location), "is not a known field; leave it out")
     return FieldError(pointer(*location), _lower_first(message.removeprefix("Value error, ")))

@@ -195,7 +195,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
     "POST /webhooks": {
         **_SUBSCRIPTION,
         "secret": [*NO_TEXT, *texts(_REFUSED_SECRETS)],
-        "is_active": ["false"],
+        "is_active": [*NO_SWITCH, "null"],
         "id": ['"x"'],
     },
     "PATCH /webhooks/{id}": {
