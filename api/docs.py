@@ -65,7 +65,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/")
     async def root() -> Response:
-        return no_content(302, {"Location": "/docs"})
+        return no_content(302, {"Location": "/docs", "Content-Length": "0"})
 
     @routes.get("/docs")
     async def docs() -> Response:

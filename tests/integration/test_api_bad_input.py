@@ -189,6 +189,13 @@ _SUBSCRIPTION: dict[str, list[str]] = {
     "rate_limit": [*NO_NUMBER, "1e300"],
     "ordered": NO_SWITCH,
     "timeout": [*NO_NUMBER, "1e9"],
+    "retry_schedule": [
+        *NO_MAP[:3],
+        "{}",
+        *(f"[5, {number}]" for number in [*NO_NUMBER, "1e9", "0.5", "null"]),
+        json.dumps([5] * 101),
+        json.dumps([86_400 * 10] * 2),
+    ],
     MARK.lower(): ["1", "null", '"x"'],
 }
 FIELDS: dict[str, dict[str, list[str]]] = {
@@ -196,6 +203,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         **_SUBSCRIPTION,
         "secret": [*NO_TEXT, *texts(_REFUSED_SECRETS)],
         "is_active": [*NO_SWITCH, "null"],
+        "signature": [*NO_TEXT, f'"{MARK}"', '"ED25519"'],
         "id": ['"x"'],
     },
     "PATCH /webhooks/{id}": {

@@ -79,7 +79,7 @@ async def test_what_is_not_http_gets_a_problem_and_the_end(sent: bytes, status: 
         "OPTIONS * HTTP/1.1",
         "CONNECT example.com:443 HTTP/1.1",
         "GET http:// HTTP/1.1",
-        "GET http://[/ HTTP/1.1",
+        "GET http://[/x HTTP/1.1",
         "GET ?x HTTP/1.1",
         "GET /%00%ff HTTP/1.1",
         "GET /%2e%2e/etc HTTP/1.1",
