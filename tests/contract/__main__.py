@@ -99,7 +99,7 @@ async def schemathesis(options: argparse.Namespace, tools: Tools, daemon: Daemon
         f"--phases={options.phases}",
         "--mode=all",
         f"--header=Authorization: Bearer {token(org_id, *ROLES)}",
-        f"--max-examples={max(20, options.cases // 15)}",
+        f"--max-examples={max(20, options.cases // 10)}",
         "--continue-on-failure",
         "--request-timeout=30",
         f"--report-ndjson-path={report}",
