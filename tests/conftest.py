@@ -12,7 +12,14 @@ import trio_asyncio
 
 from daemon.store.database import Database, open_database
 from tests.support.daemon import end_what_was_left
-from tests.support.postgres import Session, connect_session, fresh_database, migrated_template, server
+from tests.support.postgres import (
+    Session,
+    connect_session,
+    fresh_database,
+    migrated_template,
+    quick_place,
+    server,
+)
 
 SERVER_DIRECTORY = "HOOKD_TEST_DIRECTORY"
 
@@ -23,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     It is not below pytest's own directories: those are closed to the account that runs the server for root.
     """
     if not hasattr(config, "workerinput"):
-        directory = Path(tempfile.mkdtemp(prefix="hookd-test-", dir="/tmp"))
+        directory = Path(tempfile.mkdtemp(prefix="hookd-test-", dir=quick_place()))
         directory.chmod(0o755)
         os.environ[SERVER_DIRECTORY] = str(directory)
 

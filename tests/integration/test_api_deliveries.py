@@ -256,7 +256,8 @@ async def test_a_delivery_is_explained() -> None:
         "waiting": {
             "reason": "retry",
             "until": "2026-06-03T12:00:05.001Z",
-            "detail": "The last attempt did not succeed; the next one follows the retry schedule.",
+            "detail": "The last attempt did not succeed; the next one follows the retry schedule, or comes "
+            "earlier if its receiver was away and is back.",
         },
         "body": '{"data":1}',
     }

@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -22,6 +23,9 @@ from daemon.store.statements import installed_files, load
 
 T = TypeVar("T")
 
+IN_MEMORY = "/dev/shm"
+ROOM = 4 * 2**30
+"""Bytes."""
 # Nothing of a test needs to outlive a power cut.
 FAST = {
     "fsync": "off",
@@ -47,10 +51,21 @@ def server(directory: Path) -> Iterator[str]:
             yield url
 
 
+def quick_place() -> str:
+    """Return where to put a server: in memory where that has room, else on the disk.
+
+    A database is some 300 files, and a test's is made and dropped in 0.04 s there instead of 0.3.
+    """
+    with suppress(OSError):
+        if shutil.disk_usage(IN_MEMORY).free >= ROOM and os.access(IN_MEMORY, os.W_OK):
+            return IN_MEMORY
+    return "/tmp"
+
+
 @contextmanager
 def reachable_directory() -> Iterator[Path]:
     """Give a temporary directory that the account of root's server can reach, unlike pytest's `tmp_path`."""
-    with TemporaryDirectory(prefix="hookd-test-", dir="/tmp") as name:
+    with TemporaryDirectory(prefix="hookd-test-", dir=quick_place()) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
