@@ -45,7 +45,6 @@ class Member:
         self._clock.write_text("+0\n")
         self._settings = {
             **TEST_SETTINGS,
-            "api.bind": f"127.0.0.1:{self.port}",
             "state.directory": str(directory),
             "auth.secret_file": str(_secret(directory / "token.secret", SECRET)),
             "signing.master_key_file": str(_secret(directory / "master.key", MASTER_KEY)),
@@ -117,7 +116,9 @@ class Member:
 
     async def _start(self, nursery: trio.Nursery) -> Started:
         arguments = ["run"]
-        for key, value in {**self._settings, "database.url": self._database_url()}.items():
+        self.port = _free_port(self.port)  # another schedule may have taken it meanwhile
+        told = {"api.bind": f"127.0.0.1:{self.port}", "database.url": self._database_url()}
+        for key, value in {**self._settings, **told}.items():
             arguments += ["--set", f"{key}={json.dumps(value)}"]
         if not self.movable:
             return await self._starter.start(arguments, self.log)
@@ -149,8 +150,13 @@ def _secret(path: Path, text: str) -> Path:
     return path
 
 
-def _free_port() -> int:
+def _free_port(wanted: int = 0) -> int:
+    """Return a port that nobody has: the one that is wanted, if that is so."""
     with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind(("127.0.0.1", wanted))
+        except OSError:
+            return _free_port()
         port: int = found.getsockname()[1]
         return port
