@@ -26,9 +26,8 @@ def key_set_fetch(config: Config) -> Fetch:
 
     The operator chose this URL, so that what `[egress]` says about subscriptions' URLs (https_only, ports,
     networks) does not hold for it: it is https, or http on this machine, as the configuration's check sees
-    to. Trusted authorities, the name server, the proxy and the source address are
-    those of `[egress]`. The media type is not looked at, as
-    key sets are served under many.
+    to. Trusted authorities, the name server, the proxy and the source address are those of `[egress]`. The
+    media type is not looked at, as key sets are served under many.
     """
     auth, egress = config.auth, config.egress
     try:

@@ -29,9 +29,8 @@ _SHORT = (
 )
 _SHARED_FORM = re.compile(r"[\x20-\x7e]{8,256}")
 _FEWEST_BYTES = 24  # Standard Webhooks 1.0, "Signature scheme"
-_RANDOM = (
-    22  # characters of base64 that 16 random bytes take; what is shorter is rather a phrase with hyphens
-)
+_RANDOM = 22
+"""Characters of base64 that 16 random bytes take; what is shorter is rather a phrase with hyphens."""
 _BASE64_URL = re.compile(r"(?=[^_-]*[_-])[A-Za-z0-9_-]+=*")
 _BASE64 = re.compile(r"([A-Za-z0-9+/]+)=*")
 

@@ -335,7 +335,8 @@ def recording(
     disable_after: float,
     turn: TakeTurn,
 ) -> Callable[[Connection], Awaitable[Recorded]]:
-    """Return the unit that records `results` and drops the leases `done`; run twice, it counts once.
+    """Return the unit that records `results` and drops those of the leases `done` that hold nothing any more;
+    run twice, it counts once.
 
     It waits for its `turn`. `disable_after`: seconds of nothing but failures after which a subscription is
     disabled.

@@ -238,8 +238,8 @@ language sql immutable parallel safe as $$
 $$;
 
 -- Seconds for which an open circuit blocks a host that has been away for p_away: half a second, doubling with each time in a
--- row to 5 minutes, with 20 % jitter; but no more than a second or a twentieth of the time away, so that what waits for it
--- goes soon after it is back, and has gone by a tenth of that time.
+-- row to 5 minutes, with 20 % jitter; but no more than 0.8 seconds or a twenty-fifth of the time away, so that with the jitter
+-- what waits for it goes within a second or a twentieth of that time, and has gone by a tenth.
 create or replace function hookd.circuit_block(p_trips integer, p_away float8, p_random float8) returns float8
 language sql immutable parallel safe as $$
     select least(300, 0.5 * 2.0 ^ least(p_trips, 10), greatest(0.8, 0.04 * p_away)) * (0.8 + 0.4 * p_random)

@@ -154,7 +154,7 @@ begin
             v_now + make_interval(secs => max(x.hold)) as hold_until,
             v_now + make_interval(secs => max(x.delay) filter (where x.outcome = 'retry' and x.due is not null)) as retry_at,
             min(x.due) as early
-        from x join last on last.subscription = x.subscription 
+        from x join last on last.subscription = x.subscription
         group by x.subscription, last.n, last.first_n),
     z as (
         select y.*, case when l.ordered then greatest(y.hold_until, y.retry_at) else y.hold_until end as held_until,
