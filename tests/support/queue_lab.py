@@ -14,7 +14,7 @@ from daemon.store.queue import Held, Result, recording
 from daemon.store.routing import NO_CLAIM
 from daemon.store.statements import load
 
-NAIVE = Path(__file__).parent.parent / "integration" / "naive"
+NAIVE = Path(__file__).parent.parent / "integration" / "store" / "naive"
 NOON = datetime(2026, 6, 3, 12, tzinfo=UTC)
 """Where the clock that tests set begins."""
 DAYS5 = timedelta(days=5)

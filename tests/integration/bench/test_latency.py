@@ -11,7 +11,7 @@ from bench.idle import statements
 from bench.latency import figures, percentile
 from bench.publishers import Published
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_percentile_is_one_of_the_values() -> None:

@@ -1,7 +1,7 @@
 """Make the state of an old hookd that `test_upgrade.py` migrates: a database in the midst of its work.
 
 Run it with the old code, in its checkout:
-`PYTHONPATH=. .venv/bin/python NEW/tests/integration/upgrade/make.py NEW/tests/integration/upgrade/eedc071`
+`HERE=NEW/tests/integration/store/upgrade; PYTHONPATH=. .venv/bin/python $HERE/make.py $HERE/eedc071`
 writes `schema.sql.gz`, `data.sql` and `told.json` (secrets, and who wants the events that are not routed).
 """
 

@@ -18,7 +18,7 @@ from daemon.schemas import load_schemas
 from daemon.signing.canonical import parse
 from daemon.store.database import DatabaseUnavailable, RetryTransaction
 from daemon.store.events import NewEvent, Once
-from tests.integration.test_api_requests import EVENT, PLATFORM, PUBLISHER, client, pointers, problem
+from tests.integration.api.test_requests import EVENT, PLATFORM, PUBLISHER, client, pointers, problem
 from tests.support.api_harness import (
     OTHER_ORG,
     TYPES,

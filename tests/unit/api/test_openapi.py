@@ -27,7 +27,7 @@ from daemon.signing.standard import header_fields, stamp
 from tests.support.api_harness import TYPES, World
 
 FACTS = Facts(TYPES, 1000)
-PAGES = Path(__file__).parents[2] / "api" / "pages"
+PAGES = Path(__file__).parents[3] / "api" / "pages"
 EXAMPLES = [
     pytest.param(operation, name, id=f"{operation.name}-{name}")
     for operation in OPERATIONS

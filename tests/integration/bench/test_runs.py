@@ -12,7 +12,7 @@ from bench.faulty import faulty
 from bench.loads import load
 from bench.receiving import receiving
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ import trio
 
 from daemon.store.database import Database, open_database
 from daemon.store.retention import retain
-from tests.integration.test_retention import WEEK, prepare
+from tests.integration.store.test_retention import WEEK, prepare
 from tests.support.daemon import Daemon
 from tests.support.postgres import Session, administer, with_database
 

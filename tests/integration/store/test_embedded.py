@@ -17,7 +17,7 @@ from daemon.store import embedded_home
 from daemon.store.embedded import Embedded, EmbeddedError, embedded
 from tests.support.postgres import reachable_directory
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 USE = """
 import sys
 from pathlib import Path

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from daemon.cli.main import invoke
-from tests.integration.test_delivery import until_rows
-from tests.integration.test_start import said
+from tests.integration.delivery.test_whole_daemon import until_rows
+from tests.integration.process.test_start import said
 from tests.support.daemon import Daemon
 from tests.support.publishing import rows
 from tests.support.receiver import receiving

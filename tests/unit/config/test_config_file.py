@@ -18,7 +18,7 @@ from daemon.config.masking import mask_url
 from daemon.config.model import Config
 from daemon.config.toml_text import key_lines, toml_key, toml_value
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "config.toml"
 
 SCALARS = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text())

@@ -132,7 +132,7 @@ def test_processes_at_once_agree_on_one_secret(tmp_path: Path) -> None:
         "print(secret.decode(), made)"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "secret")]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
         for _ in range(4)

@@ -14,9 +14,9 @@ import pytest
 from daemon.delivery.attempt_log import log_attempt
 from daemon.process.journal import is_journal, with_priority
 from daemon.process.logs import FoldingHandler, HumanFormatter, JournalFormatter, JsonFormatter
-from tests.unit.test_attempt_log import result
+from tests.unit.delivery.test_attempt_log import result
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def record(level: int, message: str, error: Exception | None = None) -> logging.LogRecord:

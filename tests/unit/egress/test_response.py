@@ -12,7 +12,7 @@ from daemon.egress.imperfections import LONGER
 from daemon.egress.response import ResponseReader
 from tests.support.imperfect_answers import IMPERFECT, Imperfect
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "imperfect-answers.md"
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "imperfect-answers.md"
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 

@@ -18,7 +18,7 @@ from tests.support.postgres import Session
 from tests.support.receiver import Received, Reply, receiving
 from tests.support.verifying import Verifying
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DAY = 86400.0
 NEAR = 60.0
 """Seconds within which a time is the right one: far less than the clocks are wrong by."""
