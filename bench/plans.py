@@ -114,7 +114,7 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
     run("publish, SQL", lambda: sql.value("select hookd.publish($1, $2, '{}')", orgs[0], EVENT_TYPE), _one)
     route_raw(watch)
     run("publish_bodies, REST", lambda: publish(sql, [], orgs[:BATCH], BATCH), _batch)
-    run("pulse", lambda: sql.rows(STATEMENTS["pulse"]))
+    run("poll", lambda: sql.rows(STATEMENTS["poll"]))
     run("newest_of_crowds", lambda: sql.rows(STATEMENTS["newest_of_crowds"], arrival.MANY))
     run(
         "route_ready",

@@ -8,8 +8,8 @@ from uuid import UUID
 import trio
 from asyncpg import PostgresError
 
+from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.claims import Claims
-from daemon.delivery.doorbell import Doorbell
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import Senders
 from daemon.progress import Progress
@@ -21,7 +21,7 @@ logger = logging.getLogger("hookd.claimer")
 GATHER = 0.005
 """Seconds for which a busy claimer waits for more room, so that it claims in batches."""
 LONGEST_WAIT = 30.0
-"""Seconds after which it looks by itself; the pulse wakes it before."""
+"""Seconds after which it looks by itself; the poller wakes it before."""
 OUTAGE_PAUSE = 0.5
 FAULT_PAUSE = 5.0
 
@@ -33,12 +33,12 @@ async def serve_claimer(
     senders: Senders,
     leases: Leases,
     results: trio.MemorySendChannel[Result],
-    doorbell: Doorbell,
+    wake: AutoResetEvent,
     stopping: trio.Event,
     progress: Progress,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Claim until `stopping`; `doorbell` rings when there may be work or room in the queue."""
+    """Claim until `stopping`; `wake` is set when there may be work or room in the queue."""
     task_status.started()
     async with results:
         while not stopping.is_set():
@@ -61,7 +61,7 @@ async def serve_claimer(
                 continue
             except DatabaseUnavailable as error:
                 progress.failed(error)
-                await doorbell.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
+                await wake.wait(OUTAGE_PAUSE * random.uniform(0.5, 1.5))
                 continue
             except PostgresError as error:
                 progress.failed(repr(error))
@@ -73,7 +73,7 @@ async def serve_claimer(
                 wait = max(wait, GATHER)  # what is due may be in another daemon's hands just now
             if wait:
                 claims.next_look = trio.current_time() + wait
-                await doorbell.wait(wait)
+                await wake.wait(wait)
                 claims.next_look = math.inf
 
 

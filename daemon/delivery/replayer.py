@@ -8,7 +8,7 @@ from uuid import UUID
 import trio
 from asyncpg import PostgresError
 
-from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.replays import drop_cancelled, feed
 
@@ -28,14 +28,14 @@ async def serve_replays(
     database: Database,
     *,
     rate: Callable[[], float],
-    doorbell: Doorbell,
+    wake: AutoResetEvent,
     fed: Callable[[], None],
     stopping: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Feed until `stopping`, each replay with at most `rate` deliveries a second, from all daemons together.
 
-    Ring `doorbell` when a replay was asked for or cancelled, and to stop. `fed` is called after deliveries
+    Set `wake` when a replay was asked for or cancelled, and to stop. `fed` is called after deliveries
     were made.
     """
     task_status.started()
@@ -62,5 +62,5 @@ async def serve_replays(
         except PostgresError:
             logger.exception("feeding replays failed and goes on after a pause; report this")
             pause = FAULT_PAUSE
-        if await doorbell.wait(pause * random.uniform(0.8, 1.2)):
+        if await wake.wait(pause * random.uniform(0.8, 1.2)):
             pause, tidy_at = QUICKEST, trio.current_time()

@@ -20,7 +20,7 @@ from daemon.metrics import Metrics
 from daemon.progress import Progress
 from daemon.schemas import Schemas
 from daemon.signing.canonical import Unrepresentable, event_body, parse
-from daemon.store.bell import Bell
+from daemon.store.asyncio_auto_reset_event import AsyncioAutoResetEvent
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.precedence import Precedence
 from daemon.store.queue import Asked
@@ -32,7 +32,7 @@ logger = logging.getLogger("hookd.router")
 GATHER = 0.005
 """Seconds for which a router at work lets events gather."""
 QUICK, LONGEST_WAIT = 0.005, 30.0
-"""Seconds after which it looks by itself: awake; and else, when the pulse and hints wake it before."""
+"""Seconds after which it looks by itself: awake; else, when nothing wakes it before."""
 BREATHER, SLICE_BREATHER = 0.005, 0.010
 """Seconds for which a router of crowds rests while others publish: after a round of a burst, and after a
 slice of a fan-out, which keeps its processor busy for longer."""
@@ -54,10 +54,10 @@ async def serve_router(
     crowds: bool,
     turn: TakeTurn,
     precedence: Precedence,
-    hurry: Bell,
+    hurry: AsyncioAutoResetEvent,
     wake_other: Callable[[], None],
     size: RoundSize,
-    bell: Bell,
+    bell: AsyncioAutoResetEvent,
     awake: Callable[[], bool],
     routed: Callable[[int], None],
     claims: Claims,
@@ -133,7 +133,7 @@ async def serve_router(
         progress.rest() if more else progress.done()
         idled = not more
         if told:
-            hurry.ring()  # there was nothing for this router
+            hurry.set()  # there was nothing for this router
             told = False
         if not crowds:
             precedence.end()

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import trio
 
-from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.auto_reset_event import AutoResetEvent
+from daemon.delivery.fair_queue import FairQueue
 from daemon.delivery.sender import Sender
-from daemon.delivery.turns import Turns
 from daemon.store.precedence import Precedence
 from daemon.store.queue import Claimed, Result, Shares
 
@@ -63,13 +63,13 @@ class Senders:
         *,
         count: int,
         share: float,
-        look: Callable[[], None],
+        poll_sockets: Callable[[], None],
         precedence: Precedence,
         now: Callable[[], float],
     ) -> None:
         self._sender = sender
         self._results = results
-        self._look = look
+        self._poll_sockets = poll_sockets
         self._precedence = precedence
         self._now = now
         self._count = count
@@ -78,15 +78,15 @@ class Senders:
         self._busy = 0
         self._of = Counter[UUID]()  # an organisation: what it has under way or next up
         self._probes_of = Counter[UUID]()
-        self._waiting = Turns[tuple[Claimed, bool, float]]()
+        self._waiting = FairQueue[tuple[Claimed, bool, float]]()
         self._idle = trio.lowlevel.ParkingLot()
         self._pace = Pace()
         self._left = AT_ONCE
         self._promised = self._promised_probes = 0
         self._making_way_until = -math.inf
         self._closed = False
-        self._started = Doorbell()
-        self.freed = Doorbell()
+        self._started = AutoResetEvent()
+        self.freed = AutoResetEvent()
 
     @property
     def busy(self) -> int:
@@ -135,7 +135,7 @@ class Senders:
         finally:
             self._promised -= room
             self._promised_probes -= probe_room
-            self.freed.ring()
+            self.freed.set()
 
     def start(self, deliveries: Iterable[tuple[Claimed, bool]], *, fresh: bool = False) -> None:
         """Take deliveries over, each with whether it is a probe: to such a lane.
@@ -149,7 +149,7 @@ class Senders:
             self._of[claimed.org_id] += 1
             self._probes_of[claimed.org_id] += probe
         self._wake()
-        self._started.ring()
+        self._started.set()
 
     async def close(self) -> None:
         """Take no more, and give back what waits: each sender ends after the request that it is at."""
@@ -203,18 +203,18 @@ class Senders:
         waiting, results, precedence = self._waiting, self._results, self._precedence
         while True:
             if precedence.given:
-                self._look()  # what it is given for may have come
+                self._poll_sockets()  # what it is given for may have come
             while not waiting or not self._left or (precedence.given and not waiting.fresh):
                 if self._closed:
                     return
                 if waiting:
-                    self._started.ring()
+                    self._started.set()
                 await self._idle.park()
                 if waiting:
                     break
             else:
                 self._left -= 1
-            self._look()
+            self._poll_sockets()
             claimed, probe, since = waiting.pop()
             self._busy += 1
             try:
@@ -236,7 +236,7 @@ class Senders:
             except trio.WouldBlock:
                 await results.send(result)
             self._pace.ended += 1
-            self.freed.ring()
+            self.freed.set()
 
 
 def _shares(had: Counter[UUID], free: int) -> Shares:

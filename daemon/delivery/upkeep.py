@@ -10,7 +10,7 @@ from asyncpg import PostgresError
 
 from daemon.clock import distance
 from daemon.delivery.attempt_metrics import count_given_up
-from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.metrics import Metrics
 from daemon.model import rfc3339
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
@@ -30,7 +30,7 @@ async def serve_upkeep(
     database: Database,
     *,
     ages: Callable[[], Mapping[str, float]],
-    doorbell: Doorbell,
+    wake: AutoResetEvent,
     set_back_done: Callable[[], None],
     metrics: Metrics,
     stopping: trio.Event,
@@ -39,7 +39,7 @@ async def serve_upkeep(
     """Keep eight weeks of partitions ahead, and drop what is older than `ages` (seconds, by table).
 
     It does so every hour, after a leap of Postgres' clock, for which it looks every minute, and when the
-    doorbell rings: rung after `stopping`, it ends this. After a leap nothing is dropped before the new time
+    `wake` is set: set after `stopping`, it ends this. After a leap nothing is dropped before the new time
     has stood for an hour. `set_back_done` is called when the queue has followed a clock that was set back, so
     that something may be due.
     """
@@ -64,7 +64,7 @@ async def serve_upkeep(
         except PostgresError:
             logger.exception("upkeep failed and goes on after a pause; report this")
             pause = AGAIN
-        if await doorbell.wait(pause):
+        if await wake.wait(pause):
             next_round = -math.inf
 
 

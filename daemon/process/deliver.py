@@ -9,7 +9,7 @@ import trio
 
 from daemon.delivery.claimer import serve_claimer
 from daemon.delivery.claims import Claims
-from daemon.delivery.pulse import Demand
+from daemon.delivery.poller import PublishRate
 from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.delivery.round_size import RoundSize
 from daemon.delivery.router import serve_router
@@ -49,7 +49,7 @@ async def own_connections(database: Database) -> AsyncIterator[OwnConnections]:
 async def deliver(
     parts: Parts,
     own: OwnConnections,
-    demand: Demand,
+    publish_rate: PublishRate,
     work_scope: trio.CancelScope,
     sending_scope: trio.CancelScope,
     *,
@@ -66,7 +66,7 @@ async def deliver(
         give.clone(),
         count=concurrency,
         share=parts.config.delivery.unanswered_share,
-        look=parts.database.look,
+        poll_sockets=parts.database.poll_sockets,
         precedence=precedence,
         now=parts.clock.now,
     )
@@ -79,7 +79,7 @@ async def deliver(
         leases=leases,
         lease=lambda: parts.lease,
         place=lambda: parts.place,
-        claimable=parts.bells.claimable.ring,
+        claimable=parts.wakeups.claimable.set,
         metrics=parts.metrics,
     )
     parts.metrics.in_flight = lambda: senders.busy
@@ -96,7 +96,7 @@ async def deliver(
                 turn=turn.take,
                 leases=leases,
                 disable_after=lambda: parts.config.delivery.disable_after,
-                claimable=parts.bells.claimable.ring,
+                claimable=parts.wakeups.claimable.set,
                 metrics=parts.metrics,
                 progress=way.recording,
             )
@@ -106,14 +106,14 @@ async def deliver(
                 await work.start(senders.serve)
                 task_status.started()
                 async with trio.open_nursery() as claiming:
-                    _route(parts, own, demand, claims, turn, precedence, claiming)
+                    _route(parts, own, publish_rate, claims, turn, precedence, claiming)
                     await serve_claimer(
                         own.claims,
                         claims=claims,
                         senders=senders,
                         leases=leases,
                         results=give,
-                        doorbell=parts.bells.claimable,
+                        wake=parts.wakeups.claimable,
                         stopping=parts.stopping,
                         progress=way.claiming,
                     )
@@ -124,7 +124,7 @@ async def deliver(
 def _route(
     parts: Parts,
     own: OwnConnections,
-    demand: Demand,
+    publish_rate: PublishRate,
     claims: Claims,
     turn: Turn,
     precedence: Precedence,
@@ -136,9 +136,9 @@ def _route(
         size=RoundSize(),
         turn=turn.take,
         precedence=precedence,
-        hurry=parts.database.bell(),
-        awake=demand.awake,
-        routed=demand.note,
+        hurry=parts.database.auto_reset_event(),
+        awake=publish_rate.awake,
+        routed=publish_rate.note,
         claims=claims,
         stopping=parts.stopping,
         max_depth=lambda: parts.config.events.max_depth,
@@ -146,9 +146,9 @@ def _route(
         schemas=lambda: parts.schemas,
         metrics=parts.metrics,
     )
-    published, crowded = parts.bells.published, parts.bells.crowded
-    for_rest = partial(routing, own.routing, bell=published, wake_other=crowded.ring)
+    published, crowded = parts.wakeups.published, parts.wakeups.bulk
+    for_rest = partial(routing, own.routing, bell=published, wake_other=crowded.set)
     nursery.start_soon(partial(for_rest, crowds=False, progress=parts.way.routing))
-    wake_other = partial(published.ring, news=False)
+    wake_other = partial(published.set, news=False)
     for_bursts = partial(routing, own.bulk_routing, bell=crowded, wake_other=wake_other)
     nursery.start_soon(partial(for_bursts, crowds=True, progress=parts.way.bulk_routing))

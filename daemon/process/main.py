@@ -23,8 +23,8 @@ from daemon.clock import Clock
 from daemon.config.bind import numbered_bind
 from daemon.config.model import Config
 from daemon.delivery.attendance import serve_attendance
-from daemon.delivery.doorbell import Doorbell
-from daemon.delivery.pulse import Demand, serve_pulse
+from daemon.delivery.auto_reset_event import AutoResetEvent
+from daemon.delivery.poller import PublishRate, serve_poller
 from daemon.delivery.replayer import serve_replays
 from daemon.delivery.sweeper import serve_sweeper
 from daemon.delivery.upkeep import serve_upkeep
@@ -51,8 +51,8 @@ from daemon.store.database import (
 )
 from daemon.store.database_clock import correct_clock
 from daemon.store.floors import meet_cluster
-from daemon.store.hints import Hints
 from daemon.store.migrate import MIGRATION_TIMEOUT, MigrationError, upgrade
+from daemon.store.notify_listener import NotifyListener
 from daemon.store.upkeep import make_partitions
 
 logger = logging.getLogger("hookd")
@@ -89,7 +89,7 @@ async def run_daemon(
     stop = trio.Event() if stop is None else stop
     try:
         async with trio_asyncio.open_loop(), trio.open_nursery() as outer:
-            hangup = Doorbell()
+            hangup = AutoResetEvent()
             if signals:
                 await outer.start(serve_signals, stop, hangup)
             await outer.start(serve_watchdog)
@@ -109,12 +109,12 @@ async def run_daemon(
 
 async def serve_signals(
     stop: trio.Event,
-    hangup: Doorbell,
+    hangup: AutoResetEvent,
     *,
     at_once: Callable[[], None] = lambda: None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Set `stop` at the first SIGTERM or SIGINT, end the process at the second; ring `hangup` at SIGHUP.
+    """Set `stop` at the first SIGTERM or SIGINT, end the process at the second; set `hangup` at SIGHUP.
 
     `at_once` is called before the end, for what must end with the process.
     """
@@ -123,7 +123,7 @@ async def serve_signals(
         first = 0.0
         async for number in received:
             if number == signal.SIGHUP:
-                hangup.ring()
+                hangup.set()
                 continue
             if stop.is_set() and trio.current_time() - first < SAME_SIGNAL:
                 continue
@@ -153,7 +153,7 @@ async def serve_folded_lines() -> None:
 
 
 async def _start(
-    prepared: Prepared, ready: Callable[[Running], None], stop: trio.Event, hangup: Doorbell
+    prepared: Prepared, ready: Callable[[Running], None], stop: trio.Event, hangup: AutoResetEvent
 ) -> None:
     """Bind, open the database, bring the schema up to date: each may refuse before anything else is done."""
     config = prepared.config
@@ -254,9 +254,9 @@ async def _run(
         sending = trio.CancelScope()
         work = trio.CancelScope()
         root.start_soon(_serve_exchange, parts, sending)
-        demand = Demand(trio.current_time)
-        root.start_soon(_serve_queue, parts, demand)
-        await root.start(deliver, parts, own, demand, work, sending)
+        publish_rate = PublishRate(trio.current_time)
+        root.start_soon(_serve_queue, parts, publish_rate)
+        await root.start(deliver, parts, own, publish_rate, work, sending)
         collect_seldom()
         if await _delivers(parts.way, stop):
             notify(READY, f"STATUS=serving on {', '.join(addresses)}")
@@ -269,10 +269,10 @@ async def _run(
         root.cancel_scope.deadline = now + timeout
         work.deadline = now + timeout * (1 - FLUSH_SHARE)
         parts.stopping.set()
-        parts.bells.look_in_inbox()
-        parts.bells.claimable.ring()
-        parts.bells.replays.ring()
-        parts.bells.upkeep.ring()
+        parts.wakeups.look_in_inbox()
+        parts.wakeups.claimable.set()
+        parts.wakeups.replays.set()
+        parts.wakeups.upkeep.set()
     if root.cancel_scope.cancelled_caught:
         logger.warning("not everything ended within daemon.stop_timeout; leases give back what is left")
 
@@ -309,24 +309,24 @@ async def _serve_exchange(parts: Parts, scope: trio.CancelScope) -> None:
         await parts.exchange.serve()
 
 
-async def _serve_queue(parts: Parts, demand: Demand) -> None:
-    """Pulse, attendance, clock, replays, sweeper, partitions: each ends by itself when the daemon stops."""
+async def _serve_queue(parts: Parts, publish_rate: PublishRate) -> None:
+    """Poller, attendance, clock, replays, sweeper, partitions: each ends by itself when the daemon stops."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_serve_pulse, parts, demand)
+        nursery.start_soon(_serve_poller, parts, publish_rate)
         nursery.start_soon(
             lambda: serve_attendance(parts.database, placed=parts.take_place, stopping=parts.stopping)
         )
         nursery.start_soon(
             lambda: serve_clock(
-                parts.database, parts.clock, leapt=parts.bells.upkeep.ring, stopping=parts.stopping
+                parts.database, parts.clock, leapt=parts.wakeups.upkeep.set, stopping=parts.stopping
             )
         )
         nursery.start_soon(
             lambda: serve_replays(
                 parts.database,
                 rate=lambda: parts.config.delivery.replay_rate,
-                doorbell=parts.bells.replays,
-                fed=parts.bells.claimable.ring,
+                wake=parts.wakeups.replays,
+                fed=parts.wakeups.claimable.set,
                 stopping=parts.stopping,
             )
         )
@@ -335,8 +335,8 @@ async def _serve_queue(parts: Parts, demand: Demand) -> None:
                 parts.database,
                 disable_after=lambda: parts.config.delivery.disable_after,
                 grace=RECORDING_TIME,
-                swept=parts.bells.claimable.ring,
-                found_below=parts.bells.look_in_inbox,
+                swept=parts.wakeups.claimable.set,
+                found_below=parts.wakeups.look_in_inbox,
                 now=parts.clock.now,
                 metrics=parts.metrics,
                 stopping=parts.stopping,
@@ -346,24 +346,24 @@ async def _serve_queue(parts: Parts, demand: Demand) -> None:
             lambda: serve_upkeep(
                 parts.database,
                 ages=parts.retention,
-                doorbell=parts.bells.upkeep,
-                set_back_done=parts.bells.claimable.ring,
+                wake=parts.wakeups.upkeep,
+                set_back_done=parts.wakeups.claimable.set,
                 metrics=parts.metrics,
                 stopping=parts.stopping,
             )
         )
 
 
-async def _serve_pulse(parts: Parts, demand: Demand) -> None:
-    hints = Hints(parts.database, parts.bells.published.ring)
+async def _serve_poller(parts: Parts, publish_rate: PublishRate) -> None:
+    listener = NotifyListener(parts.database, parts.wakeups.published.set)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(hints.serve)
-        await serve_pulse(
+        nursery.start_soon(listener.serve)
+        await serve_poller(
             parts.database,
-            demand=demand,
-            hinted=lambda: hints.working,
-            published=parts.bells.look_in_inbox,
-            claimable=parts.bells.claimable.ring,
+            publish_rate=publish_rate,
+            hinted=lambda: listener.working,
+            published=parts.wakeups.look_in_inbox,
+            claimable=parts.wakeups.claimable.set,
             stopping=parts.stopping,
             progress=parts.way.polling,
         )

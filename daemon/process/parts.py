@@ -23,7 +23,7 @@ from daemon.clock import Clock
 from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
 from daemon.config.secret_file import SecretFileError
-from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.form import Form
 from daemon.delivery.large_bodies import LargeBodies
 from daemon.delivery.request_budget import RequestBudget
@@ -49,7 +49,7 @@ from daemon.progress import Way
 from daemon.schemas import SchemaError, load_schemas
 from daemon.signing.secrets import SigningKey
 from daemon.signing.vault import Vault
-from daemon.store.bell import Bell
+from daemon.store.asyncio_auto_reset_event import AsyncioAutoResetEvent
 from daemon.store.database import Database
 from daemon.store.events import Events
 from daemon.store.history import History
@@ -68,20 +68,20 @@ RECORDING_TIME = 15.0
 
 
 @dataclass(slots=True)
-class Bells:
-    """Who wakes whom: publishing the router, that the one for crowds; these the claimer; the API replays; a
-    leap of the clock the upkeep."""
+class Wakeups:
+    """Who wakes whom: publishing the router, that the one for bulk work; these the claimer; the API replays;
+    a leap of the clock the upkeep."""
 
-    published: Bell
-    crowded: Bell
-    claimable: Doorbell
-    replays: Doorbell
-    upkeep: Doorbell
+    published: AsyncioAutoResetEvent
+    bulk: AsyncioAutoResetEvent
+    claimable: AutoResetEvent
+    replays: AutoResetEvent
+    upkeep: AutoResetEvent
 
     def look_in_inbox(self) -> None:
         """Wake both routers, for events of any kind."""
-        self.published.ring()
-        self.crowded.ring()
+        self.published.set()
+        self.bulk.set()
 
 
 class Parts:
@@ -97,7 +97,13 @@ class Parts:
         self.clock = clock
         self.stopping = trio.Event()
         self.place = Place()
-        self.bells = Bells(database.bell(), database.bell(), Doorbell(), Doorbell(), Doorbell())
+        self.wakeups = Wakeups(
+            database.auto_reset_event(),
+            database.auto_reset_event(),
+            AutoResetEvent(),
+            AutoResetEvent(),
+            AutoResetEvent(),
+        )
         self.metrics = Metrics(VERSION, prepared.child.number if prepared.child else 1)
         self.metrics.reloaded_at = clock.now()
         self.metrics.clock_offset = lambda: clock.offset
@@ -293,7 +299,7 @@ class Parts:
             ),
             events=self.publisher,
             deliveries=History(self.database),
-            replays=Replays(self.database, changed=self.bells.replays.ring),
+            replays=Replays(self.database, changed=self.wakeups.replays.set),
             trials=self.trials,
             as_sent=AsSent(unseal=self.vault.decrypt, rules=self.rules),
             settings=self._settings,
@@ -306,8 +312,8 @@ class Parts:
                 clock=self.clock,
                 proxy=self.proxy_health if self.config.egress.proxy else None,
             ).checks,
-            published=self.bells.published.ring,
-            claimable=self.bells.claimable.ring,
+            published=self.wakeups.published.set,
+            claimable=self.wakeups.claimable.set,
             now=self.clock.now,
             new_id=NewIds(self.clock.now),
             bytes_in_hand=BytesInHand(

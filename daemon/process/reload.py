@@ -8,7 +8,7 @@ from daemon.config.load import Loaded
 from daemon.config.model import Config
 from daemon.config.problems import ConfigError
 from daemon.config.state import state_directory
-from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.process.master_key import MasterKeyError, master_key_file, refuse_other_master_keys
 from daemon.process.named_files import contents, file_problems
 from daemon.process.parts import Parts
@@ -43,8 +43,8 @@ LIVE = {
 FOREVER = 365 * 86400.0
 
 
-async def serve_reload(parts: Parts, loaded: Loaded, hangup: Doorbell) -> None:
-    """Read the configuration again whenever `hangup` rings."""
+async def serve_reload(parts: Parts, loaded: Loaded, hangup: AutoResetEvent) -> None:
+    """Read the configuration again whenever `hangup` is set."""
     at_start = contents(parts.config)
     while True:
         if await hangup.wait(FOREVER):

@@ -22,7 +22,7 @@ from trio.socket import SocketType
 from api.listeners import Listeners
 from daemon.config.load import Loaded
 from daemon.config.problems import ConfigError
-from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.process.child import Child
 from daemon.process.main import Running, listen, serve_signals
 from daemon.process.prepare import Prepared
@@ -94,7 +94,7 @@ class _Supervisor:
 
     async def run(self, ready: Callable[[Running], None]) -> int:
         """Start all, and return when they have ended."""
-        hangup = Doorbell()
+        hangup = AutoResetEvent()
         addresses = self._listeners.addresses()
         begun = [trio.Event() for _ in range(self._loaded.config.daemon.processes)]
         async with trio.open_nursery() as outer:
@@ -191,7 +191,7 @@ class _Supervisor:
             daemon.dismiss()
         scope.deadline = trio.current_time() + self._loaded.config.daemon.stop_timeout + GRACE
 
-    async def _serve_hangups(self, hangup: Doorbell) -> None:
+    async def _serve_hangups(self, hangup: AutoResetEvent) -> None:
         while True:
             if await hangup.wait(FOREVER):
                 with suppress(ConfigError):  # each daemon says what is wrong

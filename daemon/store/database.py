@@ -20,8 +20,8 @@ import asyncpg
 import trio
 import trio_asyncio
 
-from daemon.store.bell import Bell
-from daemon.store.brisk import ready_of
+from daemon.store.asyncio_auto_reset_event import AsyncioAutoResetEvent
+from daemon.store.asyncio_callbacks import callback_queue_of
 from daemon.store.failure import (
     DatabaseBusy,
     DatabaseReadOnly,
@@ -93,21 +93,21 @@ class Database:
         self._open_pool = open_pool
         self.sessions = sessions
         self._loop = trio_asyncio.current_loop.get()
-        self._ready = ready_of(self._loop)
-        # Timers keep the context in which they were set until they would have rung, though they are cancelled
-        # long before. That must not be a caller's, which may hold a whole request.
+        self._callbacks = callback_queue_of(self._loop)
+        # Timers keep the context in which they were set until they would have gone off, though they are
+        # cancelled long before. That must not be a caller's, which may hold a whole request.
         self._context = contextvars.copy_context()
         self.statements = statements
         self.schema = statements.schema
         self.address = address
 
-    def bell(self) -> Bell:
-        """Return a bell for a unit of work to wait for."""
-        return Bell(self._ready.run)
+    def auto_reset_event(self) -> AsyncioAutoResetEvent:
+        """Return an event for a unit of work to wait for."""
+        return AsyncioAutoResetEvent(self._callbacks.run)
 
-    def look(self) -> None:
+    def poll_sockets(self) -> None:
         """Handle what has come from Postgres: for long turns of the loop, for a microsecond."""
-        self._ready.look()
+        self._callbacks.poll_sockets()
 
     def sql(self, name: str) -> str:
         """Return the named statement for this schema. Error: `UnknownStatement`."""
@@ -152,7 +152,9 @@ class Database:
         errors are the unit's own.
         """
         begin = partial(self._loop.create_task, self._work(unit, timeout), context=self._context)
-        task = self._ready.do(begin)  # its first statement is on its way before anything else has its turn
+        task = self._callbacks.do(
+            begin
+        )  # its first statement is on its way before anything else has its turn
         result: T = await trio_asyncio.run_aio_future(task)
         return result
 

@@ -200,7 +200,7 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class Poll:
     """Whether there are events to route, and deliveries that a claim may find.
 
     `read_only`: no writes are taken. `unhinted`: publishers wake nobody, as they may be in a transaction of
@@ -213,13 +213,13 @@ class Pulse:
     unhinted: bool
 
 
-async def pulse(database: Database) -> Pulse:
+async def poll(database: Database) -> Poll:
     """Look, cheaply, whether there is anything to do."""
-    statement = database.sql("pulse")
+    statement = database.sql("poll")
 
-    async def unit(connection: Connection) -> Pulse:
+    async def unit(connection: Connection) -> Poll:
         row = await connection.fetchrow(statement)
-        return Pulse(False, False, False, False) if row is None else Pulse(*row)
+        return Poll(False, False, False, False) if row is None else Poll(*row)
 
     return await database.run(unit)
 

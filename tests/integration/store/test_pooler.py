@@ -12,7 +12,7 @@ from daemon.model import uuid7
 from daemon.store.blocking import look_for_block
 from daemon.store.database import Connection, DatabaseRefused, open_database
 from daemon.store.events import Events, NewEvent
-from daemon.store.hints import Hints
+from daemon.store.notify_listener import NotifyListener
 from daemon.store.sessions import SETTINGS
 from daemon.store.upkeep import make_partitions
 from tests.support.pooler import pooling
@@ -62,7 +62,7 @@ async def test_without_prepared_statements_all_works(pooled_url: str) -> None:
         await database.run(lambda connection: make_partitions(connection, database))
         event = NewEvent(id=uuid7(time.time()), org_id=org, type="match.proposed", body="{}")
         assert len(await Events(database).publish([event])) == 1
-        await Hints(database, lambda: None).serve()  # returns, as none would come
+        await NotifyListener(database, lambda: None).serve()  # returns, as none would come
 
 
 async def test_postgres_itself_is_not_taken_for_a_pooler(asyncio_loop: None, postgres_url: str) -> None:

@@ -138,25 +138,25 @@ async def test_staying_awake_is_written_down_seldom(session: Session) -> None:
     assert await version() != first
 
 
-async def test_the_pulse_tells_of_events_and_of_what_is_due(session: Session) -> None:
-    async def pulse() -> tuple[bool, bool]:
-        row = await session.fetchrow("select inbox, due from hookd.pulse()")
+async def test_polling_tells_of_events_and_of_what_is_due(session: Session) -> None:
+    async def poll() -> tuple[bool, bool]:
+        row = await session.fetchrow("select inbox, due from hookd.poll()")
         assert row is not None
         return row["inbox"], row["due"]
 
     org = uuid4()
     await register(session, org)
-    assert await pulse() == (False, False)
+    assert await poll() == (False, False)
     await publish_ready(session, org)
-    assert await pulse() == (True, False)
+    assert await poll() == (True, False)
     await route_all(session)
-    assert await pulse() == (False, True)
+    assert await poll() == (False, True)
     held = await claim_any(session)
-    assert await pulse() == (False, False)
+    assert await poll() == (False, False)
     await record(session, [result(held[0], "retry", delay=30.0, lane="answered_well", host_failed=False)])
-    assert await pulse() == (False, False)
+    assert await poll() == (False, False)
     await advance(session, 31)
-    assert await pulse() == (False, True)
+    assert await poll() == (False, True)
 
 
 async def test_publish_rolls_back_with_the_business_change(session: Session) -> None:

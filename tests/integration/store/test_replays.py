@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
-from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.replayer import serve_replays
 from daemon.model import uuid7
 from daemon.store import replays
@@ -799,17 +799,17 @@ async def test_the_feeder_works_when_rung_and_ends_when_told(lab: Lab) -> None:
     await lab.past(5)
     subscription = await register(lab.session, lab.org)
     await prove(lab.session)
-    bell, stopping, made = Doorbell(), trio.Event(), trio.Event()
+    event, stopping, made = AutoResetEvent(), trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             lambda: serve_replays(
-                lab.database, rate=lambda: 1000.0, doorbell=bell, fed=made.set, stopping=stopping
+                lab.database, rate=lambda: 1000.0, wake=event, fed=made.set, stopping=stopping
             )
         )
         replay = await lab.ask(subscription)
-        bell.ring()
+        event.set()
         with trio.fail_after(10):
             await made.wait()
         assert (await lab.read(replay)).status == "done"
         stopping.set()
-        bell.ring()
+        event.set()

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
-from daemon.delivery.doorbell import Doorbell
+from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.upkeep import pause_after, serve_upkeep
 from daemon.metrics import Metrics
 from daemon.model import uuid7, uuid7_time
@@ -155,7 +155,7 @@ async def test_upkeep_makes_partitions_of_the_new_time_at_once_and_drops_none_of
 ) -> None:
     session = await connect()
     await set_clock_to_noon(session)
-    metrics, doorbell, stopping = Metrics(), Doorbell(), trio.Event()
+    metrics, wake, stopping = Metrics(), AutoResetEvent(), trio.Event()
     followed: list[bool] = []
     caplog.set_level(logging.INFO, "hookd.upkeep")
 
@@ -169,7 +169,7 @@ async def test_upkeep_makes_partitions_of_the_new_time_at_once_and_drops_none_of
             lambda: serve_upkeep(
                 database,
                 ages=lambda: {"event": 30 * DAY, "attempt": 30 * DAY},
-                doorbell=doorbell,
+                wake=wake,
                 set_back_done=lambda: followed.append(True),
                 metrics=metrics,
                 stopping=stopping,
@@ -183,7 +183,7 @@ async def test_upkeep_makes_partitions_of_the_new_time_at_once_and_drops_none_of
             (-800, "800 days 0 h after", "event_20250428"),
         ):
             await advance(session, days * DAY)
-            doorbell.ring()
+            wake.set()
             await said(words)
             await said(made)
             newer = await session.fetchval("select hookd.publish($1, 't.t', '1')", uuid4())
@@ -193,7 +193,7 @@ async def test_upkeep_makes_partitions_of_the_new_time_at_once_and_drops_none_of
         assert not any("dropped the" in record.getMessage() for record in caplog.records)
         assert await session.fetchval("select count(*) from hookd.event") == 3
         stopping.set()
-        doorbell.ring()
+        wake.set()
     assert followed == [True]
     [leap] = [one.getMessage() for one in caplog.records if "400 days" in one.getMessage()]
     assert leap == (

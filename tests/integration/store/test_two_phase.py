@@ -7,7 +7,7 @@ import pytest
 
 from daemon.store.database import open_database
 from daemon.store.embedded import embedded
-from daemon.store.queue import pulse
+from daemon.store.queue import poll
 from tests.support.postgres import (
     FAST,
     Session,
@@ -77,9 +77,9 @@ async def test_a_key_waits_for_the_prepared_transaction_that_used_it(session: Se
 
 async def test_the_poll_tells_that_publishers_wake_nobody(session: Session, url: str) -> None:
     async with open_database(url) as database:
-        assert (await pulse(database)).unhinted
+        assert (await poll(database)).unhinted
 
 
 async def test_elsewhere_publishers_wake_who_is_at_rest(postgres_url: str, asyncio_loop: None) -> None:
     async with open_database(postgres_url) as database:
-        assert not (await pulse(database)).unhinted
+        assert not (await poll(database)).unhinted

@@ -67,7 +67,7 @@ class Desk:
             give,
             count=count,
             share=0.5,
-            look=lambda: None,
+            poll_sockets=lambda: None,
             precedence=Precedence(),
             now=time.time,
         )

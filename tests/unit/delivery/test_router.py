@@ -103,7 +103,7 @@ class Scene:
     def end(self) -> None:
         self.precedence.append("over")
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Count what one router passes on to the other."""
         self.hurries += 1
 

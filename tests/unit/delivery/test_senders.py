@@ -52,7 +52,7 @@ class Stage:
             self.give,
             count=count,
             share=share,
-            look=self.look,
+            poll_sockets=self.look,
             precedence=self.precedence,
             now=time.time,
         )

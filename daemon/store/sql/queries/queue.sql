@@ -20,9 +20,9 @@ select shard, newest, before from hookd.newest_of_crowds($1)
 -- name: defer_shards
 select hookd.defer_shards($1, $2)
 
--- name: pulse
+-- name: poll
 select inbox, due, current_setting('transaction_read_only') = 'on', current_setting('max_prepared_transactions') <> '0'
-from hookd.pulse()
+from hookd.poll()
 
 -- name: stay_awake
 select hookd.stay_awake($1)

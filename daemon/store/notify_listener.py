@@ -1,4 +1,4 @@
-"""Hints: publish() in SQL wakes daemons that are at rest, over a connection that listens.
+"""NotifyListener: publish() in SQL wakes daemons that are at rest, over a connection that listens.
 
 A hint may be lost (a transaction pooler passes none on), so polling goes on beside it, only slower.
 """
@@ -23,7 +23,7 @@ PAUSE = (1.0, 60.0)
 """Seconds between tries, doubling."""
 
 
-class Hints:
+class NotifyListener:
     """`heard` is called for each hint. `working` tells whether they arrive."""
 
     def __init__(self, database: Database, heard: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ REMEMBERED = 1024
 """Hosts with nothing waiting whose last turns are remembered, beside as many as wait."""
 
 
-class Turns(Generic[T]):
+class FairQueue(Generic[T]):
     """Round robin: of each host in the order in which they came, one of each before a second of any.
 
     A host that comes and has had no turn for a whole round is owed one, and goes first: it need not wait for

@@ -20,17 +20,17 @@ from trio_asyncio import TrioEventLoop
 
 T = TypeVar("T")
 
-MOST = 256
+MAX_AT_ONCE = 256
 """Callbacks done at once, after which Trio has its turn: some may call each other for ever."""
 
 
-def ready_of(loop: TrioEventLoop) -> "Ready":
-    """Return the callbacks that are ready in a loop, which is brisk from now on."""
+def callback_queue_of(loop: TrioEventLoop) -> "CallbackQueue":
+    """Return the callbacks that are ready in a loop, which come here from now on."""
     ready = getattr(loop.call_soon, "__self__", None)
-    return ready if isinstance(ready, Ready) else Ready(loop)
+    return ready if isinstance(ready, CallbackQueue) else CallbackQueue(loop)
 
 
-class Ready:
+class CallbackQueue:
     """The callbacks of `loop.call_soon`, which come here instead of into trio-asyncio's own queue."""
 
     def __init__(self, loop: TrioEventLoop) -> None:
@@ -60,7 +60,7 @@ class Ready:
         self._running = True
         try:
             result = first()
-            for _ in range(MOST):
+            for _ in range(MAX_AT_ONCE):
                 if not self._queue:
                     break
                 handle = self._queue.popleft()
@@ -72,7 +72,7 @@ class Ready:
             if self._queue:
                 self._next_turn()
 
-    def look(self) -> None:
+    def poll_sockets(self) -> None:
         """Handle at once what has come on asyncio's sockets, in the midst of a long turn of Trio's loop."""
         if not self._running:
             for fd, _ in self._come.poll(0):
@@ -113,12 +113,12 @@ class _Timers:
     Each statement sets one for its deadline and cancels it when the answer comes.
     """
 
-    def __init__(self, loop: TrioEventLoop, ready: Ready) -> None:
+    def __init__(self, loop: TrioEventLoop, ready: CallbackQueue) -> None:
         self._loop = loop
         self._ready = ready
         self._waiting: list[asyncio.TimerHandle] = []
-        self._bell: asyncio.TimerHandle | None = None
-        self._set_bell = partial(loop.call_at, context=Context())
+        self._first_timer: asyncio.TimerHandle | None = None
+        self._set_timer = partial(loop.call_at, context=Context())
         loop.call_at = self._call_at
         loop.call_later = self._call_later
 
@@ -142,13 +142,13 @@ class _Timers:
 
     def _arm(self) -> None:
         first = self._waiting[0].when()
-        if self._bell is None or first < self._bell.when():
-            if self._bell is not None:
-                self._bell.cancel()
-            self._bell = self._set_bell(first, self._ready.do, self._ring)
+        if self._first_timer is None or first < self._first_timer.when():
+            if self._first_timer is not None:
+                self._first_timer.cancel()
+            self._first_timer = self._set_timer(first, self._ready.do, self._run_due)
 
-    def _ring(self) -> None:
-        self._bell = None
+    def _run_due(self) -> None:
+        self._first_timer = None
         now = self._loop.time()
         while self._waiting and self._waiting[0].when() <= now:
             timer = heappop(self._waiting)

@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.delivery.turns import REMEMBERED, Turns
+from daemon.delivery.fair_queue import REMEMBERED, FairQueue
 
 
-def turns_of(*hosts: int) -> Turns[tuple[int, int]]:
-    turns = Turns[tuple[int, int]]()
+def turns_of(*hosts: int) -> FairQueue[tuple[int, int]]:
+    turns = FairQueue[tuple[int, int]]()
     for number, host in enumerate(hosts):
         turns.push(host, (host, number))
     return turns
 
 
-def drained(turns: Turns[tuple[int, int]]) -> list[int]:
+def drained(turns: FairQueue[tuple[int, int]]) -> list[int]:
     return [turns.pop()[0] for _ in range(len(turns))]
 
 

@@ -1,4 +1,4 @@
-from daemon.delivery.pulse import BUSY, QUICK, SLOW, STEADY, Demand, rest
+from daemon.delivery.poller import BUSY, QUICK, SLOW, STEADY, PublishRate, rest
 
 
 class Clock:
@@ -10,7 +10,7 @@ class Clock:
 
 def test_demand_is_that_of_the_last_second() -> None:
     clock = Clock()
-    demand = Demand(clock)
+    demand = PublishRate(clock)
     demand.note(int(BUSY) + 1)
     assert not demand.busy()
     clock.now += 1
@@ -21,7 +21,7 @@ def test_demand_is_that_of_the_last_second() -> None:
 
 def test_a_few_events_are_no_reason_to_stay_awake() -> None:
     clock = Clock()
-    demand = Demand(clock)
+    demand = PublishRate(clock)
     for _ in range(50):
         demand.note(1)
         clock.now += 0.1
@@ -30,7 +30,7 @@ def test_a_few_events_are_no_reason_to_stay_awake() -> None:
 
 def test_a_long_rest_thins_out_what_came_before_it() -> None:
     clock = Clock()
-    demand = Demand(clock)
+    demand = PublishRate(clock)
     demand.note(int(BUSY) * 2)
     clock.now += 60
     assert not demand.busy()
@@ -38,7 +38,7 @@ def test_a_long_rest_thins_out_what_came_before_it() -> None:
 
 def test_the_router_looks_for_itself_while_no_hints_come() -> None:
     clock = Clock()
-    demand = Demand(clock)
+    demand = PublishRate(clock)
     assert not demand.awake()
     demand.stay_awake(5)
     assert demand.awake()

@@ -11,10 +11,10 @@ import trio
 import trio.testing
 import trio_asyncio
 
-from daemon.store.brisk import MOST, Ready, ready_of
+from daemon.store.asyncio_callbacks import MAX_AT_ONCE, CallbackQueue, callback_queue_of
 from daemon.store.database import Connection, Database
 
-Here = tuple[trio_asyncio.TrioEventLoop, Ready]
+Here = tuple[trio_asyncio.TrioEventLoop, CallbackQueue]
 
 
 class Turns(trio.abc.Instrument):
@@ -35,8 +35,8 @@ async def here(asyncio_loop: None) -> Here:
     """Return the test's loop, and what is ready in it."""
     loop = trio_asyncio.current_loop.get()
     assert loop is not None
-    assert ready_of(loop) is ready_of(loop)
-    return loop, ready_of(loop)
+    assert callback_queue_of(loop) is callback_queue_of(loop)
+    return loop, callback_queue_of(loop)
 
 
 async def test_what_is_ready_is_done_in_order_and_at_once(here: Here) -> None:
@@ -75,9 +75,9 @@ async def test_callbacks_that_call_each_other_for_ever_leave_trio_its_turn(here:
 
     loop.call_soon(again)
     ready.run()
-    assert count == MOST
+    assert count == MAX_AT_ONCE
     with trio.fail_after(5):
-        while count < 3 * MOST:
+        while count < 3 * MAX_AT_ONCE:
             await trio.lowlevel.checkpoint()
     stopped = True
 
@@ -139,10 +139,10 @@ async def test_what_comes_on_a_socket_is_handled_by_a_look_in_the_midst_of_a_tur
     with ours, theirs:
         ours.setblocking(False)
         loop.add_reader(ours.fileno(), lambda: come.append(ours.recv(10)))
-        ready.look()
+        ready.poll_sockets()
         assert come == []
         theirs.send(b"one")
-        ready.look()
+        ready.poll_sockets()
         assert come == [b"one"]
         await trio.testing.wait_all_tasks_blocked()
         theirs.send(b"two")
@@ -151,7 +151,7 @@ async def test_what_comes_on_a_socket_is_handled_by_a_look_in_the_midst_of_a_tur
                 await trio.lowlevel.checkpoint()
         loop.remove_reader(ours.fileno())
         theirs.send(b"three")
-        ready.look()
+        ready.poll_sockets()
     assert come == [b"one", b"two"]
 
 
@@ -165,7 +165,7 @@ async def test_a_reader_that_fails_during_a_look_is_reported_and_the_others_are_
     loop.add_reader(pairs[1][0].fileno(), lambda: come.append(pairs[1][0].recv(10)))
     for _, theirs in pairs:
         theirs.send(b"x")
-    ready.look()
+    ready.poll_sockets()
     for ours, theirs in pairs:
         loop.remove_reader(ours.fileno())
         ours.close()
@@ -183,7 +183,7 @@ async def test_a_socket_that_was_closed_before_it_was_let_go_does_no_harm(here: 
     ours.close()
     loop.remove_reader(number)
     theirs.close()
-    ready.look()
+    ready.poll_sockets()
 
 
 async def test_an_answer_of_postgres_is_there_after_a_look(database: Database) -> None:
@@ -202,24 +202,24 @@ async def test_an_answer_of_postgres_is_there_after_a_look(database: Database) -
                 await trio.lowlevel.checkpoint()
         deadline = time.monotonic() + 5
         while len(answered) < 3 and time.monotonic() < deadline:
-            database.look()
+            database.poll_sockets()
         assert answered == [0, 1, 2]
 
 
 async def test_timers_ring_in_the_order_of_their_times_and_never_once_cancelled(here: Here) -> None:
     loop, _ = here
-    rung: list[int] = []
+    ran: list[int] = []
     end = trio.Event()
     now = loop.time()
     loop.call_at(now + 0.06, end.set)
-    loop.call_at(now + 0.04, rung.append, 3)
-    loop.call_later(0.02, rung.append, 1)
-    loop.call_at(now + 0.03, rung.append, 2)
-    loop.call_at(now + 0.01, rung.append, 0).cancel()
-    assert rung == []
+    loop.call_at(now + 0.04, ran.append, 3)
+    loop.call_later(0.02, ran.append, 1)
+    loop.call_at(now + 0.03, ran.append, 2)
+    loop.call_at(now + 0.01, ran.append, 0).cancel()
+    assert ran == []
     with trio.fail_after(5):
         await end.wait()
-    assert rung == [1, 2, 3]
+    assert ran == [1, 2, 3]
 
 
 async def test_a_timer_set_by_a_timer_and_one_behind_a_cancelled_one_ring(here: Here) -> None:

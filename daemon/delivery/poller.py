@@ -1,7 +1,7 @@
-"""The pulse: one statement now and then tells a daemon at rest whether there is something to do.
+"""The poller: one statement now and then tells a daemon at rest whether there is something to do.
 
 While many transactions publish, they are told to send no hints, and the router looks for itself every few
-milliseconds. At rest the pulse looks seldom, and hints wake the router.
+milliseconds. At rest it looks seldom, and hints wake the router.
 """
 
 import logging
@@ -14,9 +14,9 @@ from asyncpg import PostgresError
 from daemon.progress import Progress
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.failure import IS_READ_ONLY
-from daemon.store.queue import pulse, stay_awake
+from daemon.store.queue import poll, stay_awake
 
-logger = logging.getLogger("hookd.pulse")
+logger = logging.getLogger("hookd.poller")
 
 BUSY = 100.0
 """Transactions whose events are routed in a second, from which on it is worth staying awake."""
@@ -27,7 +27,7 @@ STEADY, SLOW, QUICK = 0.25, 4.0, 0.05
 FAULT_PAUSE = 5.0
 
 
-class Demand:
+class PublishRate:
     """Of how many transactions events were routed in the last second or so."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -72,10 +72,10 @@ def rest(*, awake: bool, hinted: bool, unhinted: bool) -> float:
     return SLOW if hinted else STEADY
 
 
-async def serve_pulse(
+async def serve_poller(
     database: Database,
     *,
-    demand: Demand,
+    publish_rate: PublishRate,
     hinted: Callable[[], bool],
     published: Callable[[], None],
     claimable: Callable[[], None],
@@ -93,11 +93,11 @@ async def serve_pulse(
         now = trio.current_time()
         progress.begin()
         try:
-            if demand.busy() and now >= said + AWAKE / 2:
+            if publish_rate.busy() and now >= said + AWAKE / 2:
                 await stay_awake(database, AWAKE)
                 said = now
-                demand.stay_awake(AWAKE + 1)
-            seen = await pulse(database)
+                publish_rate.stay_awake(AWAKE + 1)
+            seen = await poll(database)
             if seen.inbox:
                 published()
             if seen.due:
@@ -106,13 +106,13 @@ async def serve_pulse(
                 progress.failed(IS_READ_ONLY)
             else:
                 progress.done()
-            pause = rest(awake=demand.awake(), hinted=hinted(), unhinted=seen.unhinted)
+            pause = rest(awake=publish_rate.awake(), hinted=hinted(), unhinted=seen.unhinted)
         except (DatabaseUnavailable, RetryTransaction) as error:
             progress.failed(error)
             pause = STEADY
         except PostgresError as error:
             progress.failed(repr(error))
-            logger.exception("the pulse failed and goes on after a pause; report this")
+            logger.exception("polling failed and goes on after a pause; report this")
             pause = FAULT_PAUSE
         with trio.move_on_after(pause * random.uniform(0.8, 1.2)):
             await stopping.wait()

@@ -1,9 +1,9 @@
-"""Hints from publishers, over a connection that listens: real Postgres, and its loss."""
+"""NotifyListener from publishers, over a connection that listens: real Postgres, and its loss."""
 
 import trio
 
 from daemon.store.database import Connection, Database
-from daemon.store.hints import Hints
+from daemon.store.notify_listener import NotifyListener
 
 
 async def notify(database: Database) -> None:
@@ -33,7 +33,7 @@ class Heard:
 
 async def test_a_hint_is_heard_and_the_first_one_is_our_own(database: Database) -> None:
     heard = Heard()
-    hints = Hints(database, heard)
+    hints = NotifyListener(database, heard)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hints.serve)
         await heard.until(1)
@@ -51,7 +51,7 @@ async def test_a_lost_connection_is_made_anew(database: Database) -> None:
         )
 
     heard = Heard()
-    hints = Hints(database, heard)
+    hints = NotifyListener(database, heard)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hints.serve)
         await heard.until(1)

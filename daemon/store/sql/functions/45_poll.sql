@@ -1,5 +1,5 @@
 -- What a daemon at rest asks: is there an event to route, and may a claim find work?
-create or replace function hookd.pulse(out inbox boolean, out due boolean) language plpgsql volatile as $$
+create or replace function hookd.poll(out inbox boolean, out due boolean) language plpgsql volatile as $$
 begin
     inbox := exists (
         select from hookd.inbox_shard s where exists (
