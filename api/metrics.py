@@ -140,18 +140,18 @@ def _observed(seen: Observation) -> Iterator[Metric]:
     )
     if seen.owed is not None:
         yield _gauge(
-            "hookd_queue_owed_estimate",
+            "hookd_queue_pending_estimate",
             "Deliveries owed, due or not. An estimate from the table's size, as good as its last vacuum."
             + _EVERYWHERE,
             seen.owed,
         )
     yield _gauge(
-        "hookd_inbox_events",
+        "hookd_unrouted_events",
         "Published events that are not yet routed, counted up to 100000." + _EVERYWHERE,
         seen.inbox,
     )
     yield _gauge(
-        "hookd_inbox_oldest_seconds",
+        "hookd_unrouted_oldest_seconds",
         "Age of the oldest of those, 0 if there is none." + _EVERYWHERE,
         seen.inbox_oldest or 0.0,
     )

@@ -140,13 +140,13 @@ class Metrics:
             [("circuit",), ("retry_after",)],
         )
         self.claim_seconds = Histogram(
-            "hookd_claim_seconds",
+            "hookd_claim_duration_seconds",
             "Time to claim due deliveries from Postgres, empty claims included. What is claimed as it is "
             "routed does not count.",
             QUICK_SECONDS,
         )
         self.record_seconds = Histogram(
-            "hookd_record_seconds",
+            "hookd_record_duration_seconds",
             "Time to write a batch of results to Postgres, waiting for it included.",
             QUICK_SECONDS,
         )

@@ -41,8 +41,8 @@ BOUND_NAMES = (
     "hookd_queue_oldest_due_seconds",
     "hookd_in_flight",
     "hookd_host_throttled_total",
-    "hookd_claim_seconds",
-    "hookd_record_seconds",
+    "hookd_claim_duration_seconds",
+    "hookd_record_duration_seconds",
     "hookd_config_last_reload_successful",
     "hookd_build_info",
 )
@@ -175,7 +175,7 @@ def test_what_is_seen_of_the_queue_is_shown(parse: str) -> None:
     assert seen["hookd_xmin_holder_age_transactions,holder=slot"] == 99
     assert seen["hookd_xmin_holder_age_seconds,holder=backend"] == 3.5
     assert "hookd_xmin_holder_age_seconds,holder=slot" not in seen
-    assert "hookd_queue_owed_estimate" not in seen
+    assert "hookd_queue_pending_estimate" not in seen
     assert seen["process_resident_memory_bytes"] > 1_000_000
 
 
