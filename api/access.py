@@ -2,8 +2,8 @@
 
 import trio
 
-from api.asgi import ApiRequest, current_request
 from api.auth import Caller
+from api.quart_app import ApiRequest, current_request
 from api.services import Services
 from daemon.model import Role
 

@@ -6,9 +6,9 @@ from quart.wrappers import Response
 from werkzeug.exceptions import HTTPException
 
 from api import deliveries, docs, events, health, metrics, openapi, replays, signing_secrets, trials, webhooks
-from api.asgi import Api, current_request, problem_response
 from api.cors import cross_origin_fields
 from api.problems import Problem, http_problem, no_database, unavailable
+from api.quart_app import Api, current_request, problem_response
 from api.services import Services
 from daemon.store.database import DatabaseUnavailable, RetryTransaction
 

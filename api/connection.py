@@ -20,8 +20,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-from api.answering import Answers, Phase
 from api.http1 import Http1
+from api.request_tasks import Answers, Phase
 
 _READ_SIZE = 65536
 _WRITE_SIZE = 65536

@@ -10,16 +10,16 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import ANY_ROLE, caller_of
-from api.as_sent import METHOD, AsSent
-from api.asgi import current_request, json_response
 from api.commits import finish
 from api.cursors import page_limit
 from api.event_types import is_pattern
-from api.moments import ADVICE, moment
 from api.paging import page, query
+from api.pending_reason import waiting
 from api.problems import Problem, not_found
+from api.quart_app import current_request, json_response
+from api.request_replica import METHOD, RequestReplica
 from api.services import Services
-from api.waiting import waiting
+from api.timestamps import ADVICE, moment
 from daemon.model import Role, rfc3339, uuid7_time
 from daemon.store.history import Attempt, AttemptFilter, CannotRedeliver, CannotRetry, Delivery, Owed
 
@@ -104,7 +104,7 @@ def blueprint(services: Services) -> Blueprint:
         found = await services.deliveries.delivery(caller.org_id, subscription_id, delivery_id)
         if found is None:
             raise not_found("delivery")
-        return json_response(await explained(found, services.as_sent))
+        return json_response(await explained(found, services.replica))
 
     @routes.post("/<uuid:delivery_id>/redeliver")
     async def redeliver(subscription_id: UUID, delivery_id: UUID) -> Response:
@@ -179,7 +179,7 @@ def shown(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-async def explained(delivery: Delivery, as_sent: AsSent) -> dict[str, Any]:
+async def explained(delivery: Delivery, replica: RequestReplica) -> dict[str, Any]:
     """Return a delivery with its attempts, the requests as they were sent, and what it waits for.
 
     The URL is that of today, also where an attempt went to another one.
@@ -187,7 +187,7 @@ async def explained(delivery: Delivery, as_sent: AsSent) -> dict[str, Any]:
     attempts = []
     for attempt in delivery.attempts:
         await trio.lowlevel.checkpoint()  # signing large bodies again takes milliseconds
-        attempts.append(_whole(delivery, attempt, as_sent))
+        attempts.append(_whole(delivery, attempt, replica))
     status, reason = _status(delivery)
     return {
         "id": str(delivery.id),
@@ -214,8 +214,8 @@ def _waiting(delivery: Delivery) -> dict[str, Any] | None:
     }
 
 
-def _whole(delivery: Delivery, attempt: Attempt, as_sent: AsSent) -> dict[str, Any]:
-    headers = as_sent.headers(delivery, attempt)
+def _whole(delivery: Delivery, attempt: Attempt, replica: RequestReplica) -> dict[str, Any]:
+    headers = replica.headers(delivery, attempt)
     answered = attempt.response_status is not None
     phases = attempt.phases or (None,) * 4
     names = ("dns_ms", "connect_ms", "tls_ms", "first_byte_ms")

@@ -14,9 +14,9 @@ from markupsafe import Markup, escape
 from quart import Blueprint
 from quart.wrappers import Response
 
-from api.asgi import no_content
 from api.openapi import Facts, document
 from api.problems import CONTENT_TYPE, http_problem
+from api.quart_app import no_content
 from api.reference.catalogue import OPERATIONS, TAGS
 from api.reference.operation import JSON_TYPE, Example, Operation
 from api.reference.shell import pretty, shell_line

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from api.asgi import current_request
 from api.problems import Problem
+from api.quart_app import current_request
 
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
 _LISTED = re.compile(rf"[ \t]*(?:{_TAG.pattern}[ \t]*)?(?:,[ \t]*(?:{_TAG.pattern}[ \t]*)?)*")

@@ -10,12 +10,11 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import caller_of
-from api.asgi import current_request, json_response
 from api.auth import Caller
 from api.bodies import check_media_type, parsed, pointer, problem_of, read_body, validated
-from api.event_stream import publish_stream
 from api.idempotency import idempotency_key
 from api.ndjson import MEDIA_TYPES
+from api.ndjson_publish import publish_stream
 from api.new_event import EventRules
 from api.problems import FieldError, Problem, invalid
 from api.publishing import (
@@ -28,6 +27,7 @@ from api.publishing import (
     longest_text,
     rules_of,
 )
+from api.quart_app import current_request, json_response
 from api.services import ApiSettings, Services
 from daemon.model import Role
 from daemon.signing.canonical import JSON, Unrepresentable

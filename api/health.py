@@ -7,7 +7,7 @@ import trio
 from quart import Blueprint
 from quart.wrappers import Response
 
-from api.asgi import json_response
+from api.quart_app import json_response
 from api.services import Check, Services
 
 logger = logging.getLogger("hookd.api")

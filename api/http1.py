@@ -11,7 +11,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.typing import H11SendableEvent
 
 from api.h11_connection import H11Connection
-from api.http_stream import Fields, Stream
+from api.hypercorn_stream import Fields, Stream
 from api.problems import CONTENT_TYPE, http_problem
 from api.request_ids import request_id
 

@@ -19,7 +19,7 @@ from quart import Blueprint
 from quart.wrappers import Response
 from quart_trio.wrappers import TrioResponse
 
-from api.asgi import current_request
+from api.quart_app import current_request
 from api.services import Services
 from daemon.metrics import Counter, Histogram, Metrics
 from daemon.store.observation import Observation, Sight

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from api.event_types import refusal
-from api.moments import ADVICE, moment
+from api.timestamps import ADVICE, moment
 from daemon.schemas import Schemas
 from daemon.signing.canonical import JSON, event_body, nests_deeper
 from daemon.store.events import NewEvent

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from quart.wrappers import Response
 
-from api.asgi import ApiRequest, json_response
 from api.problems import Problem
+from api.quart_app import ApiRequest, json_response
 
 
 def query(request: ApiRequest, known: Collection[str]) -> Mapping[str, str]:

@@ -11,14 +11,14 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import ANY_ROLE, caller_of
-from api.asgi import current_request, json_response
 from api.bodies import pointer, read_json, validated
 from api.cursors import page_limit
 from api.event_types import pattern_refusal
-from api.moments import ADVICE, moment
 from api.paging import page, query
 from api.problems import FieldError, Problem, invalid, not_found
+from api.quart_app import current_request, json_response
 from api.services import Services
+from api.timestamps import ADVICE, moment
 from daemon.model import Role, rfc3339
 from daemon.store.replays import (
     NoSubscription,

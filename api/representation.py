@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from quart.wrappers import Response
 from quart_trio.wrappers import TrioResponse
 
-from api.asgi import current_request, no_content
 from api.etags import matches
+from api.quart_app import current_request, no_content
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 from quart_trio import QuartTrio
 
-from api.answering import Phase
 from api.connection import GRACE, Connection, ServerLimits, throw_away
 from api.http1 import error_response
 from api.listeners import Listeners
+from api.request_tasks import Phase
 
 logger = logging.getLogger("hookd.api")
 

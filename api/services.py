@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from api.as_sent import AsSent
 from api.auth import Authenticator
 from api.bytes_in_hand import BytesInHand
 from api.cursors import Cursors
 from api.loop_time import LoopTime
 from api.rate_limits import NO_LIMIT, Rate, RateLimits
+from api.request_replica import RequestReplica
 from daemon.egress.report import Trial
 from daemon.egress.url import Url
 from daemon.metrics import Metrics
@@ -220,7 +220,7 @@ class Services:
     deliveries: DeliveryStore
     replays: ReplayStore
     trials: Trials
-    as_sent: AsSent
+    replica: RequestReplica
     settings: Callable[[], ApiSettings]
     check_url: Callable[[str], Awaitable[Url]]
     ready: Callable[[], Awaitable[Sequence[Check]]]

@@ -9,11 +9,11 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import caller_of
-from api.asgi import current_request, json_response, no_content
 from api.bodies import read_optional_json, validated
 from api.commits import finish
 from api.etags import changed_meanwhile, requested_revisions
 from api.problems import FieldError, Problem, invalid, not_found
+from api.quart_app import current_request, json_response, no_content
 from api.secret_fields import SecretField, SignatureField, check_secret, new_secret, secret_warnings
 from api.services import Services
 from daemon.config.durations import DURATION_FORM, format_duration, parse_duration

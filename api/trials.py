@@ -8,9 +8,9 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import caller_of
-from api.asgi import current_request, json_response
 from api.bodies import read_optional_json, validated
 from api.problems import Problem, not_found, unavailable
+from api.quart_app import current_request, json_response
 from api.services import Services
 from daemon.egress.errors import Phases
 from daemon.egress.report import Finding, Trial, TrialsBusy, TrialsStopping

@@ -8,13 +8,13 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import ANY_ROLE, caller_of
-from api.asgi import current_request, json_response, no_content
 from api.bodies import read_json, validated
 from api.commits import finish
 from api.cursors import page_limit
 from api.etags import changed_meanwhile, matches, requested_revisions, revision_tag
 from api.paging import page, query
 from api.problems import FieldError, Problem, invalid, not_found
+from api.quart_app import current_request, json_response, no_content
 from api.secret_fields import new_secret, secret_warnings
 from api.services import Services
 from api.subscription_fields import (

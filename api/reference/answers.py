@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.waiting import Reason
+from api.pending_reason import Reason
 
 _MAY_BE_ABSENT: Any = None
 _REASONS = "Now: " + ", ".join(f"`{reason}`" for reason in Reason) + "."

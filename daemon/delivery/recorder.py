@@ -11,7 +11,7 @@ from uuid import UUID
 import trio
 from asyncpg import PostgresError
 
-from daemon.delivery.attempt_log import CircuitLog
+from daemon.delivery.attempt_logging import CircuitLog
 from daemon.delivery.attempt_metrics import count_attempts, count_ends
 from daemon.metrics import Metrics
 from daemon.progress import Progress

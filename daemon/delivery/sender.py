@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from daemon.delivery.attempt_log import log_attempt
+from daemon.delivery.attempt_logging import log_attempt
 from daemon.delivery.kept_answer import as_lines, excerpt_of, headers_worth_keeping
 from daemon.delivery.policy import classify
 from daemon.delivery.retry_after import parse_retry_after

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import trio
 import trio_asyncio
 
-from api.asgi import Api
 from api.listeners import (
     CannotListen,
     Listeners,
@@ -18,6 +17,7 @@ from api.listeners import (
     inherited_listeners,
     open_listeners,
 )
+from api.quart_app import Api
 from api.server import serve_api
 from daemon.clock import Clock
 from daemon.config.bind import numbered_bind

@@ -9,15 +9,15 @@ from ipaddress import ip_address
 import trio
 
 from api.app import create_app, create_metrics_app
-from api.as_sent import AsSent
-from api.asgi import Api
 from api.auth import Authenticator, TokenRules
 from api.bytes_in_hand import BytesInHand
 from api.connection import ServerLimits
 from api.cursors import Cursors
 from api.jwks import KeySet
 from api.keys import KeySource
+from api.quart_app import Api
 from api.rate_limits import Rate
+from api.request_replica import RequestReplica
 from api.services import ApiSettings, OwnSchedule, Services
 from daemon.clock import Clock
 from daemon.config.hosts import HostSettings, host_settings
@@ -301,7 +301,7 @@ class Parts:
             deliveries=History(self.database),
             replays=Replays(self.database, changed=self.wakeups.replays.set),
             trials=self.trials,
-            as_sent=AsSent(unseal=self.vault.decrypt, rules=self.rules),
+            replica=RequestReplica(unseal=self.vault.decrypt, rules=self.rules),
             settings=self._settings,
             check_url=self._check_url,
             ready=Readiness(

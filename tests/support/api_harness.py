@@ -15,7 +15,6 @@ import trio
 from quart_trio import QuartTrio
 
 from api.app import create_app
-from api.as_sent import AsSent
 from api.auth import Authenticator, TokenRules
 from api.bytes_in_hand import BytesInHand
 from api.connection import ServerLimits
@@ -24,6 +23,7 @@ from api.event_types import pattern_refusal
 from api.keys import SecretKey
 from api.listeners import open_listeners
 from api.loop_time import LoopTime
+from api.request_replica import RequestReplica
 from api.server import serve_api
 from api.services import ApiSettings, Check, Services, Trials
 from daemon.egress.report import Trial
@@ -316,7 +316,7 @@ class World:
             deliveries=self.deliveries,
             replays=self.replays,
             trials=self.trials,
-            as_sent=AsSent(unseal=lambda sealed, _: sealed.decode(), rules=SendingRules),
+            replica=RequestReplica(unseal=lambda sealed, _: sealed.decode(), rules=SendingRules),
             settings=lambda: self.settings,
             check_url=self._check_url,
             ready=self.check or self._ready,

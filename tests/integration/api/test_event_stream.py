@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from api.connection import ServerLimits
-from api.event_stream import MOST_IDS
 from api.ndjson import BATCH_LINES
+from api.ndjson_publish import MOST_IDS
 from api.services import ApiSettings
 from daemon.schemas import load_schemas
 from daemon.signing.canonical import parse

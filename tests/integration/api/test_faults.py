@@ -18,10 +18,10 @@ from hypercorn.logging import AccessLogAtoms
 from hypercorn.trio import serve
 from quart_trio import QuartTrio
 
-from api.asgi import Api, current_request
 from api.bodies import read_body
 from api.bytes_in_hand import BytesInHand
 from api.connection import GRACE, Connection, ServerLimits
+from api.quart_app import Api, current_request
 from api.services import ApiSettings
 from tests.support.api_harness import TYPES, Answer, RawClient, Running, World, request, serving, token
 

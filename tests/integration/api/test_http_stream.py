@@ -7,7 +7,7 @@ import pytest
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Response
 
-from api.asgi import Api, ApiConnection
+from api.quart_app import Api, ApiConnection
 from tests.support.api_harness import RawClient, request, serving
 
 Say = Callable[[ASGISendCallable], Awaitable[None]]

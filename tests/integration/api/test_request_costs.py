@@ -5,8 +5,8 @@ import gc
 import pytest
 import trio
 
-from api.asgi import Api
 from api.connection import Connection
+from api.quart_app import Api
 from tests.support.api_harness import request, serving
 
 

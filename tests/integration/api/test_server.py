@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from api.asgi import Api
 from api.connection import ServerLimits
 from api.listeners import CannotListen, inherited_listeners, open_listeners
+from api.quart_app import Api
 from api.services import ApiSettings
 from tests.support.api_harness import TYPES, Answer, Running, World, request, serving, token
 

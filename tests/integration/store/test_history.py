@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
-from api.waiting import Reason, Waiting, waiting
+from api.pending_reason import Reason, Waiting, waiting
 from daemon.store.database import Database
 from daemon.store.history import Attempt, AttemptFilter, CannotRedeliver, CannotRetry, Delivery, History
 from tests.support.postgres import Session

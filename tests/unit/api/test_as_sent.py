@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 from standardwebhooks import Webhook
 
-from api.as_sent import AsSent
+from api.request_replica import RequestReplica
 from daemon.model import uuid7
 from daemon.signing.vault import VaultError
 from daemon.store.history import Attempt, Delivery, SealedSecret
@@ -22,7 +22,7 @@ def unseal(sealed: bytes, subscription: UUID) -> str:
     return sealed.decode()
 
 
-AS_SENT = AsSent(unseal=unseal, rules=SendingRules)
+REPLICA = RequestReplica(unseal=unseal, rules=SendingRules)
 
 
 def attempt(seconds: float, duration: float | None = 12.5) -> Attempt:
@@ -49,7 +49,7 @@ def delivery(*secrets: SealedSecret, **more: object) -> Delivery:
 
 
 def headers(one: Delivery, seconds: float = 0) -> dict[str, str]:
-    found = AS_SENT.headers(one, attempt(seconds))
+    found = REPLICA.headers(one, attempt(seconds))
     assert found is not None
     return dict(found)
 
@@ -117,8 +117,8 @@ def test_a_url_that_nothing_goes_to_leaves_out_what_the_transport_adds() -> None
     ],
 )
 def test_what_cannot_be_known_is_not_made_up(one: Delivery) -> None:
-    assert AS_SENT.headers(one, attempt(0)) is None
+    assert REPLICA.headers(one, attempt(0)) is None
 
 
 def test_an_attempt_whose_moment_of_signing_is_unknown_has_no_headers() -> None:
-    assert AS_SENT.headers(delivery(), attempt(0, duration=None)) is None
+    assert REPLICA.headers(delivery(), attempt(0, duration=None)) is None

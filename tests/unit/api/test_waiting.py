@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.waiting import Reason, waiting
+from api.pending_reason import Reason, waiting
 from daemon.store.history import Standing
 
 NOW = datetime(2026, 6, 3, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from daemon.cli.inbox import FLAKY, INBOX, Inbox
+from daemon.cli.dev_inbox import FLAKY, INBOX, Inbox
 from daemon.cli.receiver import Request
 from daemon.cli.screen import Screen
 from daemon.cli.tally import Tally

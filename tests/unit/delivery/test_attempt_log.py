@@ -3,7 +3,7 @@ from uuid import uuid4
 
 import pytest
 
-from daemon.delivery.attempt_log import CircuitLog, log_attempt, readable
+from daemon.delivery.attempt_logging import CircuitLog, log_attempt, readable
 from daemon.store.queue import Circuit, Held, Result
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.delivery.attempt_log import log_attempt
+from daemon.delivery.attempt_logging import log_attempt
 from daemon.process.journal import is_journal, with_priority
 from daemon.process.logs import FoldingHandler, HumanFormatter, JournalFormatter, JsonFormatter
 from tests.unit.delivery.test_attempt_log import result

@@ -31,7 +31,7 @@ class SendingRules(Protocol):
     def user_agent(self) -> str: ...
 
 
-class AsSent:
+class RequestReplica:
     """Makes the headers of attempts anew. `unseal` opens what is sealed for a subscription.
 
     Signatures are made with the secrets that were valid at the time. The rest is of today: the URL, the
