@@ -68,9 +68,9 @@ def new_event(
         raise BadFieldError("data", advice)
     if nests_deeper(body, rules.max_depth + 1):  # the body is one object around the data
         raise BadFieldError("data", f"is nested deeper than {rules.max_depth} levels; flatten it")
-    misfit = rules.schemas.misfit(event_type, data, len(body))
-    if misfit is not None:
-        raise BadFieldError("data", misfit.advice, misfit.pointer)
+    violation = rules.schemas.violation(event_type, data, len(body))
+    if violation is not None:
+        raise BadFieldError("data", violation.advice, violation.pointer)
     return NewEvent(identifier, org_id, event_type, body, key, when)
 
 

@@ -22,7 +22,7 @@ class SchemaError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class SchemaViolation:
     """Where data breaks its type's schema, as a JSON Pointer (RFC 6901) into the data, and what to do."""
 
     pointer: str
@@ -36,7 +36,7 @@ class Schemas:
     texts: Mapping[str, bytes] = field(default_factory=dict)
     _validators: Mapping[str, jsonschema_rs.Validator] = field(default_factory=dict, compare=False)
 
-    def misfit(self, event_type: str, data: JSON, size: int) -> Misfit | None:
+    def violation(self, event_type: str, data: JSON, size: int) -> SchemaViolation | None:
         """Return the first place where `data` breaks the schema of its type; None where it does not.
 
         In data of more than 64 KiB (`size`, bytes of its text) the place is not looked for: for each branch
@@ -50,15 +50,21 @@ class Schemas:
             if valid:
                 return None
             if size > _LARGEST_EXPLAINED:
-                return Misfit("", "breaks the type's schema; check it against that before it is sent")
+                return SchemaViolation(
+                    "", "breaks the type's schema; check it against that before it is sent"
+                )
             validator.validate(data)
         except jsonschema_rs.ValidationError as error:
             message = error.message
             if len(message) > _LONGEST_MESSAGE:
                 message = message[: _LONGEST_MESSAGE - 1] + "…"
-            return Misfit(_pointer(error.instance_path), f"breaks the type's schema: {message}; correct it")
+            return SchemaViolation(
+                _pointer(error.instance_path), f"breaks the type's schema: {message}; correct it"
+            )
         except ValueError:
-            return Misfit("", "holds an integer too long for the type's schema to judge; send it as a string")
+            return SchemaViolation(
+                "", "holds an integer too long for the type's schema to judge; send it as a string"
+            )
         return None
 
 

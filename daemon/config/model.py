@@ -42,7 +42,7 @@ _Path = Annotated[str, Text()]
 _Wait = Annotated[float, Duration("1ms", "30d")]
 
 
-class Misfit(ValueError):
+class ConfigConflict(ValueError):
     """Settings that are good by themselves but not together; `key` is the one to look at first."""
 
     def __init__(self, key: str, complaint: str) -> None:
@@ -53,7 +53,7 @@ class Misfit(ValueError):
 def _refuse_repeated(key: str, values: Iterable[str]) -> None:
     for value, count in Counter(values).items():
         if count > 1:
-            raise Misfit(key, f'names "{value}" {count} times: keep one')
+            raise ConfigConflict(key, f'names "{value}" {count} times: keep one')
 
 
 class Section(BaseModel):
@@ -97,16 +97,16 @@ class ApiConfig(Section):
     @model_validator(mode="after")
     def _a_body_fits(self) -> Self:
         if self.max_body > self.max_in_hand_per_organisation:
-            raise Misfit("max_in_hand_per_organisation", "is less than api.max_body: one must fit")
+            raise ConfigConflict("max_in_hand_per_organisation", "is less than api.max_body: one must fit")
         if self.max_in_hand_per_organisation > self.max_in_hand:
-            raise Misfit("max_in_hand", "is less than api.max_in_hand_per_organisation: raise it")
+            raise ConfigConflict("max_in_hand", "is less than api.max_in_hand_per_organisation: raise it")
         return self
 
     @model_validator(mode="after")
     def _origins_fit(self) -> Self:
         _refuse_repeated("cors_origins", self.cors_origins)
         if "*" in self.cors_origins and len(self.cors_origins) > 1:
-            raise Misfit("cors_origins", 'has "*" beside others: keep "*" alone, or leave it out')
+            raise ConfigConflict("cors_origins", 'has "*" beside others: keep "*" alone, or leave it out')
         return self
 
 
@@ -141,14 +141,16 @@ class AuthConfig(Section):
     def _keys_fit_algorithms(self) -> Self:
         given = [key for key in ("secret_file", "public_key_file", "jwks_url") if getattr(self, key)]
         if len(given) > 1:
-            raise Misfit(given[1], f"cannot be set beside auth.{given[0]}: keep one and empty the other")
+            raise ConfigConflict(
+                given[1], f"cannot be set beside auth.{given[0]}: keep one and empty the other"
+            )
         _refuse_repeated("algorithms", self.algorithms)
         # A public key accepted as an HS256 secret lets anybody sign (RFC 8725 section 2.1).
         if "HS256" in self.algorithms and given in (["public_key_file"], ["jwks_url"]):
-            raise Misfit("algorithms", f'cannot have "HS256" with auth.{given[0]}: leave it out')
+            raise ConfigConflict("algorithms", f'cannot have "HS256" with auth.{given[0]}: leave it out')
         asymmetric = [name for name in self.algorithms if name != "HS256"]
         if asymmetric and given in ([], ["secret_file"]):
-            raise Misfit(
+            raise ConfigConflict(
                 "algorithms",
                 f'cannot have "{asymmetric[0]}" without the issuer\'s keys: '
                 "set auth.public_key_file or auth.jwks_url instead of a secret",
@@ -179,11 +181,13 @@ with warnings.catch_warnings():
         @model_validator(mode="after")
         def _password_fits(self) -> Self:
             if self.password_file and not self.url:
-                raise Misfit(
+                raise ConfigConflict(
                     "password_file", "is for database.url, which is empty: set that, or leave this out"
                 )
             if self.password_file and mask_url(self.url) != self.url:
-                raise Misfit("password_file", "cannot stand beside a password in database.url: take that out")
+                raise ConfigConflict(
+                    "password_file", "cannot stand beside a password in database.url: take that out"
+                )
             return self
 
 
@@ -205,7 +209,7 @@ class EventsConfig(Section):
     def _types_fit(self) -> Self:
         _refuse_repeated("types", self.types)
         for unknown in self.schemas.keys() - set(self.types):
-            raise Misfit("schemas", f'names "{unknown}", which is not in events.types: add it there')
+            raise ConfigConflict("schemas", f'names "{unknown}", which is not in events.types: add it there')
         return self
 
 
@@ -312,13 +316,13 @@ class EgressConfig(Section):
     def _proxy_fits(self) -> Self:
         for key in ("proxy_credentials_file", "proxy_hosts", "proxy_except", "proxy_resolves"):
             if getattr(self, key) and not self.proxy:
-                raise Misfit(key, "is for egress.proxy, which is empty: set that, or leave this out")
+                raise ConfigConflict(key, "is for egress.proxy, which is empty: set that, or leave this out")
         return self
 
     @model_validator(mode="after")
     def _one_source_of_each_kind(self) -> Self:
         if len({":" in one for one in self.source_address}) < len(self.source_address):
-            raise Misfit(
+            raise ConfigConflict(
                 "source_address", "has two addresses of one kind: keep one IPv4 and one IPv6 address"
             )
         return self
@@ -339,7 +343,7 @@ class SigningConfig(Section):
     @model_validator(mode="after")
     def _check_overlap(self) -> Self:
         if self.secret_overlap > self.secret_overlap_max:
-            raise Misfit(
+            raise ConfigConflict(
                 "secret_overlap", "is longer than signing.secret_overlap_max: shorten it, or raise that"
             )
         return self

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from daemon.config.masking import masked
-from daemon.config.model import SECTIONS, Config, HostOverride, Misfit
+from daemon.config.model import SECTIONS, Config, ConfigConflict, HostOverride
 from daemon.config.toml_text import Path, toml_value
 
 _VALUE_LENGTH = 80
@@ -40,7 +40,7 @@ def explain(error: ErrorDetails, data: dict[str, Any], where: Callable[[Path], s
             complaint = f"has too many items: allowed is {error['ctx']['max_length']}"
         case _:
             complaint = str(cause or error["msg"])
-    if isinstance(cause, Misfit):
+    if isinstance(cause, ConfigConflict):
         path = (*path, cause.key)
     return f"{where(path)}: {key_name(path)}{_shown(path, data)} {complaint}"
 

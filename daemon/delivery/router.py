@@ -93,9 +93,9 @@ async def serve_router(
             await pieces.end(began)
         except Unrepresentable as error:
             return None, refused(event_id, error.reason)
-        misfit = schemas().misfit(event_type, data, len(body))
-        if misfit is not None:
-            return None, refused(event_id, f"/data{misfit.pointer} {misfit.advice}")
+        violation = schemas().violation(event_type, data, len(body))
+        if violation is not None:
+            return None, refused(event_id, f"/data{violation.pointer} {violation.advice}")
         return body, None
 
     def refused(event_id: UUID, reason: str) -> str:

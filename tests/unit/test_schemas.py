@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.schemas import Misfit, SchemaError, Schemas, load_schemas
+from daemon.schemas import SchemaError, Schemas, SchemaViolation, load_schemas
 from daemon.signing.canonical import canonical, parse
 
 TYPE = "match.proposed"
@@ -33,17 +33,17 @@ def schemas(tmp_path: Path, schema: object) -> Schemas:
     return load_schemas({TYPE: str(path)})
 
 
-def misfit(tmp_path: Path, schema: object, data: Any) -> Misfit | None:
-    return schemas(tmp_path, schema).misfit(TYPE, data, len(canonical(data)))
+def violation(tmp_path: Path, schema: object, data: Any) -> SchemaViolation | None:
+    return schemas(tmp_path, schema).violation(TYPE, data, len(canonical(data)))
 
 
 def test_data_that_fits_passes(tmp_path: Path) -> None:
-    assert misfit(tmp_path, MATCH, {"score": 0.5, "when": "2026-03-10T10:00:00Z", "more": [1]}) is None
+    assert violation(tmp_path, MATCH, {"score": 0.5, "when": "2026-03-10T10:00:00Z", "more": [1]}) is None
 
 
 def test_a_type_without_schema_takes_any_data(tmp_path: Path) -> None:
-    assert schemas(tmp_path, MATCH).misfit("placement.created", 7, 1) is None
-    assert Schemas().misfit(TYPE, 7, 1) is None
+    assert schemas(tmp_path, MATCH).violation("placement.created", 7, 1) is None
+    assert Schemas().violation(TYPE, 7, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -58,33 +58,33 @@ def test_a_type_without_schema_takes_any_data(tmp_path: Path) -> None:
     ],
 )
 def test_a_misfit_is_named_with_its_place(tmp_path: Path, data: Any, pointer: str, told: str) -> None:
-    found = misfit(tmp_path, MATCH, data)
+    found = violation(tmp_path, MATCH, data)
     assert found is not None
     assert found.pointer == pointer
     assert told in found.advice
 
 
 def test_the_values_themselves_are_not_told(tmp_path: Path) -> None:
-    found = misfit(tmp_path, {"properties": {"card": {"type": "integer"}}}, {"card": "4111-1111"})
+    found = violation(tmp_path, {"properties": {"card": {"type": "integer"}}}, {"card": "4111-1111"})
     assert found is not None
     assert "4111" not in found.advice
 
 
 def test_a_long_message_is_cut(tmp_path: Path) -> None:
-    found = misfit(tmp_path, {"additionalProperties": False}, {"x" * 5000: 1})
+    found = violation(tmp_path, {"additionalProperties": False}, {"x" * 5000: 1})
     assert found is not None
     assert len(found.advice) < 300
 
 
 def test_the_drafts_differ_as_they_should(tmp_path: Path) -> None:
     tuple_of_old = {"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "string"}]}
-    assert misfit(tmp_path, tuple_of_old, [1]) is not None
-    assert misfit(tmp_path, {"prefixItems": [{"type": "string"}]}, [1]) is not None
+    assert violation(tmp_path, tuple_of_old, [1]) is not None
+    assert violation(tmp_path, {"prefixItems": [{"type": "string"}]}, [1]) is not None
 
 
 def test_references_within_the_file_are_followed(tmp_path: Path) -> None:
     tree = {"$ref": "#/$defs/node", "$defs": {"node": {"type": "array", "items": {"$ref": "#/$defs/node"}}}}
-    found = misfit(tmp_path, tree, [[], [[], [7]]])
+    found = violation(tmp_path, tree, [[], [[], [7]]])
     assert found is not None
     assert found.pointer == "/1/1/0"
 
@@ -126,20 +126,20 @@ def test_long_integers_are_judged_up_to_a_length(tmp_path: Path) -> None:
     small = {"properties": {"n": {"type": "integer", "maximum": 10}}}
     for digits, place in [(700, "/n"), (100_000, "")]:
         data = parse('{"n": ' + "9" * digits + "}", max_depth=2)
-        found = misfit(tmp_path, small, data)
+        found = violation(tmp_path, small, data)
         assert found is not None
         assert found.pointer == place
-    assert misfit(tmp_path, small, parse('{"n": -' + "9" * 700 + "}", max_depth=2)) is None
+    assert violation(tmp_path, small, parse('{"n": -' + "9" * 700 + "}", max_depth=2)) is None
 
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "^(?=a)(a|aa)+$", "^(a+)+\\1$"])
 def test_no_pattern_takes_forever(tmp_path: Path, pattern: str) -> None:
-    assert misfit(tmp_path, {"pattern": pattern}, "a" * 5000 + "!") is not None
+    assert violation(tmp_path, {"pattern": pattern}, "a" * 5000 + "!") is not None
 
 
 def test_where_much_is_wrong_with_much_data_little_is_told(tmp_path: Path) -> None:
     schema = {"anyOf": [{"items": {"type": "string"}}, {"items": {"type": "null"}}]}
-    found = misfit(tmp_path, schema, [1] * 500_000)
+    found = violation(tmp_path, schema, [1] * 500_000)
     assert found is not None
     assert (found.pointer, "check it" in found.advice) == ("", True)
 
@@ -154,5 +154,5 @@ def test_what_is_read_from_the_same_text_is_the_same(tmp_path: Path) -> None:
     VALUES, st.sampled_from([MATCH, {"uniqueItems": True}, {"format": "date-time"}, {"contains": {}}, False])
 )
 def test_no_data_upsets_it(tmp_path_factory: pytest.TempPathFactory, data: Any, schema: object) -> None:
-    found = misfit(tmp_path_factory.getbasetemp(), schema, data)
+    found = violation(tmp_path_factory.getbasetemp(), schema, data)
     assert found is None or isinstance(found.pointer, str)

@@ -40,15 +40,17 @@ async def test_all_ways_of_publishing_hold_data_to_its_schema(tmp_path: Path, po
         assert good.status_code == 202
         statement = "select hookd.publish($1, 'match.proposed', $2::jsonb) as id"
         [by_sql] = await rows(postgres_url, statement, org, '{"score": 0.5}')
-        [misfit] = await rows(postgres_url, statement, org, '{"score": 2}')
-        await said(daemon, f"event {misfit['id']} cannot be delivered")
+        [violation] = await rows(postgres_url, statement, org, '{"score": 2}')
+        await said(daemon, f"event {violation['id']} cannot be delivered")
         # it is said before it is committed
         await until_rows(
             postgres_url, "select error from hookd.attempt where not succeeded", "unrepresentable"
         )
         await receiver.until(lambda: len(receiver.requests) >= 2, 20)
         assert {one.event_id for one in receiver.requests} == {good.json()["id"], str(by_sql["id"])}
-        [kept] = await rows(postgres_url, "select body, problem from hookd.event where id = $1", misfit["id"])
+        [kept] = await rows(
+            postgres_url, "select body, problem from hookd.event where id = $1", violation["id"]
+        )
         assert kept["body"] is None
         assert kept["problem"].startswith("/data/score breaks the type's schema")
 
