@@ -5,7 +5,18 @@ import logging
 from quart.wrappers import Response
 from werkzeug.exceptions import HTTPException
 
-from api import deliveries, docs, events, health, metrics, openapi, replays, signing_secrets, trials, webhooks
+from api import (
+    deliveries,
+    docs,
+    endpoint_tests,
+    events,
+    health,
+    metrics,
+    openapi,
+    replays,
+    signing_secrets,
+    webhooks,
+)
 from api.cors import cross_origin_fields
 from api.problems import Problem, http_problem, no_database, unavailable
 from api.quart_app import Api, current_request, problem_response
@@ -22,7 +33,7 @@ def create_app(services: Services, *, with_metrics: bool = True) -> Api:
     app.register_blueprint(signing_secrets.blueprint(services))
     app.register_blueprint(deliveries.blueprint(services))
     app.register_blueprint(replays.blueprint(services))
-    app.register_blueprint(trials.blueprint(services))
+    app.register_blueprint(endpoint_tests.blueprint(services))
     app.register_blueprint(events.blueprint(services))
     app.register_blueprint(health.blueprint(services))
     app.register_blueprint(openapi.blueprint(services))

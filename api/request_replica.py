@@ -32,14 +32,14 @@ class SendingRules(Protocol):
 
 
 class RequestReplica:
-    """Makes the headers of attempts anew. `unseal` opens what is sealed for a subscription.
+    """Makes the headers of attempts anew. `decrypt` opens what is encrypted for a subscription.
 
     Signatures are made with the secrets that were valid at the time. The rest is of today: the URL, the
     subscription's own headers (whose values are hidden) and the settings.
     """
 
-    def __init__(self, *, unseal: Callable[[bytes, UUID], str], rules: Callable[[], SendingRules]) -> None:
-        self._unseal = unseal
+    def __init__(self, *, decrypt: Callable[[bytes, UUID], str], rules: Callable[[], SendingRules]) -> None:
+        self._decrypt = decrypt
         self._rules = rules
 
     def headers(self, delivery: Delivery, attempt: Attempt) -> Headers | None:
@@ -77,7 +77,7 @@ class RequestReplica:
         """
         at, first = attempt.attempted_at, delivery.secrets[-1:]
         return [
-            parse_secret(self._unseal(one.sealed, delivery.subscription_id))
+            parse_secret(self._decrypt(one.sealed, delivery.subscription_id))
             for one in delivery.secrets
             if (one.since is None or one.since <= at or [one] == first)
             and (one.until is None or one.until > at)
@@ -86,7 +86,7 @@ class RequestReplica:
     def _own_names(self, delivery: Delivery) -> list[str]:
         if delivery.headers is None:
             return []
-        return list(json.loads(self._unseal(delivery.headers, delivery.subscription_id)))
+        return list(json.loads(self._decrypt(delivery.headers, delivery.subscription_id)))
 
 
 def _on_the_wire(url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Headers:

@@ -12,7 +12,7 @@ from api.cursors import Cursors
 from api.loop_time import LoopTime
 from api.rate_limits import NO_LIMIT, Rate, RateLimits
 from api.request_replica import RequestReplica
-from daemon.egress.report import Trial
+from daemon.egress.report import EndpointTest
 from daemon.egress.url import Url
 from daemon.metrics import Metrics
 from daemon.schemas import Schemas
@@ -93,13 +93,13 @@ class EventStore(Protocol):
         """
 
 
-class Trials(Protocol):
+class EndpointTests(Protocol):
     """What tests receivers; may raise `daemon.store.database.DatabaseUnavailable`."""
 
-    async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> Trial | None:
+    async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> EndpointTest | None:
         """Send the organisation's receiver a synthetic event; None if the subscription is gone.
 
-        Raises `daemon.egress.report.TrialsBusy` and `TrialsStopping`.
+        Raises `daemon.egress.report.EndpointTestsBusy` and `EndpointTestsStopping`.
         """
 
 
@@ -219,7 +219,7 @@ class Services:
     events: EventStore
     deliveries: DeliveryStore
     replays: ReplayStore
-    trials: Trials
+    endpoint_tests: EndpointTests
     replica: RequestReplica
     settings: Callable[[], ApiSettings]
     check_url: Callable[[str], Awaitable[Url]]

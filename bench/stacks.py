@@ -17,7 +17,7 @@ PARTS = (
     ("daemon.signing", "sign"),
     ("daemon.delivery.claimer", "claimer"),
     ("daemon.delivery.senders", "senders"),
-    ("daemon.delivery.form", "write the request"),
+    ("daemon.delivery.request_template", "write the request"),
     ("daemon.delivery.recorder", "recorder"),
     ("daemon.delivery.sender", "sender: judge, result"),
     ("daemon.delivery", "delivery, the rest"),

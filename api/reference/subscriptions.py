@@ -1,5 +1,6 @@
 """The operations on subscriptions."""
 
+from api.endpoint_tests import TestRequest
 from api.reference import answers
 from api.reference.operation import ANYBODY, Answer, Example, Operation
 from api.reference.parameters import (
@@ -14,7 +15,6 @@ from api.reference.parameters import (
 )
 from api.signing_secrets import Rotation
 from api.subscription_fields import Registration, Update
-from api.trials import TestRequest
 from daemon.model import Role
 from daemon.signing.secrets import check_new_secret
 

@@ -147,10 +147,10 @@ class Sender:
 
 
 def _request(claimed: Claimed, target: Target, timestamp: int, body: bytes) -> tuple[Url, bytes]:
-    form = target.form
-    if form is None:
+    template = target.template
+    if template is None:
         raise unsendable(target)
-    return form.url, form.fill(
+    return template.url, template.render(
         event_id=claimed.event_id,
         delivery_id=claimed.delivery_id,
         event_type=claimed.event_type,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from daemon.delivery.form import Form
+from daemon.delivery.request_template import RequestTemplate
 from daemon.egress.errors import EgressError
 from daemon.egress.url import Url, UrlRefused
 from daemon.signing.secrets import SigningKey, parse_secret
@@ -30,7 +30,7 @@ at all that came."""
 class Target:
     """An organisation's endpoint. `refused` says why its URL may not be sent to; then `url` is None.
 
-    `form` is its request, None where nothing can be sent: see `unsendable`.
+    `template` is its request, None where nothing can be sent: see `unsendable`.
 
     `headers` are its own, sent after those of every delivery. `timeout` and the waits of `retry_schedule` are
     in seconds, None: the usual ones.
@@ -44,12 +44,12 @@ class Target:
     until: datetime | None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     timeout: float | None = None
-    form: Form | None = None
+    template: RequestTemplate | None = None
     retry_schedule: tuple[float, ...] | None = None
 
 
-WriteForm = Callable[[Url, tuple[SigningKey, ...], tuple[tuple[bytes, bytes], ...]], Form]
-"""From URL, keys and own headers to the form, or `EgressError`."""
+WriteTemplate = Callable[[Url, tuple[SigningKey, ...], tuple[tuple[bytes, bytes], ...]], RequestTemplate]
+"""From URL, keys and own headers to the template, or `EgressError`."""
 
 
 class Targets:
@@ -59,13 +59,13 @@ class Targets:
         self,
         *,
         parse_url: Callable[[str], Url],
-        unseal: Callable[[bytes, UUID], str],
-        write: WriteForm,
+        decrypt: Callable[[bytes, UUID], str],
+        write: WriteTemplate,
         now: Callable[[], float],
         most: int = MOST,
     ) -> None:
         self._parse_url = parse_url
-        self._unseal = unseal
+        self._decrypt = decrypt
         self._write = write
         self._now = now
         self._most = most
@@ -106,17 +106,17 @@ class Targets:
         headers: tuple[tuple[bytes, bytes], ...] = ()
         try:
             if row.headers is not None:
-                headers = _fields(self._unseal(row.headers, row.subscription_id))
-            keys = tuple(parse_secret(self._unseal(one, row.subscription_id)) for one in row.secrets)
+                headers = _fields(self._decrypt(row.headers, row.subscription_id))
+            keys = tuple(parse_secret(self._decrypt(one, row.subscription_id)) for one in row.secrets)
         except (VaultError, ValueError) as error:
             repeats = {"repeats_as": "deliveries that cannot be signed for"}
             logger.error(
                 "subscription %s cannot be signed for: %s", row.subscription_id, error, extra=repeats
             )
-        form = None
+        template = None
         if url is not None and keys:
             with suppress(EgressError):
-                form = self._write(url, keys, headers)
+                template = self._write(url, keys, headers)
         return Target(
             row.org_id,
             row.revision,
@@ -126,7 +126,7 @@ class Targets:
             row.secrets_until,
             headers,
             row.timeout,
-            form,
+            template,
             row.retry_schedule,
         )
 
@@ -149,7 +149,7 @@ class Targets:
 
 
 def unsendable(target: Target) -> EgressError:
-    """Return why nothing can be sent to a target without a form.
+    """Return why nothing can be sent to a target without a template.
 
     The codes: `url_invalid`, `scheme_forbidden`, `port_forbidden`, `key_missing`, `header_invalid`.
     """

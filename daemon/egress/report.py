@@ -8,7 +8,7 @@ from uuid import UUID
 from daemon.egress.errors import Phases
 
 
-class TrialsBusy(Exception):
+class EndpointTestsBusy(Exception):
     """A test may not begin yet, for `reason`, a sentence without its full stop.
 
     `retry_after`: seconds after which it may.
@@ -20,7 +20,7 @@ class TrialsBusy(Exception):
         super().__init__(f"{reason}: try again in {retry_after} s")
 
 
-class TrialsStopping(Exception):
+class EndpointTestsStopping(Exception):
     """No test is begun any more, as the daemon stops."""
 
 
@@ -71,7 +71,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class EndpointTest:
     """One test. `sent` is None where no request could be made; `findings` where none were asked for.
 
     `blocked_until`: until when deliveries wait, as the host's circuit is open; None while it is closed.

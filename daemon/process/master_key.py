@@ -1,7 +1,7 @@
 """The master key of a start: the one that the database's secrets are sealed with, or a first one, made now.
 
 The database keeps a value that was sealed at the first start. Keys that do not open it are found out before
-anything is made, sealed or sent: of two keys on one database, each would lose what the other seals.
+anything is made, sealed or sent: of two keys on one database, each would lose what the other encrypts.
 """
 
 import hmac

@@ -24,12 +24,12 @@ from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
 from daemon.config.secret_file import SecretFileError
 from daemon.delivery.auto_reset_event import AutoResetEvent
-from daemon.delivery.form import Form
+from daemon.delivery.endpoint_test import BURST, RATE, EndpointTests
 from daemon.delivery.large_bodies import LargeBodies
 from daemon.delivery.request_budget import RequestBudget
+from daemon.delivery.request_template import RequestTemplate
 from daemon.delivery.sender import Rules, Sender
 from daemon.delivery.targets import Targets
-from daemon.delivery.trial import BURST, RATE, Trials
 from daemon.egress.addresses import AddressRules
 from daemon.egress.assemble import make_exchange
 from daemon.egress.pool import Pool
@@ -135,7 +135,7 @@ class Parts:
             raise StartError(str(error)) from error
         self._addresses = AddressRules(config.egress.allow_networks, config.egress.deny_networks)
         self.targets = Targets(
-            parse_url=self._parse_url, unseal=self.vault.decrypt, write=self._write_form, now=clock.now
+            parse_url=self._parse_url, decrypt=self.vault.decrypt, write=self._write_template, now=clock.now
         )
         self.sender = Sender(
             send=self.exchange.send,
@@ -144,7 +144,7 @@ class Parts:
             large_bodies=LargeBodies(database),
             now=clock.now,
         )
-        self.trials = Trials(
+        self.endpoint_tests = EndpointTests(
             fetch=partial(target_of, database),
             read=self.targets.read,
             take=partial(take_tokens, database),
@@ -179,11 +179,11 @@ class Parts:
             self._rules = (self.config, rules)
         return rules
 
-    def _write_form(
+    def _write_template(
         self, url: Url, keys: Sequence[SigningKey], headers: Sequence[tuple[bytes, bytes]]
-    ) -> Form:
+    ) -> RequestTemplate:
         rules = self.rules()
-        return Form(url, keys, headers, prefix=rules.header_prefix, user_agent=rules.user_agent)
+        return RequestTemplate(url, keys, headers, prefix=rules.header_prefix, user_agent=rules.user_agent)
 
     def host_limits(self, host_key: str) -> HostSettings:
         """Return what the configuration of the moment holds a host to."""
@@ -292,16 +292,16 @@ class Parts:
             cursors=Cursors(cursor_key),
             subscriptions=Subscriptions(
                 self.database,
-                seal=self.vault.encrypt,
-                unseal=self.vault.decrypt,
+                encrypt=self.vault.encrypt,
+                decrypt=self.vault.decrypt,
                 host_limits=self.host_limits,
                 most=self.config.api.subscriptions_per_organisation,
             ),
             events=self.publisher,
             deliveries=History(self.database),
             replays=Replays(self.database, changed=self.wakeups.replays.set),
-            trials=self.trials,
-            replica=RequestReplica(unseal=self.vault.decrypt, rules=self.rules),
+            endpoint_tests=self.endpoint_tests,
+            replica=RequestReplica(decrypt=self.vault.decrypt, rules=self.rules),
             settings=self._settings,
             check_url=self._check_url,
             ready=Readiness(

@@ -28,7 +28,7 @@ class VaultError(Exception):
 
 
 class Vault:
-    """Seals and opens secrets: the first master key seals, all of them open, so that they can be rotated."""
+    """Encrypts secrets with the first master key and decrypts with all, so that keys can be rotated."""
 
     def __init__(self, *master_keys: bytes) -> None:
         """Take master keys of 32 bytes, the newest first. Raises `VaultError`."""

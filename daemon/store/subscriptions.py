@@ -110,20 +110,20 @@ MOST_SECRETS = 5
 
 
 class Subscriptions:
-    """The subscriptions of a database. `seal` encrypts a text for a subscription, `unseal` opens it again."""
+    """The subscriptions of a database. `encrypt` makes a text one for a subscription alone to `decrypt`."""
 
     def __init__(
         self,
         database: Database,
         *,
-        seal: Callable[[str, UUID], bytes],
-        unseal: Callable[[bytes, UUID], str],
+        encrypt: Callable[[str, UUID], bytes],
+        decrypt: Callable[[bytes, UUID], str],
         host_limits: Callable[[str], HostLimits],
         most: int,
     ) -> None:
         self._database = database
-        self._seal = seal
-        self._unseal = unseal
+        self._encrypt = encrypt
+        self._decrypt = decrypt
         self._host_limits = host_limits
         self._most = most
 
@@ -147,7 +147,7 @@ class Subscriptions:
             org_id,
             url,
             list(events),
-            self._seal(secret, subscription_id),
+            self._encrypt(secret, subscription_id),
             self._most,
             host_key,
             limits.rate,
@@ -231,7 +231,7 @@ class Subscriptions:
             "rotate",
             org_id,
             subscription_id,
-            self._seal(secret, subscription_id),
+            self._encrypt(secret, subscription_id),
             timedelta(seconds=overlap),
             MOST_SECRETS,
             _listed(revisions),
@@ -286,7 +286,7 @@ class Subscriptions:
         return (
             extras.description,
             None if extras.metadata is None else json.dumps(dict(extras.metadata)),
-            None if headers is None else self._seal(headers, subscription_id),
+            None if headers is None else self._encrypt(headers, subscription_id),
             extras.filter,
             None if extras.filter is None else path_of(shown(extras.filter)),
             extras.rate_limit,
@@ -296,7 +296,7 @@ class Subscriptions:
         )
 
     def _subscription(self, row: asyncpg.Record) -> Subscription:
-        headers = None if row["headers"] is None else json.loads(self._unseal(row["headers"], row["id"]))
+        headers = None if row["headers"] is None else json.loads(self._decrypt(row["headers"], row["id"]))
         return Subscription(
             id=row["id"],
             org_id=row["org_id"],
@@ -324,7 +324,7 @@ class Subscriptions:
     def _public_key(self, row: asyncpg.Record) -> str | None:
         """Return the public half of the newest secret, unless that is a shared one or cannot be opened."""
         with suppress(VaultError, BadSecretError):
-            key = parse_secret(self._unseal(row["secret"], row["id"]))
+            key = parse_secret(self._decrypt(row["secret"], row["id"]))
             return key.public if isinstance(key, PrivateKey) else None
         return None
 

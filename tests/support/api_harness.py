@@ -25,8 +25,8 @@ from api.listeners import open_listeners
 from api.loop_time import LoopTime
 from api.request_replica import RequestReplica
 from api.server import serve_api
-from api.services import ApiSettings, Check, Services, Trials
-from daemon.egress.report import Trial
+from api.services import ApiSettings, Check, EndpointTests, Services
+from daemon.egress.report import EndpointTest
 from daemon.egress.url import Url, parse_url
 from daemon.model import uuid7, uuid7_time
 from daemon.signing.secrets import PrivateKey, parse_secret
@@ -219,19 +219,19 @@ class FakeEvents:
 
 
 @dataclass
-class FakeTrials:
-    """Gives `trial` for every test, or raises `error`; `asked` keeps what was asked for."""
+class FakeEndpointTests:
+    """Gives `test` for every test, or raises `error`; `asked` keeps what was asked for."""
 
-    trial: Trial | None = None
+    test: EndpointTest | None = None
     error: Exception | None = None
     asked: list[tuple[UUID, UUID, bool]] = field(default_factory=list)
 
-    async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> Trial | None:
+    async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> EndpointTest | None:
         await trio.lowlevel.checkpoint()
         self.asked.append((org_id, subscription_id, conformance))
         if self.error is not None:
             raise self.error
-        return self.trial
+        return self.test
 
 
 @dataclass
@@ -298,7 +298,7 @@ class World:
     events: FakeEvents = field(default_factory=FakeEvents)
     deliveries: FakeDeliveries = field(default_factory=FakeDeliveries)
     replays: FakeReplays = field(default_factory=FakeReplays)
-    trials: Trials = field(default_factory=FakeTrials)
+    endpoint_tests: EndpointTests = field(default_factory=FakeEndpointTests)
     settings: ApiSettings = field(default_factory=lambda: ApiSettings(TYPES))
     checks: Sequence[Check] = (Check("database", True),)
     check: Callable[[], Awaitable[Sequence[Check]]] | None = None
@@ -315,8 +315,8 @@ class World:
             events=self.events,
             deliveries=self.deliveries,
             replays=self.replays,
-            trials=self.trials,
-            replica=RequestReplica(unseal=lambda sealed, _: sealed.decode(), rules=SendingRules),
+            endpoint_tests=self.endpoint_tests,
+            replica=RequestReplica(decrypt=lambda sealed, _: sealed.decode(), rules=SendingRules),
             settings=lambda: self.settings,
             check_url=self._check_url,
             ready=self.check or self._ready,

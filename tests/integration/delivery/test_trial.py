@@ -11,12 +11,12 @@ import pytest
 import trio
 from standardwebhooks import Webhook
 
-from api.trials import shown
+from api.endpoint_tests import shown
+from daemon.delivery.endpoint_test import EndpointTests
 from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.sender import Rules
 from daemon.delivery.targets import Target
-from daemon.delivery.trial import Trials
-from daemon.egress.report import TrialsBusy, TrialsStopping
+from daemon.egress.report import EndpointTestsBusy, EndpointTestsStopping
 from daemon.egress.url import UrlRefused, parse_url
 from daemon.signing.secrets import generate_private_key, generate_secret, parse_secret
 from daemon.store.queue import TargetRow
@@ -46,7 +46,7 @@ def target(url: str | None, *secrets: str, **more: Any) -> Target:
     return Target(ORG, 1, parsed, more.pop("refused", None), keys, None, **more)
 
 
-def trials(one: Target | None, *, timeout: float = 5.0, **more: Any) -> Trials:
+def endpoint_tests(one: Target | None, *, timeout: float = 5.0, **more: Any) -> EndpointTests:
     """Return what tests the receiver at `one`; None: the subscription is gone."""
     row = TargetRow(
         subscription_id=SUBSCRIPTION,
@@ -81,15 +81,15 @@ def trials(one: Target | None, *, timeout: float = 5.0, **more: Any) -> Trials:
         "budget": RequestBudget(rate=1e6, burst=1e6, now=time.monotonic),
         **more,
     }
-    return Trials(post=make_exchange().post, **given)
+    return EndpointTests(post=make_exchange().post, **given)
 
 
 async def tell(one: Target, *, conformance: bool = False, timeout: float = 5.0) -> dict[str, Any]:
     """Test the receiver at `one` and return what the API would tell."""
     with trio.fail_after(30):
-        trial = await trials(one, timeout=timeout).run(ORG, SUBSCRIPTION, conformance=conformance)
-    assert trial is not None
-    return shown(trial)
+        test = await endpoint_tests(one, timeout=timeout).run(ORG, SUBSCRIPTION, conformance=conformance)
+    assert test is not None
+    return shown(test)
 
 
 def passed(document: dict[str, Any]) -> list[bool]:
@@ -316,14 +316,14 @@ async def test_the_curl_line_sends_the_same_request_when_it_is_pasted(path: str)
 async def ended(work: Callable[[], Awaitable[object]]) -> str:
     try:
         await work()
-    except (TrialsBusy, TrialsStopping) as error:
+    except (EndpointTestsBusy, EndpointTestsStopping) as error:
         return type(error).__name__
     return "done"
 
 
 async def test_one_organisation_cannot_take_all_the_room() -> None:
     async with receiving(hang) as receiver, trio.open_nursery() as nursery:
-        tests = trials(target(receiver.url()), timeout=60.0, most=3, most_per_organisation=2)
+        tests = endpoint_tests(target(receiver.url()), timeout=60.0, most=3, most_per_organisation=2)
 
         async def run(org: UUID) -> None:
             await tests.run(org, SUBSCRIPTION, conformance=False)
@@ -331,13 +331,13 @@ async def test_one_organisation_cannot_take_all_the_room() -> None:
         for _ in range(2):
             nursery.start_soon(run, ORG)
         await receiver.until(lambda: receiver.in_flight == 2, 10)
-        assert await ended(lambda: run(ORG)) == "TrialsBusy"
+        assert await ended(lambda: run(ORG)) == "EndpointTestsBusy"
         nursery.start_soon(run, OTHER_ORG)
         await receiver.until(lambda: receiver.in_flight == 3, 10)
-        assert await ended(lambda: run(OTHER_ORG)) == "TrialsBusy"  # none is left for anybody
+        assert await ended(lambda: run(OTHER_ORG)) == "EndpointTestsBusy"  # none is left for anybody
         nursery.cancel_scope.cancel()
     async with receiving(accept) as receiver:
-        tests = trials(target(receiver.url()), most=1, most_per_organisation=1)
+        tests = endpoint_tests(target(receiver.url()), most=1, most_per_organisation=1)
         for _ in range(3):
             assert await ended(lambda: tests.run(ORG, SUBSCRIPTION, conformance=True)) == "done"
 
@@ -351,12 +351,12 @@ async def test_a_test_takes_of_the_hosts_rate_or_is_told_when_it_may() -> None:
         return Tokens("https://a.test:443", 2.0, None if len(wanted) < 3 else 1.2, until)
 
     async with receiving(accept) as receiver:
-        tests = trials(target(receiver.url()), take=take)
+        tests = endpoint_tests(target(receiver.url()), take=take)
         for conformance in (False, True):
-            trial = await tests.run(ORG, SUBSCRIPTION, conformance=conformance)
-            assert trial is not None
-            assert shown(trial)["blocked_until"] == "2026-03-10T00:00:00.000Z"
-        with pytest.raises(TrialsBusy) as caught:
+            test = await tests.run(ORG, SUBSCRIPTION, conformance=conformance)
+            assert test is not None
+            assert shown(test)["blocked_until"] == "2026-03-10T00:00:00.000Z"
+        with pytest.raises(EndpointTestsBusy) as caught:
             await tests.run(ORG, SUBSCRIPTION, conformance=False)
         assert len(receiver.requests) == 1 + REQUESTS
     assert wanted == [1, REQUESTS, 1]
@@ -367,10 +367,10 @@ async def test_a_test_takes_of_the_hosts_rate_or_is_told_when_it_may() -> None:
 async def test_an_organisation_has_a_budget_of_test_requests() -> None:
     budget = RequestBudget(rate=0.001, burst=2 * REQUESTS, now=time.monotonic)
     async with receiving(accept) as receiver:
-        tests = trials(target(receiver.url()), budget=budget)
+        tests = endpoint_tests(target(receiver.url()), budget=budget)
         for _ in range(2):
             await tests.run(ORG, SUBSCRIPTION, conformance=True)
-        with pytest.raises(TrialsBusy, match="as many test requests"):
+        with pytest.raises(EndpointTestsBusy, match="as many test requests"):
             await tests.run(ORG, SUBSCRIPTION, conformance=False)
         await tests.run(OTHER_ORG, SUBSCRIPTION, conformance=False)
         assert len(receiver.requests) == 2 * REQUESTS + 1
@@ -385,7 +385,7 @@ async def test_room_that_a_cancelled_or_failed_test_held_is_free_again() -> None
         await trio.sleep_forever()
         raise AssertionError
 
-    tests = trials(None, fetch=fetch, most=1, most_per_organisation=1)
+    tests = endpoint_tests(None, fetch=fetch, most=1, most_per_organisation=1)
     with trio.move_on_after(0.05) as scope:
         await tests.run(ORG, SUBSCRIPTION, conformance=False)
     assert scope.cancelled_caught
@@ -396,7 +396,7 @@ async def test_room_that_a_cancelled_or_failed_test_held_is_free_again() -> None
 
 
 async def test_no_test_begins_while_the_daemon_stops_and_none_of_what_is_gone() -> None:
-    stopping = trials(target("http://127.0.0.1:1/"), stopping=lambda: True)
-    with pytest.raises(TrialsStopping):
+    stopping = endpoint_tests(target("http://127.0.0.1:1/"), stopping=lambda: True)
+    with pytest.raises(EndpointTestsStopping):
         await stopping.run(ORG, SUBSCRIPTION, conformance=False)
-    assert await trials(None).run(ORG, SUBSCRIPTION, conformance=False) is None
+    assert await endpoint_tests(None).run(ORG, SUBSCRIPTION, conformance=False) is None

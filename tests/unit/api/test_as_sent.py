@@ -16,13 +16,13 @@ OLD, NEW = "whsec_b2xkLW9sZC1vbGQ=", "whsec_bmV3LW5ldy1uZXc="
 HEADERS = json.dumps({"Authorization": "Bearer password", "X-Env": "test"}).encode()
 
 
-def unseal(sealed: bytes, subscription: UUID) -> str:
+def decrypt(sealed: bytes, subscription: UUID) -> str:
     if sealed == b"damaged":
         raise VaultError("damaged")
     return sealed.decode()
 
 
-REPLICA = RequestReplica(unseal=unseal, rules=SendingRules)
+REPLICA = RequestReplica(decrypt=decrypt, rules=SendingRules)
 
 
 def attempt(seconds: float, duration: float | None = 12.5) -> Attempt:

@@ -1,4 +1,4 @@
-"""A form that is filled in is the very request that is made anew."""
+"""A template that is filled in is the very request that is made anew."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.delivery.form import Form
+from daemon.delivery.request_template import RequestTemplate
 from daemon.egress.connection import encode_request
 from daemon.egress.errors import EgressError
 from daemon.egress.url import parse_url
@@ -39,7 +39,7 @@ def test_a_filled_form_is_what_encoding_the_headers_makes(
 ) -> None:
     url = parse_url(f"https://example.com{path}")
     headers = [(name.encode(), value.encode()) for name, value in own]
-    form = Form(url, KEYS, headers, prefix="X-100%b-", user_agent="hookd/1 (%s)")
+    template = RequestTemplate(url, KEYS, headers, prefix="X-100%b-", user_agent="hookd/1 (%s)")
     values = stamp(
         KEYS,
         event_id=event_id,
@@ -49,7 +49,7 @@ def test_a_filled_form_is_what_encoding_the_headers_makes(
         body=body,
     )
     fields = header_fields(values, prefix="X-100%b-", user_agent="hookd/1 (%s)")
-    assert form.fill(
+    assert template.render(
         event_id=event_id,
         delivery_id=delivery_id,
         event_type=event_type,
@@ -61,10 +61,10 @@ def test_a_filled_form_is_what_encoding_the_headers_makes(
 @pytest.mark.parametrize("headers", [[(b"Host", b"a")], [(b"x-a", b"1\r\nx-b: 2")], [(b"x a", b"1")]])
 def test_a_header_that_cannot_be_sent_makes_no_form(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(EgressError, match="header_invalid"):
-        Form(parse_url("https://example.com/"), KEYS, headers, prefix="X-", user_agent="hookd")
+        RequestTemplate(parse_url("https://example.com/"), KEYS, headers, prefix="X-", user_agent="hookd")
 
 
 @pytest.mark.parametrize("prefix, user_agent", [("X\n", "hookd"), ("X-", "hookd\r\nx: y")])
 def test_settings_that_cannot_stand_in_a_header_make_no_form(prefix: str, user_agent: str) -> None:
     with pytest.raises(EgressError, match="header_invalid"):
-        Form(parse_url("https://example.com/"), KEYS, [], prefix=prefix, user_agent=user_agent)
+        RequestTemplate(parse_url("https://example.com/"), KEYS, [], prefix=prefix, user_agent=user_agent)

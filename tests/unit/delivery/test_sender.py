@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from daemon.delivery.form import Form
+from daemon.delivery.request_template import RequestTemplate
 from daemon.delivery.sender import Rules, Sender, timeout_of
 from daemon.delivery.targets import Target, Targets
 from daemon.egress.answer import Answer
@@ -85,15 +85,15 @@ def sender(
 ) -> Sender:
     secret = generate_secret()
 
-    def unseal(ciphertext: bytes, subscription: object) -> str:
+    def decrypt(ciphertext: bytes, subscription: object) -> str:
         if sealed:
             raise VaultError("no key opens it")
         return secret
 
     targets = Targets(
         parse_url=lambda text: parse_url(text, https_only=True),
-        unseal=unseal,
-        write=partial(Form, prefix="X-Alter-", user_agent="hookd/test"),
+        decrypt=decrypt,
+        write=partial(RequestTemplate, prefix="X-Alter-", user_agent="hookd/test"),
         now=time.time,
     )
     targets.learn([TargetRow(SUBSCRIPTION, ORG, 1, url, timeout, None, (b"x",), None)])
@@ -139,14 +139,14 @@ async def test_a_late_answer_is_the_lanes_as_none_would_be(status: int, outcome:
 async def test_a_target_is_read_when_it_is_first_sent_to() -> None:
     read: list[object] = []
 
-    def unseal(ciphertext: bytes, subscription: object) -> str:
+    def decrypt(ciphertext: bytes, subscription: object) -> str:
         read.append(subscription)
         return generate_secret()
 
     targets = Targets(
         parse_url=lambda text: parse_url(text, https_only=True),
-        unseal=unseal,
-        write=partial(Form, prefix="X-Alter-", user_agent="hookd/test"),
+        decrypt=decrypt,
+        write=partial(RequestTemplate, prefix="X-Alter-", user_agent="hookd/test"),
         now=time.time,
     )
     past = datetime(2020, 1, 1, tzinfo=UTC)

@@ -16,7 +16,7 @@ def refuse(*_: object) -> object:
 
 
 def targets(most: int) -> Targets:
-    return Targets(parse_url=refuse, unseal=refuse, write=refuse, now=time.time, most=most)  # type: ignore[arg-type]
+    return Targets(parse_url=refuse, decrypt=refuse, write=refuse, now=time.time, most=most)  # type: ignore[arg-type]
 
 
 def rows(count: int) -> list[TargetRow]:

@@ -13,7 +13,7 @@ from api.problems import Problem, not_found, unavailable
 from api.quart_app import current_request, json_response
 from api.services import Services
 from daemon.egress.errors import Phases
-from daemon.egress.report import Finding, Trial, TrialsBusy, TrialsStopping
+from daemon.egress.report import EndpointTest, EndpointTestsBusy, EndpointTestsStopping, Finding
 from daemon.model import Role, rfc3339
 
 _MAX_BODY = 4 * 1024  # bytes
@@ -39,7 +39,7 @@ _REQUEST = TypeAdapter(TestRequest)
 
 def blueprint(services: Services) -> Blueprint:
     """Return the route /webhooks/{id}/test."""
-    routes = Blueprint("trials", __name__, url_prefix="/webhooks")
+    routes = Blueprint("endpoint_tests", __name__, url_prefix="/webhooks")
 
     @routes.post("/<uuid:subscription_id>/test")
     async def test(subscription_id: UUID) -> Response:
@@ -53,21 +53,23 @@ def blueprint(services: Services) -> Blueprint:
         if subscription is None:
             raise not_found("subscription")
         try:
-            trial = await services.trials.run(caller.org_id, subscription.id, conformance=wanted.conformance)
-        except TrialsBusy as error:
+            test = await services.endpoint_tests.run(
+                caller.org_id, subscription.id, conformance=wanted.conformance
+            )
+        except EndpointTestsBusy as error:
             raise _too_many(error) from None
-        except TrialsStopping:
+        except EndpointTestsStopping:
             raise unavailable("The server is stopping and begins no test; send the request again.") from None
-        if trial is None:
+        if test is None:
             raise not_found("subscription")
-        return json_response(shown(trial))
+        return json_response(shown(test))
 
     return routes
 
 
-def shown(trial: Trial) -> dict[str, Any]:
+def shown(test: EndpointTest) -> dict[str, Any]:
     """Return a test as the API tells it. Times in milliseconds."""
-    outcome, sent = trial.outcome, trial.sent
+    outcome, sent = test.outcome, test.sent
     document: dict[str, Any] = {
         "delivered": outcome.error is None,
         "response_status": outcome.status,
@@ -76,13 +78,13 @@ def shown(trial: Trial) -> dict[str, Any]:
         "note": outcome.note,
         "duration_ms": round(outcome.duration, 2),
         "phases": _phases(outcome.phases),
-        "event_id": str(trial.event_id),
-        "delivery_id": str(trial.delivery_id),
+        "event_id": str(test.event_id),
+        "delivery_id": str(test.delivery_id),
         "request": None,
         "curl": None,
         "response_headers": None if outcome.status is None else dict(outcome.headers or {}),
         "response_excerpt": outcome.excerpt,
-        "blocked_until": None if trial.blocked_until is None else rfc3339(trial.blocked_until),
+        "blocked_until": None if test.blocked_until is None else rfc3339(test.blocked_until),
     }
     if sent is not None:
         document["request"] = {
@@ -92,9 +94,9 @@ def shown(trial: Trial) -> dict[str, Any]:
             "body": sent.body,
         }
         document["curl"] = sent.curl
-    if trial.findings is not None:
-        document["conformance"] = [_finding(one) for one in trial.findings]
-        document["conforms"] = outcome.error is None and all(one.advice is None for one in trial.findings)
+    if test.findings is not None:
+        document["conformance"] = [_finding(one) for one in test.findings]
+        document["conforms"] = outcome.error is None and all(one.advice is None for one in test.findings)
     return document
 
 
@@ -122,7 +124,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _too_many(error: TrialsBusy) -> Problem:
+def _too_many(error: EndpointTestsBusy) -> Problem:
     return Problem(
         429,
         "too-many-tests",

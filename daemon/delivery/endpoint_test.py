@@ -20,7 +20,14 @@ from daemon.delivery.targets import Target
 from daemon.egress.answer import Answer
 from daemon.egress.curl import sent
 from daemon.egress.errors import EgressError
-from daemon.egress.report import Finding, Outcome, Sent, Trial, TrialsBusy, TrialsStopping
+from daemon.egress.report import (
+    EndpointTest,
+    EndpointTestsBusy,
+    EndpointTestsStopping,
+    Finding,
+    Outcome,
+    Sent,
+)
 from daemon.egress.url import Url
 from daemon.store.queue import TargetRow
 from daemon.store.tokens import Tokens
@@ -52,7 +59,7 @@ class FreshPost(Protocol):
     ) -> Answer: ...
 
 
-class Trials:
+class EndpointTests:
     """Tests receivers; nothing of it reaches the queue, the history, a circuit or a failure count.
 
     `fetch` reads a subscription's row anew and `read` makes its target by the rules of the moment, so that a
@@ -87,33 +94,34 @@ class Trials:
         self._most_per_organisation = most_per_organisation
         self._running: Counter[UUID] = Counter()
 
-    async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> Trial | None:
+    async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> EndpointTest | None:
         """Test the receiver of a subscription that `org_id` has; None if it is gone.
 
-        It takes at most the timeout of one attempt, with `conformance` twice that. Raises `TrialsBusy`,
-        `TrialsStopping`, `DatabaseUnavailable` and `RetryTransaction` (`daemon.store.database`).
+        It takes at most the timeout of one attempt, with `conformance` twice that. Raises
+        `EndpointTestsBusy`, `EndpointTestsStopping`, and of `daemon.store.database` `DatabaseUnavailable` and
+        `RetryTransaction`.
         """
         if self._stopping():
-            raise TrialsStopping
+            raise EndpointTestsStopping
         with self._room(org_id):
             row = await self._fetch(subscription_id)
             tokens = await self._permitted(org_id, subscription_id, 1 + len(CHECKS) * conformance)
             if row is None or tokens is None:
                 return None
             target = self._read(row)
-            trial = await self._test(subscription_id, target, conformance)
-        _log(subscription_id, target, trial)
-        return replace(trial, blocked_until=tokens.blocked_until)
+            test = await self._test(subscription_id, target, conformance)
+        _log(subscription_id, target, test)
+        return replace(test, blocked_until=tokens.blocked_until)
 
     async def _permitted(self, org_id: UUID, subscription_id: UUID, requests: int) -> Tokens | None:
         wait = self._budget.take(org_id, requests)
         if wait:
-            raise TrialsBusy(
+            raise EndpointTestsBusy(
                 ceil(wait), "Your organisation has had as many test requests sent as it may for now"
             )
         tokens = await self._take(org_id, subscription_id, requests)
         if tokens is not None and tokens.wait is not None:
-            raise TrialsBusy(
+            raise EndpointTestsBusy(
                 ceil(tokens.wait),
                 f"The rate of {tokens.host} ({tokens.rate:g} requests a second, which all its subscriptions"
                 " share) is used up",
@@ -124,7 +132,7 @@ class Trials:
     def _room(self, org_id: UUID) -> Iterator[None]:
         running = self._running
         if running.total() >= self._most or running[org_id] >= self._most_per_organisation:
-            raise TrialsBusy(RETRY_AFTER, "As many tests are under way as there may be at once")
+            raise EndpointTestsBusy(RETRY_AFTER, "As many tests are under way as there may be at once")
         running[org_id] += 1
         try:
             yield
@@ -133,7 +141,7 @@ class Trials:
             if not running[org_id]:
                 del running[org_id]
 
-    async def _test(self, subscription_id: UUID, target: Target, conformance: bool) -> Trial:
+    async def _test(self, subscription_id: UUID, target: Target, conformance: bool) -> EndpointTest:
         rules = self._rules()
         valid = message(subscription_id, self._now())
         shown = _shown(target, rules, valid)
@@ -142,7 +150,7 @@ class Trials:
         if conformance:
             made = variants(valid, target.keys, subscription_id, self._now())
             findings = await self._put_to_checks(target, rules, made)
-        return Trial(valid.event_id, valid.delivery_id, shown, outcome, findings)
+        return EndpointTest(valid.event_id, valid.delivery_id, shown, outcome, findings)
 
     async def _put_to_checks(self, target: Target, rules: Rules, made: Sequence[Variant]) -> list[Finding]:
         """Send all at once: a receiver that never answers costs one timeout, not one for each."""
@@ -218,8 +226,8 @@ def _shown(target: Target, rules: Rules, what: Message) -> Sent | None:
         return None
 
 
-def _log(subscription_id: UUID, target: Target, trial: Trial) -> None:
-    outcome = trial.outcome
+def _log(subscription_id: UUID, target: Target, test: EndpointTest) -> None:
+    outcome = test.outcome
     host = "nowhere" if target.url is None else target.url.host_key
     status = "" if outcome.status is None else f" {outcome.status}"
     logger.info(
@@ -227,8 +235,8 @@ def _log(subscription_id: UUID, target: Target, trial: Trial) -> None:
         host,
         "succeeded" if outcome.error is None else f"{outcome.error}{status}",
         extra={
-            "event_id": str(trial.event_id),
-            "delivery_id": str(trial.delivery_id),
+            "event_id": str(test.event_id),
+            "delivery_id": str(test.delivery_id),
             "subscription_id": str(subscription_id),
             "repeats_as": f"tests of {host}",
         },

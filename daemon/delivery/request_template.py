@@ -1,4 +1,4 @@
-"""A subscription's requests: written once, with blanks for what differs from one attempt to the next."""
+"""A subscription's requests: written once, with placeholders for what differs between attempts."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from daemon.signing.standard import Stamp, header_fields, stamp
 _NO_BODY = b"Content-Length: 0\r\n\r\n"
 
 
-class Form:
+class RequestTemplate:
     """What `encode_request` would make of each attempt's headers and body, whatever is in them.
 
     `headers` are the subscription's own; `keys`, newest first, sign. Raises `EgressError` (header_invalid)
@@ -31,19 +31,19 @@ class Form:
         prefix: str,
         user_agent: str,
     ) -> None:
-        blanks = Stamp(*(os.urandom(16).hex().encode() for _ in Stamp._fields))
+        placeholders = Stamp(*(os.urandom(16).hex().encode() for _ in Stamp._fields))
         try:
-            fields = header_fields(blanks, prefix=prefix, user_agent=user_agent)
+            fields = header_fields(placeholders, prefix=prefix, user_agent=user_agent)
         except ValueError as error:
             raise EgressError("header_invalid", str(error)) from error
         text = encode_request("POST", url, [*fields, *headers], b"").replace(b"%", b"%%")
-        for blank in blanks:
-            text = text.replace(blank, b"%b")
+        for placeholder in placeholders:
+            text = text.replace(placeholder, b"%b")
         self._text = text.removesuffix(_NO_BODY) + b"Content-Length: %d\r\n\r\n%b"
         self._keys = keys
         self.url = url
 
-    def fill(
+    def render(
         self, *, event_id: UUID, delivery_id: UUID, event_type: str, timestamp: int, body: bytes
     ) -> bytes:
         """Return the request of one attempt as it goes over the wire; `timestamp` is in Unix seconds.
