@@ -193,7 +193,7 @@ OWN_CLOCK = {
     "daemon/model.py",
     "daemon/process/logs.py",
     "api/request_ids.py",
-    "daemon/cli/inbox.py",
+    "daemon/cli/dev_inbox.py",
     "daemon/cli/publish.py",
     "daemon/cli/sample.py",
     "daemon/cli/screen.py",

@@ -159,10 +159,10 @@ def test_a_value_on_a_bound_belongs_to_its_bucket() -> None:
     for value in (0.001, 0.0011, 31.0):
         metrics.claim_seconds.observe(value)
     seen = values(metrics)
-    assert seen["hookd_claim_seconds_bucket,le=0.001"] == 1
-    assert seen["hookd_claim_seconds_bucket,le=0.0025"] == 2
-    assert seen["hookd_claim_seconds_bucket,le=30.0"] == 2
-    assert seen["hookd_claim_seconds_bucket,le=+Inf"] == 3
+    assert seen["hookd_claim_duration_seconds_bucket,le=0.001"] == 1
+    assert seen["hookd_claim_duration_seconds_bucket,le=0.0025"] == 2
+    assert seen["hookd_claim_duration_seconds_bucket,le=30.0"] == 2
+    assert seen["hookd_claim_duration_seconds_bucket,le=+Inf"] == 3
 
 
 @pytest.mark.parametrize("parse", FULL)

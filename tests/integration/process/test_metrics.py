@@ -85,8 +85,8 @@ async def test_numbers_are_those_of_the_history(tmp_path: Path, postgres_url: st
         assert seen["hookd_in_flight"] == 0
         assert seen["hookd_queue_due"] == 0
         assert seen["hookd_database_up"] == 1
-        assert seen["hookd_claim_seconds_count"] > 0
-        assert seen["hookd_record_seconds_count"] > 0
+        assert seen["hookd_claim_duration_seconds_count"] > 0
+        assert seen["hookd_record_duration_seconds_count"] > 0
         weeks = seen["hookd_partitions_ahead_seconds"] / (7 * 86400)
         assert 7 < weeks < 10
         assert [key for key in seen if key.startswith("hookd_build_info,") and "version=" in key]
