@@ -1,5 +1,7 @@
 """Events as large as they may be, to receivers that are slow: memory stays bounded and all of them arrive."""
 
+# Covers daemon.delivery.large_bodies.
+
 import hashlib
 from pathlib import Path
 from uuid import uuid4

@@ -3,6 +3,8 @@
 The same table goes over the API with stores in memory and over the daemon with its database.
 """
 
+# Covers api.secret_fields, api.subscription_fields.
+
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

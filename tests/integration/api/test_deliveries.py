@@ -1,5 +1,7 @@
 """What the paths of deliveries answer, asked by httpx over loopback, with a history in memory."""
 
+# Covers api.paging.
+
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,5 +1,8 @@
 """Every example of the documents is sent to a running daemon, and the answers are what the documents say."""
 
+# Covers api.reference.deliveries, api.reference.events, api.reference.service,
+# api.reference.subscriptions.
+
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -3,6 +3,8 @@
 When a test of the stock server fails, its fault is gone upstream and the cure may go too.
 """
 
+# Covers api.commits.
+
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress

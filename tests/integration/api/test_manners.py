@@ -1,5 +1,7 @@
 """What an HTTP client may expect of every path: HEAD, OPTIONS, Allow, Link, rate limits, origins."""
 
+# Covers api.representation.
+
 import re
 from collections.abc import Iterator
 from dataclasses import replace

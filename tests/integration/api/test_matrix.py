@@ -1,5 +1,7 @@
 """Every operation of the running daemon against every kind of caller: who gets which status."""
 
+# Covers api.access.
+
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

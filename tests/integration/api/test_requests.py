@@ -1,5 +1,7 @@
 """What each path of the API answers, asked by httpx over loopback."""
 
+# Covers api.events, api.health, api.new_event, api.publishing, api.signing_secrets, api.webhooks.
+
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

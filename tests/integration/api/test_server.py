@@ -1,5 +1,7 @@
 """The server's bounds and manners, over real sockets."""
 
+# Covers api.http1.
+
 import json
 import os
 import socket

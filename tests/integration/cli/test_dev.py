@@ -1,5 +1,7 @@
 """The commands as real processes, with an embedded Postgres of their own."""
 
+# Covers daemon.cli.__main__, daemon.cli.dev_client, daemon.cli.dev_show, daemon.cli.migrate.
+
 import os
 import re
 import shutil

@@ -1,3 +1,5 @@
+# Covers daemon.cli.settings.
+
 import asyncio
 import json
 import subprocess

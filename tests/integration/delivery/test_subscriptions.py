@@ -1,5 +1,7 @@
 """Reading, changing, pausing and deleting subscriptions with a real daemon, sockets and Postgres."""
 
+# Covers daemon.store.subscriptions.
+
 import base64
 import hmac
 from datetime import UTC, datetime

@@ -1,5 +1,7 @@
 """The daemon's way of an event, seen from outside: a real process, real sockets, a real Postgres."""
 
+# Covers daemon.delivery.sweeper, daemon.process.deliver.
+
 import json
 import socket
 import time

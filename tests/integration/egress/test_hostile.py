@@ -1,5 +1,7 @@
 """Receivers that are broken, slow or malicious: each ends in one code, in time, with its socket closed."""
 
+# Covers daemon.egress.overdue.
+
 import errno
 import socket
 from collections.abc import Awaitable, Callable

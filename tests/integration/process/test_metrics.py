@@ -1,5 +1,7 @@
 """GET /metrics of a real daemon: its numbers are those of the history, and no outage breaks a scrape."""
 
+# Covers daemon.process.embedded, daemon.process.version.
+
 import signal
 import socket
 from pathlib import Path

@@ -1,5 +1,7 @@
 """What stands in the way of a start is named, with the remedy, before anything is half done; and SIGHUP."""
 
+# Covers daemon.process.parts, daemon.process.prepare, daemon.process.reload, daemon.process.systemd.
+
 import signal
 import socket
 from base64 import b64encode

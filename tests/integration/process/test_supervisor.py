@@ -1,5 +1,7 @@
 """`daemon.processes` above 1: several daemons behind one address, started, kept up and ended together."""
 
+# Covers daemon.process.child.
+
 import json
 import os
 import re

@@ -1,5 +1,7 @@
 """Daemons on machines whose clock is wrong: all goes by Postgres'."""
 
+# Covers daemon.store.database_clock.
+
 import json
 import sys
 import time

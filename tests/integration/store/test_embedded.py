@@ -1,3 +1,5 @@
+# Covers daemon.store.embedded_locks, daemon.store.embedded_server.
+
 import asyncio
 import os
 import pwd

@@ -1,5 +1,7 @@
 """Several daemons on one queue: each prefers hosts of its own, and none of a dead one's waits long."""
 
+# Covers daemon.delivery.attendance.
+
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID, uuid4

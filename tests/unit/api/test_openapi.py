@@ -1,5 +1,7 @@
 """The API's documents agree with its code, and with themselves."""
 
+# Covers api.reference.receiving.
+
 import json
 import re
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+# Covers daemon.cli.arguments, daemon.cli.help_text.
+
 import argparse
 import shlex
 from collections.abc import Iterator

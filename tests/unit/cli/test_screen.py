@@ -1,16 +1,11 @@
 import io
 import re
-import shlex
 from datetime import UTC, datetime
 
 import pytest
 
-from daemon.cli.dev_banner import show_examples, show_summary
-from daemon.cli.sample import sample_data, sample_events
 from daemon.cli.screen import Screen, Style, Verb, elapsed, short, wants_colour
-from daemon.cli.tally import Counts, Missing
 from daemon.config.model import EventsConfig
-from daemon.model import uuid7
 
 NOW = datetime(2026, 3, 10, 10, 0, 0, 7000, UTC)
 TYPES = EventsConfig().types
@@ -84,54 +79,6 @@ def test_spans_of_time(seconds: float, text: str) -> None:
 
 def test_no_id_has_no_short_form() -> None:
     assert short("") == ""
-
-
-def test_the_lines_to_copy_are_each_one_line_and_quoted_for_a_shell() -> None:
-    out = io.StringIO()
-    show_examples(
-        Screen(out, colour=False),
-        url="http://127.0.0.1:8080",
-        subscription="018f",
-        token="a.b.c",
-        database_url="postgresql://hookd@/postgres?host=%2Fvar%2Fx y",
-        org=uuid7(),
-        event_type="match.proposed",
-    )
-    lines = out.getvalue().splitlines()
-    curl, test = (line for line in lines if line.startswith("  curl "))
-    assert "-H 'Authorization: Bearer a.b.c'" in curl
-    assert shlex.split(test) == [
-        *("curl", "http://127.0.0.1:8080/webhooks/018f/test", "-H", "Content-Type: application/json"),
-        *("-d", '{"conformance": true}', "-H", "Authorization: Bearer a.b.c"),
-    ]
-    assert """-d '{"type": "match.proposed", "data": {"by": "curl"}}'""" in curl
-    [psql] = [line for line in lines if "psql" in line and " -c " in line]
-    assert "'postgresql://hookd@/postgres?host=%2Fvar%2Fx y'" in psql
-    assert "'match.proposed', jsonb_build_object('by', 'psql'))\"" in psql
-
-
-def test_the_summary_names_what_is_missing_and_why() -> None:
-    out = io.StringIO()
-    missing = [Missing(f"id-{n}", "match.proposed", "/flaky", "answered 503") for n in range(12)]
-    counts = Counts(published=20, verified=9, delivered=8, failed=3, recovered=1, refused=1)
-    show_summary(Screen(out, colour=False), counts, missing, 61.23)
-    text = out.getvalue()
-    assert "published  20 events in 61.2 s" in text
-    assert "delivered  8 of 20" in text
-    assert "verified   9 of 10 requests" in text
-    assert "not delivered: match.proposed id-9 to /flaky: answered 503" in text
-    assert "id-10" not in text
-    assert "and 2 more" in text
-
-
-def test_the_sample_has_each_type_in_turn_with_data_of_its_own() -> None:
-    sample = sample_events(TYPES)
-    first = [next(sample) for _ in TYPES]
-    second = [next(sample) for _ in TYPES]
-    assert [event_type for event_type, _ in first] == [event_type for event_type, _ in second] == list(TYPES)
-    assert len({frozenset(data) for _, data in first}) == len(TYPES)
-    assert first[0][1]["candidate"]["name"] != second[0][1]["candidate"]["name"]
-    assert sample_data("other.type", 3) == {"note": "a sample of other.type", "number": 3}
 
 
 def test_styles_of_verbs_are_complete() -> None:

@@ -1,5 +1,7 @@
 """config.toml is the model's mirror, and check-config shows what loads again."""
 
+# Covers daemon.config.cautions.
+
 import argparse
 import ast
 import json

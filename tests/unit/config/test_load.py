@@ -1,5 +1,7 @@
 """Loading: order of sources, origins, and every complaint at once with its place and remedy."""
 
+# Covers daemon.config.kinds, daemon.config.problems.
+
 from pathlib import Path
 from typing import Any
 

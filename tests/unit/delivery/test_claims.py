@@ -1,5 +1,7 @@
 """Claims that follow a round of routing: when the claimer is woken, and what becomes of a lost answer."""
 
+# Covers daemon.delivery.claimer.
+
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext

@@ -1,5 +1,7 @@
 """When one of the two routers wakes the other, and how it goes on after a failure."""
 
+# Covers daemon.delivery.work_pieces.
+
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any

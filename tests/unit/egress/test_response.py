@@ -1,3 +1,5 @@
+# Covers daemon.egress.head_repair.
+
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path

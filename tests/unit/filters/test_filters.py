@@ -1,3 +1,5 @@
+# Covers daemon.filters.tokens.
+
 import json
 from typing import Any
 

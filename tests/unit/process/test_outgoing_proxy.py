@@ -1,5 +1,7 @@
 """Which hosts the configuration sends to through the proxy."""
 
+# Covers daemon.config.proxy_url.
+
 from collections.abc import Sequence
 from pathlib import Path
 
