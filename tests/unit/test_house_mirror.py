@@ -7,9 +7,9 @@ ROOT = Path(__file__).parents[2]
 
 COVERED_BY = {
     "api.access": "integration/api/test_matrix.py",
-    "api.answering": "integration/api/test_early_answers.py",
+    "api.request_tasks": "integration/api/test_early_answers.py",
     "api.app": "integration/api/test_token_attacks.py",
-    "api.asgi": "integration/api/test_faults.py",
+    "api.quart_app": "integration/api/test_faults.py",
     "api.commits": "integration/api/test_faults.py",
     "api.connection": "integration/api/test_server.py",
     "api.docs": "unit/api/test_openapi.py",
@@ -65,7 +65,7 @@ COVERED_BY = {
     "daemon.delivery.attempt_metrics": "unit/test_metrics.py",
     "daemon.delivery.attendance": "integration/store/test_queue_daemons.py",
     "daemon.delivery.claimer": "unit/delivery/test_claims.py",
-    "daemon.delivery.doorbell": "integration/store/test_retention.py",
+    "daemon.delivery.auto_reset_event": "integration/store/test_retention.py",
     "daemon.delivery.large_bodies": "faults/test_large.py",
     "daemon.delivery.replayer": "integration/store/test_replays.py",
     "daemon.delivery.sweeper": "integration/delivery/test_whole_daemon.py",
@@ -82,7 +82,7 @@ COVERED_BY = {
     "daemon.egress.lookup": "integration/egress/test_names.py",
     "daemon.egress.nameserver": "integration/egress/test_names.py",
     "daemon.egress.overdue": "integration/egress/test_hostile.py",
-    "daemon.egress.report": "integration/delivery/test_trial.py",
+    "daemon.egress.report": "integration/delivery/test_endpoint_test.py",
     "daemon.egress.source": "integration/egress/test_proxy.py",
     "daemon.egress.system_names": "unit/egress/test_resolver.py",
     "daemon.egress.tunnels": "integration/egress/test_proxy.py",
@@ -116,7 +116,7 @@ COVERED_BY = {
     "daemon.store.queue": "integration/store/test_queue_races.py",
     "daemon.store.routing": "integration/store/test_queue_turns.py",
     "daemon.store.subscriptions": "integration/delivery/test_subscriptions.py",
-    "daemon.store.tokens": "integration/delivery/test_trial.py",
+    "daemon.store.tokens": "integration/delivery/test_endpoint_test.py",
     "daemon.store.upkeep": "integration/store/test_retention.py",
 }
 

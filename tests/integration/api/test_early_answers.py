@@ -1,6 +1,6 @@
 """What a client sends before it should, and what it keeps back until it is told to go on."""
 
-# Covers api.answering, api.h11_connection.
+# Covers api.request_tasks, api.h11_connection.
 
 import json
 

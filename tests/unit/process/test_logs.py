@@ -14,7 +14,7 @@ import pytest
 from daemon.delivery.attempt_logging import log_attempt
 from daemon.process.journal import is_journal, with_priority
 from daemon.process.logs import FoldingHandler, HumanFormatter, JournalFormatter, JsonFormatter
-from tests.unit.delivery.test_attempt_log import result
+from tests.unit.delivery.test_attempt_logging import result
 
 ROOT = Path(__file__).parents[3]
 

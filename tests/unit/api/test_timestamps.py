@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.moments import ADVICE, moment
+from api.timestamps import ADVICE, moment
 
 TEN = datetime(2026, 3, 10, 10, tzinfo=UTC)
 
