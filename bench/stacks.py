@@ -10,7 +10,7 @@ Stack = tuple[tuple[str, ...], int]
 # What is first found from the innermost function outwards names the part: a socket's send below the exchange
 # is the exchange's, a query below the claimer the claimer's.
 PARTS = (
-    ("daemon.egress.wire", "sockets: send, receive, wait"),
+    ("daemon.egress.socket_stream", "sockets: send, receive, wait"),
     ("daemon.egress.response", "parse the answer"),
     ("daemon.egress.connection", "converse: send and read until the end"),
     ("daemon.egress", "exchange: pool, guard, deadline"),

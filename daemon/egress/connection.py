@@ -8,9 +8,9 @@ import trio
 
 from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.response import ResponseReader
+from daemon.egress.socket_stream import SocketStream
 from daemon.egress.tls import tls_error
 from daemon.egress.url import Url
-from daemon.egress.wire import Wire
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 LINGER = 1.0
@@ -65,19 +65,21 @@ def encode_request(method: str, url: Url, headers: Sequence[tuple[bytes, bytes]]
     return b"".join(parts)
 
 
-async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: Phases, start: float) -> float:
+async def round_trip(
+    stream: SocketStream, request: bytes, reader: ResponseReader, phases: Phases, start: float
+) -> float:
     """Send `request` and read until `reader` is done; note in `phases` when, after `start`, a byte came.
 
     Returns when the last one came.
 
-    The caller sets the deadline, and closes `wire` unless this returns with `reader.reusable`.
+    The caller sets the deadline, and closes `stream` unless this returns with `reader.reusable`.
     Raises EgressError: connection_lost, protocol_error, response_too_large, or tls_failed.
     """
     now, sent = start, True
     try:
-        rest = wire.send_now(request)
+        rest = stream.send_now(request)
         if rest:
-            sent = await _send_while_reading(wire, rest, reader, phases, start)
+            sent = await _send_while_reading(stream, rest, reader, phases, start)
     except ssl.SSLError as error:
         raise tls_error(error, Fault.REQUEST) from error
     except OSError:
@@ -88,19 +90,19 @@ async def converse(wire: Wire, request: bytes, reader: ResponseReader, phases: P
             # What counts is known, and where the rest ends may not be.
             with trio.move_on_after(LINGER):
                 while not reader.done:
-                    now = await _read(wire, reader, phases, start)
+                    now = await _read(stream, reader, phases, start)
             if not reader.done:
                 reader.cut()
         else:
-            now = await _read(wire, reader, phases, start)
+            now = await _read(stream, reader, phases, start)
     if not sent:
         reader.reusable = False
     return now
 
 
-async def _read(wire: Wire, reader: ResponseReader, phases: Phases, start: float) -> float:
+async def _read(stream: SocketStream, reader: ResponseReader, phases: Phases, start: float) -> float:
     try:
-        data = await wire.receive(min(_RECEIVE_SIZE, reader.room))
+        data = await stream.receive(min(_RECEIVE_SIZE, reader.room))
     except OSError as error:
         return _lost(reader, error)
     return _take(data, reader, phases, start)
@@ -127,7 +129,7 @@ def _lost(reader: ResponseReader, error: OSError) -> float:
 
 
 async def _send_while_reading(
-    wire: Wire, rest: bytes | memoryview, reader: ResponseReader, phases: Phases, start: float
+    stream: SocketStream, rest: bytes | memoryview, reader: ResponseReader, phases: Phases, start: float
 ) -> bool:
     """Send the rest of a request, for which there was no room, and read meanwhile; return whether all went.
 
@@ -136,12 +138,12 @@ async def _send_while_reading(
     """
     while rest:
         if reader.done:
-            await wire.wait_for_room()
+            await stream.wait_for_room()
         else:
-            await wire.wait_for_either()
+            await stream.wait_for_either()
         while not reader.done:
             try:
-                data = wire.receive_now(min(_RECEIVE_SIZE, reader.room))
+                data = stream.receive_now(min(_RECEIVE_SIZE, reader.room))
             except OSError as error:
                 _lost(reader, error)
                 return False
@@ -150,5 +152,5 @@ async def _send_while_reading(
             _take(data, reader, phases, start)
         if reader.status >= REFUSAL:
             return False
-        rest = wire.send_now(rest)
+        rest = stream.send_now(rest)
     return True

@@ -12,11 +12,11 @@ from daemon.egress.addresses import Address
 from daemon.egress.errors import EgressError, Phases
 from daemon.egress.guard import Guard
 from daemon.egress.happy_eyeballs import STAGGER, FirstAddresses, connect_first
+from daemon.egress.socket_stream import SocketStream, connect
 from daemon.egress.source import ANY_SOURCE, Sources
 from daemon.egress.tls import start_tls
 from daemon.egress.tunnels import Tunnels
 from daemon.egress.url import Origin
-from daemon.egress.wire import Wire, connect
 
 
 class Dialer:
@@ -43,7 +43,7 @@ class Dialer:
 
     async def open(
         self, origin: Origin, owner: UUID | None, phases: Phases, session: ssl.SSLSession | None
-    ) -> Wire:
+    ) -> SocketStream:
         """Return a new connection to `origin` for `owner`, timed in `phases`; raise EgressError.
 
         The caller sets the deadline. The guard sees every address before anything is sent to any of them, and
@@ -54,7 +54,7 @@ class Dialer:
             start = trio.current_time()
             sock = await self._tunnels.open(origin, owner)
             phases.connect = trio.current_time() - start
-            return Wire(await self._with_tls(sock, origin, phases, session))
+            return SocketStream(await self._with_tls(sock, origin, phases, session))
         addresses = await self._addresses(origin, owner, phases)
         address, sock = await self._connect(origin, addresses, phases)
         try:
@@ -63,7 +63,7 @@ class Dialer:
             self._first.failed(origin, address, addresses)
             raise
         self._first.worked(origin, address)
-        return Wire(sock)
+        return SocketStream(sock)
 
     async def _addresses(self, origin: Origin, owner: UUID | None, phases: Phases) -> Sequence[Address]:
         phases.reached = "dns"

@@ -8,15 +8,15 @@ from uuid import UUID
 import trio
 
 from daemon.egress.answer import Answer
-from daemon.egress.arrivals import Arrivals
-from daemon.egress.connection import converse, encode_request
+from daemon.egress.connection import encode_request, round_trip
+from daemon.egress.deadline_watcher import DeadlineWatcher
 from daemon.egress.dialer import Dialer
 from daemon.egress.errors import EgressError, Fault, Phases
-from daemon.egress.overdue import Overdue
 from daemon.egress.pool import Peer, Pool
 from daemon.egress.response import ResponseReader
+from daemon.egress.shared_epoll import SharedEpoll
+from daemon.egress.socket_stream import SocketStream
 from daemon.egress.url import Url
-from daemon.egress.wire import Wire
 
 _MAX_SESSIONS = 1024
 _REQUEST_TIMEOUT = 408
@@ -55,14 +55,14 @@ class Exchange:
         self._max_response = max_response
         self._excerpt = excerpt
         self._sessions: OrderedDict[Peer, ssl.SSLSession] = OrderedDict()
-        self._overdue = Overdue()
-        self._arrivals = Arrivals()
+        self._deadlines = DeadlineWatcher()
+        self._epoll = SharedEpoll()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look after kept connections: what comes, what takes too long, what is idle, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._arrivals.serve)
-            nursery.start_soon(self._overdue.serve)
+            nursery.start_soon(self._epoll.serve)
+            nursery.start_soon(self._deadlines.serve)
             await self._pool.serve(task_status=task_status)
 
     async def post(
@@ -119,18 +119,18 @@ class Exchange:
         kept = self._excerpt if excerpt is None else excerpt
         peer = (url.origin, owner)
         try:
-            wire = None if fresh else self._pool.take(peer, start)
-            if wire is not None:
-                answer = await self._use_kept(wire, peer, request, phases, start, due, kept)
+            stream = None if fresh else self._pool.take(peer, start)
+            if stream is not None:
+                answer = await self._use_kept(stream, peer, request, phases, start, due, kept)
                 if answer is not None:
                     return answer
-                wire = None
+                stream = None
             with trio.move_on_at(due):
                 session = None if fresh else self._sessions.get(peer)
-                wire = await self._dialer.open(url.origin, owner, phases, session)
-                return await self._use(wire, peer, request, phases, start, kept)
-            if wire is not None and wire.reader.status:
-                return _late(wire.reader, phases, start)
+                stream = await self._dialer.open(url.origin, owner, phases, session)
+                return await self._use(stream, peer, request, phases, start, kept)
+            if stream is not None and stream.reader.status:
+                return _late(stream.reader, phases, start)
             # A name may have waited for its organisation's other look-ups: its own limit is the resolver's.
             fault = Fault.REQUEST if phases.reached == "dns" else Fault.DEADLINE
             raise EgressError(*_TIMEOUTS[phases.reached], fault=fault)
@@ -140,7 +140,14 @@ class Exchange:
             raise
 
     async def _use_kept(
-        self, wire: Wire, peer: Peer, request: bytes, phases: Phases, start: float, due: float, excerpt: int
+        self,
+        stream: SocketStream,
+        peer: Peer,
+        request: bytes,
+        phases: Phases,
+        start: float,
+        due: float,
+        excerpt: int,
     ) -> Answer | None:
         """Return the answer on a connection that served before; None if it turns out to be dead.
 
@@ -150,45 +157,45 @@ class Exchange:
         receivers expect and detect by the webhook-id. On a fresh connection all that is an answer, of a kind.
         """
         phases.reused = True
-        self._overdue.watch(wire, due)
+        self._deadlines.watch(stream, due)
         try:
-            answer = await self._use(wire, peer, request, phases, start, excerpt)
-            if answer.status != _REQUEST_TIMEOUT or wire.reader.reusable:
+            answer = await self._use(stream, peer, request, phases, start, excerpt)
+            if answer.status != _REQUEST_TIMEOUT or stream.reader.reusable:
                 return answer
         except trio.ClosedResourceError:
-            if not wire.reader.status:
+            if not stream.reader.status:
                 raise EgressError(*_TIMEOUTS["request"]) from None
-            return _late(wire.reader, phases, start)
+            return _late(stream.reader, phases, start)
         except EgressError:
             if phases.first_byte is not None:
-                if not wire.reader.is_stray:
+                if not stream.reader.is_stray:
                     raise
                 self._pool.distrust(peer, trio.current_time())
         finally:
-            self._overdue.forget(wire)
+            self._deadlines.forget(stream)
         phases.reused, phases.first_byte = False, None
         return None
 
     async def _use(
-        self, wire: Wire, peer: Peer, request: bytes, phases: Phases, start: float, excerpt: int
+        self, stream: SocketStream, peer: Peer, request: bytes, phases: Phases, start: float, excerpt: int
     ) -> Answer:
         phases.reached = "request"
-        reader = wire.reader
+        reader = stream.reader
         reader.begin(max_response=self._max_response, excerpt=excerpt)
         try:
             began = start if phases.reused else trio.current_time()
-            now = await converse(wire, request, reader, phases, began)
+            now = await round_trip(stream, request, reader, phases, began)
         except BaseException:
-            wire.close()
+            stream.close()
             raise
         if not phases.reused:
-            self._remember(peer, wire.new_session())
+            self._remember(peer, stream.new_session())
             if reader.reusable:
-                wire.keep(self._arrivals)
+                stream.keep(self._epoll)
         if reader.reusable:
-            self._pool.give(peer, wire, now)
+            self._pool.give(peer, stream, now)
         else:
-            wire.close()
+            stream.close()
         phases.total = now - start
         return _answer(reader, phases)
 

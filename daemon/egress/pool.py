@@ -5,8 +5,8 @@ from uuid import UUID
 
 import trio
 
+from daemon.egress.socket_stream import SocketStream
 from daemon.egress.url import Origin
-from daemon.egress.wire import Wire
 
 Peer = tuple[Origin, UUID | None]
 """Whom a connection belongs to: the origin at its other end, and the organisation at this one. What an origin
@@ -30,46 +30,54 @@ class Pool:
         self._max_of_owner = (max_idle + 1) // 2
         self._max_age = max_age
         self._closed = False
-        self._by_peer: dict[Peer, list[Wire]] = {}  # the one used last at the end
+        self._by_peer: dict[Peer, list[SocketStream]] = {}  # the one used last at the end
         # The one unused for longest first, in both:
-        self._by_age: OrderedDict[Wire, Peer] = OrderedDict()
-        self._by_owner: dict[UUID | None, OrderedDict[Wire, None]] = {}
+        self._by_age: OrderedDict[SocketStream, Peer] = OrderedDict()
+        self._by_owner: dict[UUID | None, OrderedDict[SocketStream, None]] = {}
         self._untrusted: OrderedDict[Peer, float] = OrderedDict()  # until when, the soonest first
 
     def __len__(self) -> int:
         """Return the number of idle connections."""
         return len(self._by_age)
 
-    def take(self, peer: Peer, now: float) -> Wire | None:
+    def take(self, peer: Peer, now: float) -> SocketStream | None:
         """Return the idle connection to `peer` that was used last, or None; the caller owns it.
 
         `now` is the time by Trio's clock, here as in `give`: the caller has just read it.
         """
-        wires = self._by_peer.get(peer)
-        while wires:
-            wire = wires.pop()
-            del self._by_age[wire]
-            del self._by_owner[peer[1]][wire]
-            if now - wire.idle_since < self._idle_timeout and self._is_young(wire, now) and wire.is_quiet():
-                return wire
-            wire.close()
+        streams = self._by_peer.get(peer)
+        while streams:
+            stream = streams.pop()
+            del self._by_age[stream]
+            del self._by_owner[peer[1]][stream]
+            if (
+                now - stream.idle_since < self._idle_timeout
+                and self._is_young(stream, now)
+                and stream.is_quiet()
+            ):
+                return stream
+            stream.close()
         return None
 
-    def give(self, peer: Peer, wire: Wire, now: float) -> None:
-        """Keep `wire`, on which the last response ended cleanly, for another request to `peer`."""
-        if self._closed or not self._is_young(wire, now) or (self._untrusted and self._distrusts(peer, now)):
-            wire.close()
+    def give(self, peer: Peer, stream: SocketStream, now: float) -> None:
+        """Keep `stream`, on which the last response ended cleanly, for another request to `peer`."""
+        if (
+            self._closed
+            or not self._is_young(stream, now)
+            or (self._untrusted and self._distrusts(peer, now))
+        ):
+            stream.close()
             return
-        wire.idle_since = now
-        wires = self._by_peer.get(peer)
-        if wires is None:
-            wires = self._by_peer[peer] = []
-        wires.append(wire)
-        self._by_age[wire] = peer
+        stream.idle_since = now
+        streams = self._by_peer.get(peer)
+        if streams is None:
+            streams = self._by_peer[peer] = []
+        streams.append(stream)
+        self._by_age[stream] = peer
         of_owner = self._by_owner.get(peer[1])
         if of_owner is None:
             of_owner = self._by_owner[peer[1]] = OrderedDict()
-        of_owner[wire] = None
+        of_owner[stream] = None
         if len(of_owner) > self._max_of_owner:
             self._close(next(iter(of_owner)))
         elif len(self._by_age) > self._max_idle:
@@ -81,16 +89,16 @@ class Pool:
         self._untrusted.move_to_end(peer)
         if len(self._untrusted) > self._max_idle:
             self._untrusted.popitem(last=False)
-        for wire in list(self._by_peer.get(peer, ())):
-            self._close(wire)
+        for stream in list(self._by_peer.get(peer, ())):
+            self._close(stream)
 
     def sweep(self) -> None:
         """Close the connections that have been idle for too long."""
         oldest_allowed = trio.current_time() - self._idle_timeout
         while self._by_age and (oldest := next(iter(self._by_age))).idle_since <= oldest_allowed:
             self._close(oldest)
-        self._by_peer = {peer: wires for peer, wires in self._by_peer.items() if wires}
-        self._by_owner = {owner: wires for owner, wires in self._by_owner.items() if wires}
+        self._by_peer = {peer: streams for peer, streams in self._by_peer.items() if streams}
+        self._by_owner = {owner: streams for owner, streams in self._by_owner.items() if streams}
 
     def close(self) -> None:
         """Close every idle connection, and each one given back from now on."""
@@ -113,11 +121,11 @@ class Pool:
             self._untrusted.popitem(last=False)
         return peer in self._untrusted
 
-    def _is_young(self, wire: Wire, now: float) -> bool:
-        return now - wire.opened < self._max_age
+    def _is_young(self, stream: SocketStream, now: float) -> bool:
+        return now - stream.opened < self._max_age
 
-    def _close(self, wire: Wire) -> None:
-        peer = self._by_age.pop(wire)
-        self._by_peer[peer].remove(wire)
-        del self._by_owner[peer[1]][wire]
-        wire.close()
+    def _close(self, stream: SocketStream) -> None:
+        peer = self._by_age.pop(stream)
+        self._by_peer[peer].remove(stream)
+        del self._by_owner[peer[1]][stream]
+        stream.close()

@@ -14,9 +14,9 @@ from daemon.egress.happy_eyeballs import FirstAddresses, connect_first
 from daemon.egress.proxy import Proxy, is_alive, open_tunnel, proxy_failed, proxy_unreachable
 from daemon.egress.proxy_health import ProxyHealth
 from daemon.egress.resolver import Resolver
+from daemon.egress.socket_stream import connect
 from daemon.egress.source import Sources
 from daemon.egress.url import Origin
-from daemon.egress.wire import connect
 
 MAX_ADDRESSES = 4
 """How many of a host's addresses the proxy is asked for."""

@@ -226,7 +226,7 @@ async def test_a_shortage_of_this_daemon_is_not_the_hosts(monkeypatch: pytest.Mo
         raise OSError(errno.EMFILE, "Too many open files")
 
     exchange = make_exchange()
-    monkeypatch.setattr("daemon.egress.wire.socket.socket", no_more)
+    monkeypatch.setattr("daemon.egress.socket_stream.socket.socket", no_more)
     with pytest.raises(EgressError) as caught:
         await post(exchange, 80)
     assert (caught.value.code, caught.value.fault) == ("connect_failed", Fault.DAEMON)

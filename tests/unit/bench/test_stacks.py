@@ -9,7 +9,7 @@ from bench.report import CannotRun
 from bench.stacks import exclusive, flame_graph, inclusive, parse, part_of, parts
 
 FOLDED = """\
-main:run;daemon.delivery.sender:send;daemon.egress.wire:send 30
+main:run;daemon.delivery.sender:send;daemon.egress.socket_stream:send 30
 main:run;daemon.delivery.sender:send;hmac:digest 20
 main:run;trio._core._run:run;trio._core._io_epoll:wait 40
 main:run;other:f;main:run 10

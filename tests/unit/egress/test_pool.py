@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from daemon.egress.pool import Pool
+from daemon.egress.socket_stream import SocketStream
 from daemon.egress.url import Origin
-from daemon.egress.wire import Wire
 
 ORG, OTHER = uuid4(), uuid4()
 A = (Origin("https", "a.test", 443), ORG)
@@ -16,22 +16,22 @@ B = (Origin("https", "b.test", 443), ORG)
 
 
 class Wires:
-    """Makes wires and keeps their other ends."""
+    """Makes streams and keeps their other ends."""
 
     def __init__(self) -> None:
-        self.peers: dict[Wire, socket.socket] = {}
-        self.sockets: dict[Wire, socket.socket] = {}
+        self.peers: dict[SocketStream, socket.socket] = {}
+        self.sockets: dict[SocketStream, socket.socket] = {}
 
-    def __call__(self) -> Wire:
+    def __call__(self) -> SocketStream:
         ours, peer = socket.socketpair()
         ours.setblocking(False)
-        wire = Wire(ours)
-        self.peers[wire] = peer
-        self.sockets[wire] = ours
-        return wire
+        stream = SocketStream(ours)
+        self.peers[stream] = peer
+        self.sockets[stream] = ours
+        return stream
 
-    def is_closed(self, wire: Wire) -> bool:
-        return self.sockets[wire].fileno() == -1
+    def is_closed(self, stream: SocketStream) -> bool:
+        return self.sockets[stream].fileno() == -1
 
     def close(self) -> None:
         for sock in [*self.peers.values(), *self.sockets.values()]:
@@ -39,15 +39,15 @@ class Wires:
 
 
 @pytest.fixture
-def wires() -> Iterator[Wires]:
+def streams() -> Iterator[Wires]:
     made = Wires()
     yield made
     made.close()
 
 
-async def test_the_last_used_connection_of_the_origin_is_taken_first(wires: Wires) -> None:
+async def test_the_last_used_connection_of_the_origin_is_taken_first(streams: Wires) -> None:
     pool = Pool()
-    first, second, other = wires(), wires(), wires()
+    first, second, other = streams(), streams(), streams()
     pool.give(A, first, trio.current_time())
     pool.give(B, other, trio.current_time())
     pool.give(A, second, trio.current_time())
@@ -63,70 +63,70 @@ async def test_the_last_used_connection_of_the_origin_is_taken_first(wires: Wire
     assert len(pool) == 0
 
 
-async def test_idle_connections_expire(wires: Wires, mock_clock: MockClock) -> None:
+async def test_idle_connections_expire(streams: Wires, mock_clock: MockClock) -> None:
     pool = Pool(idle_timeout=30)
-    wire = wires()
-    pool.give(A, wire, trio.current_time())
+    stream = streams()
+    pool.give(A, stream, trio.current_time())
     mock_clock.jump(30)
     assert pool.take(A, trio.current_time()) is None
-    assert wires.is_closed(wire)
+    assert streams.is_closed(stream)
 
 
-async def test_busy_connections_grow_too_old(wires: Wires, mock_clock: MockClock) -> None:
+async def test_busy_connections_grow_too_old(streams: Wires, mock_clock: MockClock) -> None:
     pool = Pool(idle_timeout=30, max_age=60)
-    wire = wires()
+    stream = streams()
     for _ in range(2):
-        pool.give(A, wire, trio.current_time())
+        pool.give(A, stream, trio.current_time())
         mock_clock.jump(25)
-        assert pool.take(A, trio.current_time()) is wire
+        assert pool.take(A, trio.current_time()) is stream
     mock_clock.jump(25)
-    pool.give(A, wire, trio.current_time())
-    assert wires.is_closed(wire)
+    pool.give(A, stream, trio.current_time())
+    assert streams.is_closed(stream)
     assert pool.take(A, trio.current_time()) is None
 
 
 @pytest.mark.parametrize("event", ["data", "close"])
-async def test_a_connection_on_which_something_came_is_not_taken(wires: Wires, event: str) -> None:
+async def test_a_connection_on_which_something_came_is_not_taken(streams: Wires, event: str) -> None:
     pool = Pool()
-    good, bad = wires(), wires()
+    good, bad = streams(), streams()
     pool.give(A, good, trio.current_time())
     pool.give(A, bad, trio.current_time())
     if event == "data":
-        wires.peers[bad].send(b"HTTP/1.1 200 OK\r\n\r\n")
+        streams.peers[bad].send(b"HTTP/1.1 200 OK\r\n\r\n")
     else:
-        wires.peers[bad].close()
+        streams.peers[bad].close()
     assert pool.take(A, trio.current_time()) is good
-    assert wires.is_closed(bad)
+    assert streams.is_closed(bad)
 
 
-async def test_the_longest_unused_makes_room(wires: Wires) -> None:
+async def test_the_longest_unused_makes_room(streams: Wires) -> None:
     pool = Pool(max_idle=2)
-    made = [wires() for _ in range(3)]
+    made = [streams() for _ in range(3)]
     theirs, third = (A[0], OTHER), (A[0], None)
-    for wire, peer in zip(made, (A, theirs, third), strict=True):
-        pool.give(peer, wire, trio.current_time())
-    assert [wires.is_closed(wire) for wire in made] == [True, False, False]
+    for stream, peer in zip(made, (A, theirs, third), strict=True):
+        pool.give(peer, stream, trio.current_time())
+    assert [streams.is_closed(stream) for stream in made] == [True, False, False]
     assert pool.take(A, trio.current_time()) is None
     assert len(pool) == 2
 
 
-async def test_one_organisation_cannot_take_the_place_of_all_others(wires: Wires) -> None:
+async def test_one_organisation_cannot_take_the_place_of_all_others(streams: Wires) -> None:
     pool = Pool(max_idle=8)
-    theirs = [wires() for _ in range(4)]
-    for wire in theirs:
-        pool.give((A[0], OTHER), wire, trio.current_time())
-    greedy = [wires() for _ in range(100)]
-    for number, wire in enumerate(greedy):
+    theirs = [streams() for _ in range(4)]
+    for stream in theirs:
+        pool.give((A[0], OTHER), stream, trio.current_time())
+    greedy = [streams() for _ in range(100)]
+    for number, stream in enumerate(greedy):
         origin = Origin("https", f"{number}.test", 443)
-        pool.give((origin, ORG), wire, trio.current_time())
-    assert not any(wires.is_closed(wire) for wire in theirs)
-    assert [wires.is_closed(wire) for wire in greedy] == [True] * 96 + [False] * 4
+        pool.give((origin, ORG), stream, trio.current_time())
+    assert not any(streams.is_closed(stream) for stream in theirs)
+    assert [streams.is_closed(stream) for stream in greedy] == [True] * 96 + [False] * 4
     assert len(pool) == 8
 
 
-async def test_the_sweep_closes_what_nobody_asks_for(wires: Wires, mock_clock: MockClock) -> None:
+async def test_the_sweep_closes_what_nobody_asks_for(streams: Wires, mock_clock: MockClock) -> None:
     pool = Pool(idle_timeout=30)
-    old, young = wires(), wires()
+    old, young = streams(), streams()
     async with trio.open_nursery() as nursery:
         await nursery.start(pool.serve)
         pool.give(A, old, trio.current_time())
@@ -134,44 +134,44 @@ async def test_the_sweep_closes_what_nobody_asks_for(wires: Wires, mock_clock: M
         pool.give(B, young, trio.current_time())
         mock_clock.jump(10)
         await wait_all_tasks_blocked()
-        assert wires.is_closed(old)
-        assert not wires.is_closed(young)
+        assert streams.is_closed(old)
+        assert not streams.is_closed(young)
         nursery.cancel_scope.cancel()
-    assert wires.is_closed(young)
+    assert streams.is_closed(young)
 
 
-async def test_a_closed_pool_keeps_nothing(wires: Wires) -> None:
+async def test_a_closed_pool_keeps_nothing(streams: Wires) -> None:
     pool = Pool()
-    kept, late = wires(), wires()
+    kept, late = streams(), streams()
     pool.give(A, kept, trio.current_time())
     pool.close()
     pool.give(A, late, trio.current_time())
-    assert wires.is_closed(kept)
-    assert wires.is_closed(late)
+    assert streams.is_closed(kept)
+    assert streams.is_closed(late)
     assert pool.take(A, trio.current_time()) is None
 
 
-async def test_nothing_is_kept_of_a_distrusted_peer_for_a_while(wires: Wires) -> None:
+async def test_nothing_is_kept_of_a_distrusted_peer_for_a_while(streams: Wires) -> None:
     pool = Pool(max_age=300.0, max_idle=2)
-    idle, kept = wires(), wires()
+    idle, kept = streams(), streams()
     pool.give(A, idle, 0.0)
     pool.give(B, kept, 0.0)
     pool.distrust(A, 0.0)
-    assert wires.is_closed(idle)
-    late = wires()
+    assert streams.is_closed(idle)
+    late = streams()
     pool.give(A, late, 1.0)
-    assert (wires.is_closed(late), wires.is_closed(kept), len(pool)) == (True, False, 1)
-    again = wires()
+    assert (streams.is_closed(late), streams.is_closed(kept), len(pool)) == (True, False, 1)
+    again = streams()
     again.opened = 299.0
     pool.give(A, again, 300.0)
     assert pool.take(A, 301.0) is again
 
 
-async def test_the_distrusted_are_bounded(wires: Wires) -> None:
+async def test_the_distrusted_are_bounded(streams: Wires) -> None:
     pool = Pool(max_idle=2)
     for number in range(3):
         pool.distrust((Origin("https", f"{number}.test", 443), ORG), 0.0)
-    forgotten, remembered = wires(), wires()
+    forgotten, remembered = streams(), streams()
     pool.give((Origin("https", "0.test", 443), ORG), forgotten, 1.0)
     pool.give((Origin("https", "2.test", 443), ORG), remembered, 1.0)
-    assert (wires.is_closed(forgotten), wires.is_closed(remembered)) == (False, True)
+    assert (streams.is_closed(forgotten), streams.is_closed(remembered)) == (False, True)

@@ -7,32 +7,32 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from daemon.egress.arrivals import Arrivals
-from daemon.egress.wire import Wire
+from daemon.egress.shared_epoll import SharedEpoll
+from daemon.egress.socket_stream import SocketStream
 
 
 @dataclass(slots=True)
 class Kept:
-    """A kept wire, its other end, and what it is told by."""
+    """A kept stream, its other end, and what it is told by."""
 
-    wire: Wire
+    stream: SocketStream
     peer: socket.socket
-    arrivals: Arrivals
+    epoll: SharedEpoll
 
 
 @asynccontextmanager
 async def kept() -> AsyncIterator[Kept]:
     ours, peer = socket.socketpair()
     ours.setblocking(False)
-    wire, arrivals = Wire(ours), Arrivals()
-    wire.keep(arrivals)
+    stream, epoll = SocketStream(ours), SharedEpoll()
+    stream.keep(epoll)
     with peer:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(arrivals.serve)
+            nursery.start_soon(epoll.serve)
             with trio.fail_after(5):
-                yield Kept(wire, peer, arrivals)
+                yield Kept(stream, peer, epoll)
             nursery.cancel_scope.cancel()
-        wire.close()
+        stream.close()
 
 
 async def test_each_piece_is_told_of() -> None:
@@ -40,7 +40,7 @@ async def test_each_piece_is_told_of() -> None:
         got: list[bytes] = []
 
         async def read() -> None:
-            while data := await k.wire.receive(100):
+            while data := await k.stream.receive(100):
                 got.append(data)
 
         nursery.start_soon(read)
@@ -60,7 +60,7 @@ async def test_what_came_at_once_is_read_to_its_end(size: int) -> None:
         k.peer.close()
         await wait_all_tasks_blocked()
         got = b""
-        while data := await k.wire.receive(size):
+        while data := await k.stream.receive(size):
             got += data
         assert got == b"abcd"
 
@@ -70,51 +70,51 @@ async def test_the_end_is_heard_though_it_comes_after_the_news_of_the_bytes() ->
         k.peer.send(b"abcd")
         await wait_all_tasks_blocked()
         k.peer.close()  # nobody has been told of this when the bytes are read
-        assert await k.wire.receive(100) == b"abcd"
-        assert await k.wire.receive(100) == b""
+        assert await k.stream.receive(100) == b"abcd"
+        assert await k.stream.receive(100) == b""
 
 
 async def test_a_reset_is_an_error_and_not_a_wait() -> None:
     async with kept() as k:
-        k.wire.close()
+        k.stream.close()
         listener = socket.create_server(("127.0.0.1", 0))
         ours = socket.create_connection(listener.getsockname())
         ours.setblocking(False)
         peer, _ = listener.accept()
         listener.close()
-        wire = Wire(ours)
-        wire.keep(k.arrivals)
+        stream = SocketStream(ours)
+        stream.keep(k.epoll)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         peer.close()
         with pytest.raises(ConnectionResetError):
-            await wire.receive(100)
-        wire.close()
+            await stream.receive(100)
+        stream.close()
 
 
 async def test_nobody_is_told_again_of_what_is_left_unread() -> None:
     told: list[int] = []
-    arrivals = Arrivals()
+    epoll = SharedEpoll()
     ours, peer = socket.socketpair()
     with ours, peer:
-        arrivals.watch(ours.fileno(), told.append)
+        epoll.watch(ours.fileno(), told.append)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(arrivals.serve)
+            nursery.start_soon(epoll.serve)
             peer.send(b"a")
             await wait_all_tasks_blocked()
             await wait_all_tasks_blocked()
             assert len(told) == 1
             nursery.cancel_scope.cancel()
-        arrivals.forget(ours.fileno())
+        epoll.forget(ours.fileno())
 
 
 async def test_a_cancelled_wait_takes_nothing_along() -> None:
     async with kept() as k:
         with trio.CancelScope() as scope:
             scope.cancel()
-            await k.wire.receive(100)
+            await k.stream.receive(100)
         k.peer.send(b"late")
         await wait_all_tasks_blocked()  # a task that no longer waits is not woken out of its next wait
-        assert await k.wire.receive(100) == b"late"
+        assert await k.stream.receive(100) == b"late"
 
 
 async def test_an_interrupted_wait_fails_and_one_more_can_be_had() -> None:
@@ -122,12 +122,12 @@ async def test_an_interrupted_wait_fails_and_one_more_can_be_had() -> None:
 
         async def read() -> None:
             with pytest.raises(trio.ClosedResourceError):
-                await k.wire.receive(100)
-            assert await k.wire.receive(100) == b"x"
+                await k.stream.receive(100)
+            assert await k.stream.receive(100) == b"x"
 
         nursery.start_soon(read)
         await wait_all_tasks_blocked()
-        k.wire.interrupt()
+        k.stream.interrupt()
         await wait_all_tasks_blocked()
         k.peer.send(b"x")
 
@@ -136,13 +136,13 @@ async def test_what_came_before_the_interruption_was_heard_is_read() -> None:
     async with kept() as k, trio.open_nursery() as nursery:
 
         async def read() -> None:
-            assert await k.wire.receive(100) == b"x"
+            assert await k.stream.receive(100) == b"x"
 
         nursery.start_soon(read)
         await wait_all_tasks_blocked()
         k.peer.send(b"x")
         await wait_all_tasks_blocked()
-        k.wire.interrupt()
+        k.stream.interrupt()
 
 
 async def test_each_read_lets_others_have_a_turn_and_can_be_interrupted_though_there_is_always_more() -> None:
@@ -153,7 +153,7 @@ async def test_each_read_lets_others_have_a_turn_and_can_be_interrupted_though_t
         async def read() -> None:
             nonlocal reads
             with suppress(trio.ClosedResourceError):
-                while await k.wire.receive(1):
+                while await k.stream.receive(1):
                     reads += 1
             interrupted.set()
 
@@ -164,33 +164,35 @@ async def test_each_read_lets_others_have_a_turn_and_can_be_interrupted_though_t
             turns += 1
         assert turns >= reads - 1  # either may be the first in a turn of the loop
         while not interrupted.is_set():  # who has just been woken does not hear it, and is asked again
-            k.wire.interrupt()
+            k.stream.interrupt()
             await trio.lowlevel.checkpoint()
         assert reads < 1000
 
 
-@pytest.mark.parametrize("wait", [Wire.wait_for_either, Wire.wait_for_room])
-async def test_a_send_that_is_stuck_can_be_interrupted(wait: Callable[[Wire], Awaitable[None]]) -> None:
+@pytest.mark.parametrize("wait", [SocketStream.wait_for_either, SocketStream.wait_for_room])
+async def test_a_send_that_is_stuck_can_be_interrupted(
+    wait: Callable[[SocketStream], Awaitable[None]],
+) -> None:
     async with kept() as k, trio.open_nursery() as nursery:
-        assert k.wire.send_now(b"x" * 10_000_000)
+        assert k.stream.send_now(b"x" * 10_000_000)
 
         async def write() -> None:
             with pytest.raises(trio.ClosedResourceError):
-                await wait(k.wire)
+                await wait(k.stream)
 
         nursery.start_soon(write)
         await wait_all_tasks_blocked()
-        k.wire.interrupt()
+        k.stream.interrupt()
 
 
 async def test_a_closed_wire_hears_nothing_of_the_next_one_with_its_number() -> None:
     async with kept() as k:
-        k.wire.close()
+        k.stream.close()
         ours, peer = socket.socketpair()
         ours.setblocking(False)
         with peer:
-            again = Wire(ours)
-            again.keep(k.arrivals)
+            again = SocketStream(ours)
+            again.keep(k.epoll)
             peer.send(b"x")
             assert await again.receive(100) == b"x"
             again.close()
@@ -200,20 +202,20 @@ async def test_a_closed_wire_hears_nothing_of_the_next_one_with_its_number() -> 
 @pytest.mark.parametrize("size", [1, 100])
 async def test_a_kept_wire_is_quiet_until_something_comes(size: int) -> None:
     async with kept() as k:
-        assert k.wire.is_quiet()
+        assert k.stream.is_quiet()
         k.peer.send(b"x")
-        assert await k.wire.receive(size) == b"x"
-        assert k.wire.is_quiet()
+        assert await k.stream.receive(size) == b"x"
+        assert k.stream.is_quiet()
         k.peer.send(b"unasked")
-        assert not k.wire.is_quiet(), "though the loop has not been told yet"
+        assert not k.stream.is_quiet(), "though the loop has not been told yet"
         await wait_all_tasks_blocked()
-        assert not k.wire.is_quiet()
+        assert not k.stream.is_quiet()
 
 
 async def test_a_kept_wire_is_not_quiet_once_its_peer_has_closed() -> None:
     async with kept() as k:
         k.peer.send(b"x")
-        assert await k.wire.receive(100) == b"x"
+        assert await k.stream.receive(100) == b"x"
         k.peer.close()
         await wait_all_tasks_blocked()
-        assert not k.wire.is_quiet()
+        assert not k.stream.is_quiet()

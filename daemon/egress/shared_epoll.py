@@ -10,7 +10,7 @@ from collections.abc import Callable
 import trio
 
 
-class Arrivals:
+class SharedEpoll:
     """Knows whom to tell. Run `serve`, or nobody is told."""
 
     def __init__(self) -> None:

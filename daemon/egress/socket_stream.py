@@ -15,21 +15,21 @@ from ipaddress import IPv6Address
 import trio
 
 from daemon.egress.addresses import Address
-from daemon.egress.arrivals import Arrivals
 from daemon.egress.errors import EgressError, Fault
 from daemon.egress.response import ResponseReader
+from daemon.egress.shared_epoll import SharedEpoll
 from daemon.egress.source import ANY_SOURCE, Sources
 
 _IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); the socket module does not have it
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class Wire:
+class SocketStream:
     """One connected socket. One task uses it at a time; whoever holds it closes it or hands it on."""
 
     __slots__ = (
-        "_arrivals",
         "_both",
+        "_epoll",
         "_fileno",
         "_more",
         "_poll",
@@ -48,9 +48,9 @@ class Wire:
         self._fileno = sock.fileno()
         self._poll = select.poll()
         self._poll.register(self._fileno, select.POLLIN)
-        self._arrivals: Arrivals | None = None
+        self._epoll: SharedEpoll | None = None
         self._both: select.epoll | None = None
-        self._waiting: trio.lowlevel.Task | None = None  # for arrivals
+        self._waiting: trio.lowlevel.Task | None = None  # for what comes
         self._more = False  # to read, perhaps
         # Whether there may be more though a read came short: OpenSSL reads a record at a time, and that the
         # peer has ended is told but once.
@@ -105,7 +105,7 @@ class Wire:
         while True:
             # Waiting first: an answer is hardly ever there already, and each read is thus a checkpoint.
             if self._tls is None or not self._tls.pending():
-                if self._arrivals is None or (self._more and self._poll.poll(0)):
+                if self._epoll is None or (self._more and self._poll.poll(0)):
                     await trio.lowlevel.wait_readable(self._fileno)
                 else:
                     await self._wait()
@@ -119,10 +119,10 @@ class Wire:
                 self._more = self._unsure or len(data) == size
                 return data
 
-    def keep(self, arrivals: Arrivals) -> None:
-        """Learn from `arrivals` what comes, from now on: worth while for more requests than one."""
-        arrivals.watch(self._fileno, self._has_come)
-        self._arrivals = arrivals
+    def keep(self, epoll: SharedEpoll) -> None:
+        """Learn from `epoll` what comes, from now on: worth while for more requests than one."""
+        epoll.watch(self._fileno, self._has_come)
+        self._epoll = epoll
 
     def is_quiet(self) -> bool:
         """Tell whether the peer has sent nothing more and has not closed, so that another request may go.
@@ -133,7 +133,7 @@ class Wire:
         return not self._poll.poll(0) and (self._tls is None or not self._tls.pending())
 
     def interrupt(self) -> None:
-        """Let the task that waits for this wire, if any, fail with `trio.ClosedResourceError`."""
+        """Let the task that waits for this stream, if any, fail with `trio.ClosedResourceError`."""
         if self._waiting is None:
             trio.lowlevel.notify_closing(self._fileno)
             if self._both is not None:
@@ -143,9 +143,9 @@ class Wire:
 
     def close(self) -> None:
         """Close the socket at once; may be called again."""
-        if self._arrivals is not None:
-            self._arrivals.forget(self._fileno)
-            self._arrivals = None
+        if self._epoll is not None:
+            self._epoll.forget(self._fileno)
+            self._epoll = None
         if self._both is not None:
             self._both.close()
         self._sock.close()
@@ -155,7 +155,7 @@ class Wire:
         self._waiting = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         if not self._more:
-            raise trio.ClosedResourceError("the wait for this wire was interrupted")
+            raise trio.ClosedResourceError("the wait for this stream was interrupted")
 
     def _has_come(self, events: int) -> None:
         self._more = True
