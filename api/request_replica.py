@@ -22,7 +22,7 @@ logger = logging.getLogger("hookd.api")
 Headers = Sequence[tuple[str, str]]
 
 
-class SendingRules(Protocol):
+class HeaderSettings(Protocol):
     """What the daemon's settings put into every request."""
 
     @property
@@ -38,9 +38,11 @@ class RequestReplica:
     subscription's own headers (whose values are hidden) and the settings.
     """
 
-    def __init__(self, *, decrypt: Callable[[bytes, UUID], str], rules: Callable[[], SendingRules]) -> None:
+    def __init__(
+        self, *, decrypt: Callable[[bytes, UUID], str], settings: Callable[[], HeaderSettings]
+    ) -> None:
         self._decrypt = decrypt
-        self._rules = rules
+        self._settings = settings
 
     def headers(self, delivery: Delivery, attempt: Attempt) -> Headers | None:
         """Return the headers of an attempt in the order of the wire.
@@ -51,7 +53,7 @@ class RequestReplica:
         if attempt.duration is None or delivery.body is None:
             return None
         body = delivery.body.encode()
-        rules = self._rules()
+        settings = self._settings()
         try:
             values = stamp(
                 self._keys(delivery, attempt),
@@ -62,7 +64,7 @@ class RequestReplica:
                 timestamp=int(attempt.attempted_at.timestamp()),
                 body=body,
             )
-            headers = header_fields(values, prefix=rules.header_prefix, user_agent=rules.user_agent)
+            headers = header_fields(values, prefix=settings.header_prefix, user_agent=settings.user_agent)
             headers += [(name.encode(), HIDDEN) for name in self._own_names(delivery)]
         except (VaultError, ValueError) as error:
             repeats = {"repeats_as": "deliveries whose headers cannot be shown"}

@@ -16,7 +16,7 @@ from daemon.egress.answer import Answer
 from daemon.egress.errors import EgressError, Phases
 from daemon.egress.exchange import Exchange
 from daemon.egress.url import Url
-from daemon.process import parts
+from daemon.process import application
 
 
 class StockExchange(Exchange):
@@ -56,6 +56,6 @@ class StockExchange(Exchange):
 
 
 if __name__ == "__main__":
-    # Not an attribute that parts offers: there it looks its exchange up when it makes one.
-    vars(parts)["make_exchange"] = StockExchange
+    # Not an attribute that application offers: there it looks its exchange up when it makes one.
+    vars(application)["make_exchange"] = StockExchange
     main()

@@ -16,7 +16,7 @@ from daemon.cli.dev_show import TRICKLED, Notes, Show
 from daemon.cli.failure import CommandError
 from daemon.cli.screen import Style, standard_screen
 from daemon.cli.settings import load_settings, log_for_people
-from daemon.process.prepare import prepare_state, prepared
+from daemon.process.startup import prepare_state, prepared
 from daemon.store.embedded_locks import open_lock, try_lock
 
 CONNECT_TIMEOUT = 10.0

@@ -20,7 +20,7 @@ from daemon.cli.tally import Tally
 from daemon.cli.token import mint
 from daemon.model import Role
 from daemon.process.main import Running, run_daemon
-from daemon.process.prepare import Prepared, token_secret
+from daemon.process.startup import Prepared, token_secret
 
 DEADLINE = 60.0
 """Seconds within which, with --exit, all must have arrived."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from daemon.config.load import ConfigError
 from daemon.process.journal import is_journal, with_priority
-from daemon.process.prepare import StartError
+from daemon.process.startup import StartError
 from daemon.store.embedded import EmbeddedError
 from daemon.store.failure import DatabaseUnavailable, RetryTransaction
 from daemon.store.migrate import MigrationError

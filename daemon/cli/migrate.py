@@ -10,7 +10,7 @@ import trio_asyncio
 from daemon.cli.failure import OK
 from daemon.cli.settings import load_settings, log_for_people, log_source
 from daemon.config.model import Config
-from daemon.process.prepare import database_url, prepare_state
+from daemon.process.startup import database_url, prepare_state
 from daemon.store.database import Connection, open_database
 from daemon.store.filter_checks import FilterProblems
 from daemon.store.migrate import MIGRATION_TIMEOUT, Report, upgrade

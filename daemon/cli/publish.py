@@ -22,7 +22,7 @@ from daemon.cli.settings import load_settings, log_for_people
 from daemon.clock import Clock
 from daemon.config.model import Config
 from daemon.model import NewIds, uuid7
-from daemon.process.prepare import database_url, prepare_state
+from daemon.process.startup import database_url, prepare_state
 from daemon.schemas import SchemaError, Schemas, load_schemas
 from daemon.store.database import (
     Connection,

@@ -10,7 +10,7 @@ from daemon.cli.settings import load_settings, log_source
 from daemon.process import logs
 from daemon.process.child import handed_over
 from daemon.process.main import Running, run_daemon
-from daemon.process.prepare import prepared
+from daemon.process.startup import prepared
 from daemon.process.supervisor import supervise
 from daemon.process.version import VERSION
 

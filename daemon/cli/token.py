@@ -15,7 +15,7 @@ from daemon.cli.failure import OK, CommandError
 from daemon.cli.settings import load_settings, log_for_people
 from daemon.config.model import AuthConfig
 from daemon.model import Role
-from daemon.process.prepare import prepare_state, token_secret
+from daemon.process.startup import prepare_state, token_secret
 
 SUBJECT = "hookd-cli"
 _TTL = 3600.0

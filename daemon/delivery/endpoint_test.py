@@ -15,7 +15,7 @@ from daemon.delivery.conformance import CHECKS, Message, Variant, advice, messag
 from daemon.delivery.kept_answer import excerpt_of, headers_worth_keeping
 from daemon.delivery.policy import classify
 from daemon.delivery.request_budget import RequestBudget
-from daemon.delivery.sender import Rules, compose, timeout_of
+from daemon.delivery.sender import DeliverySettings, compose, timeout_of
 from daemon.delivery.targets import Target
 from daemon.egress.answer import Answer
 from daemon.egress.curl import sent
@@ -75,7 +75,7 @@ class EndpointTests:
         read: Callable[[TargetRow], Target],
         take: Callable[[UUID, UUID, int], Awaitable[Tokens | None]],
         post: FreshPost,
-        rules: Callable[[], Rules],
+        settings: Callable[[], DeliverySettings],
         stopping: Callable[[], bool],
         now: Callable[[], float],
         budget: RequestBudget,
@@ -86,7 +86,7 @@ class EndpointTests:
         self._read = read
         self._take = take
         self._post = post
-        self._rules = rules
+        self._settings = settings
         self._stopping = stopping
         self._now = now
         self._budget = budget
@@ -142,22 +142,24 @@ class EndpointTests:
                 del running[org_id]
 
     async def _test(self, subscription_id: UUID, target: Target, conformance: bool) -> EndpointTest:
-        rules = self._rules()
+        settings = self._settings()
         valid = message(subscription_id, self._now())
-        shown = _shown(target, rules, valid)
-        outcome = await self._send(target, rules, valid)
+        shown = _shown(target, settings, valid)
+        outcome = await self._send(target, settings, valid)
         findings = None
         if conformance:
             made = variants(valid, target.keys, subscription_id, self._now())
-            findings = await self._put_to_checks(target, rules, made)
+            findings = await self._put_to_checks(target, settings, made)
         return EndpointTest(valid.event_id, valid.delivery_id, shown, outcome, findings)
 
-    async def _put_to_checks(self, target: Target, rules: Rules, made: Sequence[Variant]) -> list[Finding]:
+    async def _put_to_checks(
+        self, target: Target, settings: DeliverySettings, made: Sequence[Variant]
+    ) -> list[Finding]:
         """Send all at once: a receiver that never answers costs one timeout, not one for each."""
         found: dict[str, Finding] = {}
 
         async def check(one: Variant) -> None:
-            outcome = await self._send(replace(target, keys=one.keys), rules, one.message)
+            outcome = await self._send(replace(target, keys=one.keys), settings, one.message)
             judged = advice(one.check, outcome.status, outcome.error)
             found[one.check.name] = Finding(one.check.name, one.check.expected, outcome, judged)
 
@@ -166,12 +168,12 @@ class EndpointTests:
                 nursery.start_soon(check, one)
         return [found[one.check.name] for one in made]
 
-    async def _send(self, target: Target, rules: Rules, what: Message) -> Outcome:
+    async def _send(self, target: Target, settings: DeliverySettings, what: Message) -> Outcome:
         """Send one request and judge it as a delivery would be. It fails only by being cancelled."""
         began = trio.current_time()
         try:
-            url, headers = _composed(target, rules, what)
-            timeout = timeout_of(target, rules)
+            url, headers = _composed(target, settings, what)
+            timeout = timeout_of(target, settings)
             owner = target.org_id
             answer = await self._post(url, headers, what.body, owner=owner, timeout=timeout, fresh=True)
         except EgressError as error:
@@ -204,10 +206,12 @@ class EndpointTests:
         )
 
 
-def _composed(target: Target, rules: Rules, what: Message) -> tuple[Url, list[tuple[bytes, bytes]]]:
+def _composed(
+    target: Target, settings: DeliverySettings, what: Message
+) -> tuple[Url, list[tuple[bytes, bytes]]]:
     return compose(
         target,
-        rules,
+        settings,
         event_id=what.event_id,
         delivery_id=what.delivery_id,
         event_type=what.event_type,
@@ -216,11 +220,11 @@ def _composed(target: Target, rules: Rules, what: Message) -> tuple[Url, list[tu
     )
 
 
-def _shown(target: Target, rules: Rules, what: Message) -> Sent | None:
+def _shown(target: Target, settings: DeliverySettings, what: Message) -> Sent | None:
     """Return the request for people: one of the subscription's own headers may hold a password."""
     hidden = replace(target, headers=tuple((name, _HIDDEN) for name, _ in target.headers))
     try:
-        url, headers = _composed(hidden, rules, what)
+        url, headers = _composed(hidden, settings, what)
         return sent("POST", url, headers, what.body)
     except EgressError:
         return None

@@ -39,7 +39,7 @@ class Bodies(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DeliverySettings:
     """How deliveries are sent and failures judged. Times in seconds."""
 
     timeout: float
@@ -58,13 +58,13 @@ class Sender:
         *,
         send: Send,
         targets: Targets,
-        rules: Callable[[], Rules],
+        settings: Callable[[], DeliverySettings],
         large_bodies: Bodies,
         now: Callable[[], float],
     ) -> None:
         self._send = send
         self._targets = targets
-        self._rules = rules
+        self._settings = settings
         self._large_bodies = large_bodies
         self._now = now
 
@@ -83,11 +83,11 @@ class Sender:
             return await self._attempt(claimed, target, body)
 
     async def _attempt(self, claimed: Claimed, target: Target, body: bytes) -> Result:
-        rules = self._rules()
+        settings = self._settings()
         now = self._now()
         status, code, retry_after, fault, detail, late = None, None, None, Fault.HOST, None, False
         note, headers = None, None
-        timeout = timeout_of(target, rules)
+        timeout = timeout_of(target, settings)
         try:
             url, request = _request(claimed, target, int(now), body)
             answer = await self._send(url, request, owner=target.org_id, timeout=timeout)
@@ -104,18 +104,18 @@ class Sender:
             excerpt = excerpt_of(answer, headers)
             if status >= 400 and (value := answer.header(b"retry-after")) is not None:
                 heard = datetime.fromtimestamp(self._now(), UTC)
-                retry_after = parse_retry_after(value, now=heard, maximum=rules.retry_after_max)
+                retry_after = parse_retry_after(value, now=heard, maximum=settings.retry_after_max)
         verdict = classify(
             status,
             code,
             retry_after,
             fault=fault,
-            shortened=timeout < rules.timeout,
+            shortened=timeout < settings.timeout,
             late=late,
             failed_before=claimed.failures,
-            schedule=rules.retry_schedule if target.retry_schedule is None else target.retry_schedule,
-            jitter=rules.retry_jitter,
-            retry_after_max=rules.retry_after_max,
+            schedule=settings.retry_schedule if target.retry_schedule is None else target.retry_schedule,
+            jitter=settings.retry_jitter,
+            retry_after_max=settings.retry_after_max,
             random=random.random(),
         )
         result = Result(
@@ -161,7 +161,7 @@ def _request(claimed: Claimed, target: Target, timestamp: int, body: bytes) -> t
 
 def compose(
     target: Target,
-    rules: Rules,
+    settings: DeliverySettings,
     *,
     event_id: UUID,
     delivery_id: UUID,
@@ -185,15 +185,15 @@ def compose(
             timestamp=timestamp,
             body=body,
         )
-        headers = header_fields(values, prefix=rules.header_prefix, user_agent=rules.user_agent)
+        headers = header_fields(values, prefix=settings.header_prefix, user_agent=settings.user_agent)
     except ValueError as error:
         raise EgressError("header_invalid", str(error)) from error
     return target.url, [*headers, *target.headers]
 
 
-def timeout_of(target: Target, rules: Rules) -> float:
+def timeout_of(target: Target, settings: DeliverySettings) -> float:
     """Return the seconds that one attempt may take: never more than a lease is made for."""
-    return rules.timeout if target.timeout is None else min(rules.timeout, target.timeout)
+    return settings.timeout if target.timeout is None else min(settings.timeout, target.timeout)
 
 
 def _milliseconds(phases: Phases) -> str:

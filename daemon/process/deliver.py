@@ -14,7 +14,7 @@ from daemon.delivery.recorder import Leases, serve_recorder
 from daemon.delivery.round_size import RoundSize
 from daemon.delivery.router import serve_router
 from daemon.delivery.senders import Senders
-from daemon.process.parts import Parts
+from daemon.process.application import Application
 from daemon.store.database import Database
 from daemon.store.precedence import Precedence
 from daemon.store.queue import Result
@@ -47,7 +47,7 @@ async def own_connections(database: Database) -> AsyncIterator[OwnConnections]:
 
 
 async def deliver(
-    parts: Parts,
+    parts: Application,
     own: OwnConnections,
     publish_rate: PublishRate,
     work_scope: trio.CancelScope,
@@ -122,7 +122,7 @@ async def deliver(
 
 
 def _route(
-    parts: Parts,
+    parts: Application,
     own: OwnConnections,
     publish_rate: PublishRate,
     claims: Claims,

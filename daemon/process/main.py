@@ -28,6 +28,7 @@ from daemon.delivery.poller import PublishRate, serve_poller
 from daemon.delivery.replayer import serve_replays
 from daemon.delivery.sweeper import serve_sweeper
 from daemon.delivery.upkeep import serve_upkeep
+from daemon.process.application import RECORDING_TIME, Application
 from daemon.process.child import serve_channel
 from daemon.process.connections import check_connections
 from daemon.process.deliver import OwnConnections, deliver, own_connections
@@ -35,10 +36,9 @@ from daemon.process.embedded import serve_embedded
 from daemon.process.logs import tell_folded
 from daemon.process.master_key import MasterKeyError, settle_master_keys
 from daemon.process.open_files import raise_open_files
-from daemon.process.parts import RECORDING_TIME, Parts
-from daemon.process.prepare import Prepared, StartError
 from daemon.process.reload import serve_reload
 from daemon.process.standstill import serve_standstill
+from daemon.process.startup import Prepared, StartError
 from daemon.process.systemd import READY, notify, watchdog_period
 from daemon.process.timekeeping import serve_clock
 from daemon.progress import Way
@@ -170,17 +170,17 @@ async def _start(
             clock = Clock()
             await _set_up(database, clock, config)
             keys = await settle_master_keys(database, prepared.master_key_file)
-            parts = Parts(prepared, database, keys, clock)
-            await parts.apply_rules()
+            application = Application(prepared, database, keys, clock)
+            await application.apply_rules()
             async with own_connections(database) as own, trio.open_nursery() as beside:
-                beside.start_soon(serve_standstill, database, parts.way)
-                beside.start_soon(serve_reload, parts, prepared.loaded, hangup)
-                beside.start_soon(parts.publisher.serve)
-                if parts.key_set is not None:
-                    beside.start_soon(parts.key_set.serve)
+                beside.start_soon(serve_standstill, database, application.way)
+                beside.start_soon(serve_reload, application, prepared.loaded, hangup)
+                beside.start_soon(application.publisher.serve)
+                if application.key_set is not None:
+                    beside.start_soon(application.key_set.serve)
                 if prepared.embedded is not None:
                     beside.start_soon(serve_embedded, prepared.embedded, database)
-                await _run(parts, own, listeners, beside_api, ready, stop)
+                await _run(application, own, listeners, beside_api, ready, stop)
                 beside.cancel_scope.cancel()
     except (MigrationError, MasterKeyError, DatabaseUnavailable, RetryTransaction) as error:
         raise StartError(str(error)) from error
@@ -238,7 +238,7 @@ async def _set_up(database: Database, clock: Clock, config: Config) -> None:
 
 
 async def _run(
-    parts: Parts,
+    application: Application,
     own: OwnConnections,
     listeners: Listeners,
     beside_api: Listeners | None,
@@ -247,32 +247,32 @@ async def _run(
 ) -> None:
     """Run all parts; when `stop` is set, end them in order and before the one deadline."""
     async with trio.open_nursery() as root:
-        addresses: list[str] = await root.start(_serve, parts, parts.app, listeners)
-        if parts.metrics_app is not None and beside_api is not None:
-            metrics: list[str] = await root.start(_serve, parts, parts.metrics_app, beside_api)
+        addresses: list[str] = await root.start(_serve, application, application.app, listeners)
+        if application.metrics_app is not None and beside_api is not None:
+            metrics: list[str] = await root.start(_serve, application, application.metrics_app, beside_api)
             logger.info("metrics are served on %s", ", ".join(metrics))
         sending = trio.CancelScope()
         work = trio.CancelScope()
-        root.start_soon(_serve_exchange, parts, sending)
+        root.start_soon(_serve_exchange, application, sending)
         publish_rate = PublishRate(trio.current_time)
-        root.start_soon(_serve_queue, parts, publish_rate)
-        await root.start(deliver, parts, own, publish_rate, work, sending)
+        root.start_soon(_serve_queue, application, publish_rate)
+        await root.start(deliver, application, own, publish_rate, work, sending)
         collect_seldom()
-        if await _delivers(parts.way, stop):
+        if await _delivers(application.way, stop):
             notify(READY, f"STATUS=serving on {', '.join(addresses)}")
             ready(Running(addresses))
         await stop.wait()
 
         notify("STOPPING=1", "STATUS=finishing what is under way")
-        timeout = parts.config.daemon.stop_timeout
+        timeout = application.config.daemon.stop_timeout
         now = trio.current_time()
         root.cancel_scope.deadline = now + timeout
         work.deadline = now + timeout * (1 - FLUSH_SHARE)
-        parts.stopping.set()
-        parts.wakeups.look_in_inbox()
-        parts.wakeups.claimable.set()
-        parts.wakeups.replays.set()
-        parts.wakeups.upkeep.set()
+        application.stopping.set()
+        application.wakeups.look_in_inbox()
+        application.wakeups.claimable.set()
+        application.wakeups.replays.set()
+        application.wakeups.upkeep.set()
     if root.cancel_scope.cancelled_caught:
         logger.warning("not everything ended within daemon.stop_timeout; leases give back what is left")
 
@@ -286,10 +286,12 @@ async def _delivers(way: Way, stop: trio.Event) -> bool:
 
 
 async def _serve(
-    parts: Parts, app: Api, listeners: Listeners, *, task_status: trio.TaskStatus[list[str]]
+    application: Application, app: Api, listeners: Listeners, *, task_status: trio.TaskStatus[list[str]]
 ) -> None:
-    limits = parts.server_limits()
-    await serve_api(app, listeners=listeners, limits=limits, shutdown=parts.stopping, task_status=task_status)
+    limits = application.server_limits()
+    await serve_api(
+        app, listeners=listeners, limits=limits, shutdown=application.stopping, task_status=task_status
+    )
 
 
 def collect_seldom() -> None:
@@ -304,68 +306,73 @@ def collect_seldom() -> None:
     gc.set_threshold(4_000, 500, 100)
 
 
-async def _serve_exchange(parts: Parts, scope: trio.CancelScope) -> None:
+async def _serve_exchange(application: Application, scope: trio.CancelScope) -> None:
     with scope:
-        await parts.exchange.serve()
+        await application.exchange.serve()
 
 
-async def _serve_queue(parts: Parts, publish_rate: PublishRate) -> None:
+async def _serve_queue(application: Application, publish_rate: PublishRate) -> None:
     """Poller, attendance, clock, replays, sweeper, partitions: each ends by itself when the daemon stops."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_serve_poller, parts, publish_rate)
+        nursery.start_soon(_serve_poller, application, publish_rate)
         nursery.start_soon(
-            lambda: serve_attendance(parts.database, placed=parts.take_place, stopping=parts.stopping)
+            lambda: serve_attendance(
+                application.database, placed=application.take_place, stopping=application.stopping
+            )
         )
         nursery.start_soon(
             lambda: serve_clock(
-                parts.database, parts.clock, leapt=parts.wakeups.upkeep.set, stopping=parts.stopping
+                application.database,
+                application.clock,
+                leapt=application.wakeups.upkeep.set,
+                stopping=application.stopping,
             )
         )
         nursery.start_soon(
             lambda: serve_replays(
-                parts.database,
-                rate=lambda: parts.config.delivery.replay_rate,
-                wake=parts.wakeups.replays,
-                fed=parts.wakeups.claimable.set,
-                stopping=parts.stopping,
+                application.database,
+                rate=lambda: application.config.delivery.replay_rate,
+                wake=application.wakeups.replays,
+                fed=application.wakeups.claimable.set,
+                stopping=application.stopping,
             )
         )
         nursery.start_soon(
             lambda: serve_sweeper(
-                parts.database,
-                disable_after=lambda: parts.config.delivery.disable_after,
+                application.database,
+                disable_after=lambda: application.config.delivery.disable_after,
                 grace=RECORDING_TIME,
-                swept=parts.wakeups.claimable.set,
-                found_below=parts.wakeups.look_in_inbox,
-                now=parts.clock.now,
-                metrics=parts.metrics,
-                stopping=parts.stopping,
+                swept=application.wakeups.claimable.set,
+                found_below=application.wakeups.look_in_inbox,
+                now=application.clock.now,
+                metrics=application.metrics,
+                stopping=application.stopping,
             )
         )
         nursery.start_soon(
             lambda: serve_upkeep(
-                parts.database,
-                ages=parts.retention,
-                wake=parts.wakeups.upkeep,
-                set_back_done=parts.wakeups.claimable.set,
-                metrics=parts.metrics,
-                stopping=parts.stopping,
+                application.database,
+                ages=application.retention,
+                wake=application.wakeups.upkeep,
+                set_back_done=application.wakeups.claimable.set,
+                metrics=application.metrics,
+                stopping=application.stopping,
             )
         )
 
 
-async def _serve_poller(parts: Parts, publish_rate: PublishRate) -> None:
-    listener = NotifyListener(parts.database, parts.wakeups.published.set)
+async def _serve_poller(application: Application, publish_rate: PublishRate) -> None:
+    listener = NotifyListener(application.database, application.wakeups.published.set)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listener.serve)
         await serve_poller(
-            parts.database,
+            application.database,
             publish_rate=publish_rate,
             hinted=lambda: listener.working,
-            published=parts.wakeups.look_in_inbox,
-            claimable=parts.wakeups.claimable.set,
-            stopping=parts.stopping,
-            progress=parts.way.polling,
+            published=application.wakeups.look_in_inbox,
+            claimable=application.wakeups.claimable.set,
+            stopping=application.stopping,
+            progress=application.way.polling,
         )
         nursery.cancel_scope.cancel()
 

@@ -9,9 +9,9 @@ from daemon.config.model import Config
 from daemon.config.problems import ConfigError
 from daemon.config.state import state_directory
 from daemon.delivery.auto_reset_event import AutoResetEvent
+from daemon.process.application import Application
 from daemon.process.master_key import MasterKeyError, master_key_file, refuse_other_master_keys
 from daemon.process.named_files import contents, file_problems
-from daemon.process.parts import Parts
 from daemon.process.systemd import notify
 from daemon.schemas import SchemaError, load_schemas
 from daemon.store.database import DatabaseUnavailable, RetryTransaction
@@ -43,17 +43,17 @@ LIVE = {
 FOREVER = 365 * 86400.0
 
 
-async def serve_reload(parts: Parts, loaded: Loaded, hangup: AutoResetEvent) -> None:
+async def serve_reload(application: Application, loaded: Loaded, hangup: AutoResetEvent) -> None:
     """Read the configuration again whenever `hangup` is set."""
-    at_start = contents(parts.config)
+    at_start = contents(application.config)
     while True:
         if await hangup.wait(FOREVER):
             notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            await _reload(parts, loaded, at_start)
+            await _reload(application, loaded, at_start)
             notify("READY=1")
 
 
-async def _reload(parts: Parts, loaded: Loaded, at_start: Mapping[str, bytes]) -> None:
+async def _reload(application: Application, loaded: Loaded, at_start: Mapping[str, bytes]) -> None:
     try:
         again = loaded.again()
         wanted, problems = again.config, file_problems(again)
@@ -63,26 +63,26 @@ async def _reload(parts: Parts, loaded: Loaded, at_start: Mapping[str, bytes]) -
         if "signing.master_key_file" in _other_content(wanted, at_start):
             # What the next start would refuse is told now, while the old key is in use.
             file = master_key_file(wanted, state_directory(wanted.state.directory))
-            await refuse_other_master_keys(parts.database, file)
+            await refuse_other_master_keys(application.database, file)
     except (ConfigError, SchemaError, MasterKeyError, DatabaseUnavailable, RetryTransaction) as error:
         for problem in str(error).splitlines():
             logger.error("not reloaded: %s", problem)
-        parts.metrics.reload_successful = False
+        application.metrics.reload_successful = False
         return
-    now, later = differences(parts.config, wanted)
-    if schemas != parts.schemas and "events.schemas" not in now:
+    now, later = differences(application.config, wanted)
+    if schemas != application.schemas and "events.schemas" not in now:
         now.append("events.schemas")  # the same files with other content
     later += [key for key in _other_content(wanted, at_start) if key not in later]
-    parts.config = merged(parts.config, wanted, now)
-    parts.schemas = schemas
-    parts.targets.forget()
-    logging.getLogger("hookd").setLevel(parts.config.logging.level.upper())
+    application.config = merged(application.config, wanted, now)
+    application.schemas = schemas
+    application.targets.forget()
+    logging.getLogger("hookd").setLevel(application.config.logging.level.upper())
     try:
-        await parts.apply_rules()
+        await application.apply_rules()
     except (DatabaseUnavailable, RetryTransaction) as error:
         logger.error("the database has not heard of the new rules; send SIGHUP again: %s", error)
-    parts.metrics.reload_successful = True
-    parts.metrics.reloaded_at = parts.clock.now()
+    application.metrics.reload_successful = True
+    application.metrics.reloaded_at = application.clock.now()
     logger.info("reloaded: %s", ", ".join(now) or "nothing has changed that can change now")
     if later:
         logger.warning("to take effect, these need a restart: %s", ", ".join(later))

@@ -25,8 +25,8 @@ from daemon.config.problems import ConfigError
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.process.child import Child
 from daemon.process.main import Running, listen, serve_signals
-from daemon.process.prepare import Prepared
 from daemon.process.reload import FOREVER
+from daemon.process.startup import Prepared
 from daemon.process.systemd import READY, WATCHDOG_VARIABLES, notify, watchdog_period
 
 logger = logging.getLogger("hookd")

@@ -283,7 +283,7 @@ class FakeReplays:
 
 
 @dataclass(frozen=True)
-class SendingRules:
+class HeaderSettings:
     """What the daemon's settings put into every request."""
 
     header_prefix: str = "X-Alter-"
@@ -316,7 +316,7 @@ class World:
             deliveries=self.deliveries,
             replays=self.replays,
             endpoint_tests=self.endpoint_tests,
-            replica=RequestReplica(decrypt=lambda sealed, _: sealed.decode(), rules=SendingRules),
+            replica=RequestReplica(decrypt=lambda sealed, _: sealed.decode(), settings=HeaderSettings),
             settings=lambda: self.settings,
             check_url=self._check_url,
             ready=self.check or self._ready,

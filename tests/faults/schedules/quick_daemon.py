@@ -14,8 +14,8 @@ import sys
 from typing import Any, NoReturn
 
 import daemon.delivery.sweeper
+import daemon.process.application
 import daemon.process.main
-import daemon.process.parts
 from daemon.cli.main import main
 
 RECORDING_TIME = 2.5
@@ -91,7 +91,7 @@ def _tell(number: int, **what: object) -> None:
 
 
 if __name__ == "__main__":
-    _replace(daemon.process.parts, "RECORDING_TIME", RECORDING_TIME)
+    _replace(daemon.process.application, "RECORDING_TIME", RECORDING_TIME)
     _replace(daemon.delivery.sweeper, "PERIOD", SWEEP_PERIOD)
     if len(sys.argv) > 1:
         main()

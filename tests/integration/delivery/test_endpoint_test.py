@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from api.endpoint_tests import shown
 from daemon.delivery.endpoint_test import EndpointTests
 from daemon.delivery.request_budget import RequestBudget
-from daemon.delivery.sender import Rules
+from daemon.delivery.sender import DeliverySettings
 from daemon.delivery.targets import Target
 from daemon.egress.report import EndpointTestsBusy, EndpointTestsStopping
 from daemon.egress.url import UrlRefused, parse_url
@@ -70,11 +70,11 @@ def endpoint_tests(one: Target | None, *, timeout: float = 5.0, **more: Any) -> 
     async def take(org_id: UUID, subscription_id: UUID, count: int) -> Tokens | None:
         return Tokens("https://a.test:443", 10.0, None, None)
 
-    rules = Rules(timeout, (5.0,), 0.0, 60.0, "X-Alter-", "hookd/test")
+    settings = DeliverySettings(timeout, (5.0,), 0.0, 60.0, "X-Alter-", "hookd/test")
     given: dict[str, Any] = {
         "fetch": fetch,
         "read": read,
-        "rules": lambda: rules,
+        "settings": lambda: settings,
         "stopping": lambda: False,
         "now": time.time,
         "take": take,

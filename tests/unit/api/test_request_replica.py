@@ -9,7 +9,7 @@ from api.request_replica import RequestReplica
 from daemon.model import uuid7
 from daemon.signing.vault import VaultError
 from daemon.store.history import Attempt, Delivery, SealedSecret
-from tests.support.api_harness import SendingRules
+from tests.support.api_harness import HeaderSettings
 
 NOW = datetime.now(UTC)
 OLD, NEW = "whsec_b2xkLW9sZC1vbGQ=", "whsec_bmV3LW5ldy1uZXc="
@@ -22,7 +22,7 @@ def decrypt(sealed: bytes, subscription: UUID) -> str:
     return sealed.decode()
 
 
-REPLICA = RequestReplica(decrypt=decrypt, rules=SendingRules)
+REPLICA = RequestReplica(decrypt=decrypt, settings=HeaderSettings)
 
 
 def attempt(seconds: float, duration: float | None = 12.5) -> Attempt:

@@ -8,7 +8,7 @@ import pytest
 from daemon.cli import main, run
 from daemon.cli.failure import CommandError, UsageError, explained
 from daemon.config.load import ConfigError
-from daemon.process.prepare import StartError
+from daemon.process.startup import StartError
 from daemon.store.failure import DatabaseUnavailable, RetryTransaction
 
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from daemon.delivery.request_template import RequestTemplate
-from daemon.delivery.sender import Rules, Sender, timeout_of
+from daemon.delivery.sender import DeliverySettings, Sender, timeout_of
 from daemon.delivery.targets import Target, Targets
 from daemon.egress.answer import Answer
 from daemon.egress.errors import EgressError, Fault, Phases
@@ -20,7 +20,7 @@ from daemon.signing.vault import VaultError
 from daemon.store.queue import Claimed, TargetRow
 
 ORG, SUBSCRIPTION, LARGE = uuid4(), uuid4(), uuid4()
-RULES = Rules(
+SETTINGS = DeliverySettings(
     timeout=1.0,
     retry_schedule=(5.0,),
     retry_jitter=0.0,
@@ -97,7 +97,7 @@ def sender(
         now=time.time,
     )
     targets.learn([TargetRow(SUBSCRIPTION, ORG, 1, url, timeout, None, (b"x",), None)])
-    return Sender(send=wire, targets=targets, rules=lambda: RULES, large_bodies=Stored(), now=time.time)
+    return Sender(send=wire, targets=targets, settings=lambda: SETTINGS, large_bodies=Stored(), now=time.time)
 
 
 async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
@@ -224,10 +224,10 @@ async def test_a_large_body_is_fetched_or_the_delivery_goes_back() -> None:
     assert (result.outcome, len(wire.sent)) == ("unsent", 1)
 
 
-@pytest.mark.parametrize("own, expected", [(None, RULES.timeout), (0.5, 0.5), (9999.0, RULES.timeout)])
+@pytest.mark.parametrize("own, expected", [(None, SETTINGS.timeout), (0.5, 0.5), (9999.0, SETTINGS.timeout)])
 def test_a_subscriptions_timeout_can_only_be_shorter(own: float | None, expected: float) -> None:
     target = Target(ORG, 1, None, None, (), None, timeout=own)
-    assert timeout_of(target, RULES) == expected
+    assert timeout_of(target, SETTINGS) == expected
 
 
 async def test_a_fault_of_the_proxy_costs_no_attempt() -> None:

@@ -28,7 +28,7 @@ from daemon.delivery.endpoint_test import BURST, RATE, EndpointTests
 from daemon.delivery.large_bodies import LargeBodies
 from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.request_template import RequestTemplate
-from daemon.delivery.sender import Rules, Sender
+from daemon.delivery.sender import DeliverySettings, Sender
 from daemon.delivery.targets import Targets
 from daemon.egress.addresses import AddressRules
 from daemon.egress.assemble import make_exchange
@@ -41,8 +41,8 @@ from daemon.model import NewIds
 from daemon.process.master_key import cursor_key
 from daemon.process.open_files import idle_connections
 from daemon.process.outgoing_proxy import outgoing_proxy
-from daemon.process.prepare import Prepared, StartError
 from daemon.process.readiness import Readiness
+from daemon.process.startup import Prepared, StartError
 from daemon.process.token_keys import key_source
 from daemon.process.version import VERSION
 from daemon.progress import Way
@@ -84,7 +84,7 @@ class Wakeups:
         self.bulk.set()
 
 
-class Parts:
+class Application:
     """Everything that the process runs. `config` is that of the moment, `clock` tells the database's time."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Parts:
     ) -> None:
         """Make the parts; the newest of `master_keys` is the first. Error: `StartError`."""
         self.config = prepared.config
-        self._rules = (prepared.config, _rules(prepared.config))
+        self._delivery_settings = (prepared.config, _delivery_settings(prepared.config))
         self.database = database
         self.clock = clock
         self.stopping = trio.Event()
@@ -140,7 +140,7 @@ class Parts:
         self.sender = Sender(
             send=self.exchange.send,
             targets=self.targets,
-            rules=self.rules,
+            settings=self.delivery_settings,
             large_bodies=LargeBodies(database),
             now=clock.now,
         )
@@ -149,7 +149,7 @@ class Parts:
             read=self.targets.read,
             take=partial(take_tokens, database),
             post=self.exchange.post,
-            rules=self.rules,
+            settings=self.delivery_settings,
             stopping=self.stopping.is_set,
             now=clock.now,
             budget=RequestBudget(rate=RATE, burst=BURST, now=trio.current_time),
@@ -171,19 +171,21 @@ class Parts:
         """Know which of the daemons this one is."""
         self.place = place
 
-    def rules(self) -> Rules:
+    def delivery_settings(self) -> DeliverySettings:
         """Return how deliveries are sent now."""
-        of, rules = self._rules
+        of, settings = self._delivery_settings
         if of is not self.config:
-            rules = _rules(self.config)
-            self._rules = (self.config, rules)
-        return rules
+            settings = _delivery_settings(self.config)
+            self._delivery_settings = (self.config, settings)
+        return settings
 
     def _write_template(
         self, url: Url, keys: Sequence[SigningKey], headers: Sequence[tuple[bytes, bytes]]
     ) -> RequestTemplate:
-        rules = self.rules()
-        return RequestTemplate(url, keys, headers, prefix=rules.header_prefix, user_agent=rules.user_agent)
+        settings = self.delivery_settings()
+        return RequestTemplate(
+            url, keys, headers, prefix=settings.header_prefix, user_agent=settings.user_agent
+        )
 
     def host_limits(self, host_key: str) -> HostSettings:
         """Return what the configuration of the moment holds a host to."""
@@ -301,7 +303,7 @@ class Parts:
             deliveries=History(self.database),
             replays=Replays(self.database, changed=self.wakeups.replays.set),
             endpoint_tests=self.endpoint_tests,
-            replica=RequestReplica(decrypt=self.vault.decrypt, rules=self.rules),
+            replica=RequestReplica(decrypt=self.vault.decrypt, settings=self.delivery_settings),
             settings=self._settings,
             check_url=self._check_url,
             ready=Readiness(
@@ -327,9 +329,9 @@ class Parts:
         return create_app(services, with_metrics=not separate)
 
 
-def _rules(config: Config) -> Rules:
+def _delivery_settings(config: Config) -> DeliverySettings:
     delivery = config.delivery
-    return Rules(
+    return DeliverySettings(
         timeout=delivery.timeout,
         retry_schedule=delivery.retry_schedule,
         retry_jitter=delivery.retry_jitter,
