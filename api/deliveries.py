@@ -20,8 +20,10 @@ from api.quart_app import current_request, json_response
 from api.request_replica import METHOD, RequestReplica
 from api.services import Services
 from api.timestamps import ADVICE, moment
-from daemon.model import Role, rfc3339, uuid7_time
+from daemon.model import Role
+from daemon.rfc3339 import rfc3339
 from daemon.store.history import Attempt, AttemptFilter, CannotRedeliver, CannotRetry, Delivery, Owed
+from daemon.uuid7 import uuid7_time
 
 _LISTING = "deliveries"
 _QUERY = ("status", "event_type", "from", "to", "limit", "cursor")

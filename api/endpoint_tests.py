@@ -14,7 +14,8 @@ from api.quart_app import current_request, json_response
 from api.services import Services
 from daemon.egress.errors import Phases
 from daemon.egress.report import EndpointTest, EndpointTestsBusy, EndpointTestsStopping, Finding
-from daemon.model import Role, rfc3339
+from daemon.model import Role
+from daemon.rfc3339 import rfc3339
 
 _MAX_BODY = 4 * 1024  # bytes
 _MAX_DEPTH = 4

@@ -19,7 +19,8 @@ from api.problems import FieldError, Problem, invalid, not_found
 from api.quart_app import current_request, json_response
 from api.services import Services
 from api.timestamps import ADVICE, moment
-from daemon.model import Role, rfc3339
+from daemon.model import Role
+from daemon.rfc3339 import rfc3339
 from daemon.store.replays import (
     NoSubscription,
     Replay,

@@ -1,6 +1,6 @@
 """The identifier that ties an answer, its log line and the client's own log together."""
 
-from daemon.model import uuid7
+from daemon.uuid7 import uuid7
 
 HEADER = "X-Request-Id"
 _LONGEST = 128

@@ -17,7 +17,8 @@ from api.quart_app import current_request, json_response, no_content
 from api.secret_fields import SecretField, SignatureField, check_secret, new_secret, secret_warnings
 from api.services import Services
 from daemon.config.durations import DURATION_FORM, format_duration, parse_duration
-from daemon.model import Role, rfc3339
+from daemon.model import Role
+from daemon.rfc3339 import rfc3339
 from daemon.signing.secrets import PrivateKey, parse_secret
 from daemon.store.subscriptions import ChangedMeanwhile, TooManySecrets
 

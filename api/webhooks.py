@@ -24,7 +24,8 @@ from api.subscription_fields import (
     extras_of,
     shown_extras,
 )
-from daemon.model import Role, rfc3339
+from daemon.model import Role
+from daemon.rfc3339 import rfc3339
 from daemon.signing.canonical import JSON
 from daemon.store.subscriptions import (
     Change,

@@ -13,7 +13,7 @@ from hypercorn.trio import serve
 from quart import request
 from quart_trio import QuartTrio
 
-from daemon.model import uuid7
+from daemon.uuid7 import uuid7
 
 app = QuartTrio(__name__)
 ANSWER = {"id": str(uuid7())}

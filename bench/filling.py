@@ -16,10 +16,10 @@ from uuid import UUID, uuid4
 from bench.hookd import EVENT_TYPE, hookd
 from bench.postgres import Server, Sql, connected, name_of
 from bench.processes import ROOT
-from daemon.model import uuid7
 from daemon.signing.canonical import JSON, event_body, parse
 from daemon.store.routing import NO_CLAIM
 from daemon.store.statements import load
+from daemon.uuid7 import uuid7
 
 PAYLOADS = ROOT / "bench" / "payloads" / "github.ndjson"
 BATCH = 500

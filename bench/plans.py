@@ -20,7 +20,7 @@ from bench.figures import Run
 from bench.filling import pile
 from bench.hookd import EVENT_TYPE
 from bench.postgres import Sql, connected, server
-from bench.queue_calls import BATCH, STATEMENTS, claim, lay_out, publish, results, route
+from bench.queue_calls import BATCH, RECORD, STATEMENTS, claim, lay_out, publish, recorded, route
 from bench.report import CannotRun, Report
 from daemon.delivery import arrival
 from daemon.store.routing import HOLD, NO_CLAIM, ROUTE_SHARDS
@@ -134,12 +134,12 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
     kept, again = rows[:half], rows[half:]
     run(
         "record, succeeded",
-        lambda: sql.rows(STATEMENTS["record"], *results(kept, token)),
+        lambda: sql.rows(RECORD, *recorded(kept, token)),
         lambda _: len(kept),
     )
     run(
         "record, retry",
-        lambda: sql.rows(STATEMENTS["record"], *results(again, token, DELAY)),
+        lambda: sql.rows(RECORD, *recorded(again, token, DELAY)),
         lambda _: len(again),
     )
     run("expired_leases", lambda: sql.rows(STATEMENTS["expired_leases"], 100))

@@ -24,8 +24,8 @@ from bench.postgres import Server, Sql, connected, name_of, server
 from bench.posting import Order, post
 from bench.processes import end, family_time, first_line, spawn
 from bench.report import CannotRun, Report
-from daemon.model import uuid7
 from daemon.signing.canonical import event_body
+from daemon.uuid7 import uuid7
 
 BATCH = 500
 AT_ONCE = 32

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
 from itertools import cycle, islice
 from statistics import median
 from uuid import UUID, uuid4
@@ -14,19 +13,22 @@ from bench.hookd import EVENT_TYPE
 from bench.postgres import Sql
 from bench.processes import times
 from bench.report import CannotRun
-from daemon.model import uuid7
+from daemon.model import LaneEffect, Outcome
 from daemon.signing.canonical import event_body
 from daemon.store.migrate import migrate
 from daemon.store.queue import Asked
+from daemon.store.results import Result, record_arguments, record_statement
 from daemon.store.routing import HOLD, NO_CLAIM
 from daemon.store.statements import load
+from daemon.uuid7 import uuid7
 
 BATCH = 250
 """Deliveries of one claim, as a busy daemon takes them."""
 LEASE = 600.0
-DISABLE_AFTER = timedelta(days=5)
+DISABLE_AFTER = 432_000.0
 MICRO = 1e6
 STATEMENTS = load("hookd")
+RECORD = record_statement(STATEMENTS["record"])
 JOIN = """
 select hookd.join_host(x.host_id, x.org_id, x.lanes)
 from (select host_id, org_id, count(*)::integer as lanes from hookd.lane group by host_id, org_id) x
@@ -104,9 +106,9 @@ def claim(sql: Sql, calls: list[Call], batch: int = BATCH) -> tuple[UUID, list[a
 
 def record(sql: Sql, calls: list[Call], token: UUID, rows: list[asyncpg.Record]) -> None:
     """Record that all that was claimed succeeded."""
-    arguments = results(rows, token)
+    arguments = recorded(rows, token)
     began = time.perf_counter()
-    sql.rows(STATEMENTS["record"], *arguments)
+    sql.rows(RECORD, *arguments)
     calls.append((time.perf_counter() - began, len(rows)))
 
 
@@ -145,39 +147,31 @@ class Meter:
         return spent
 
 
-def results(rows: list[asyncpg.Record], token: UUID, retry_after: float | None = None) -> tuple[object, ...]:
-    """Return the arguments of record() that say that all succeeded, or that all wait for their retry."""
-    size = len(rows)
+def recorded(rows: list[asyncpg.Record], token: UUID, retry_after: float | None = None) -> tuple[object, ...]:
+    """Return the arguments of `RECORD` that say that all succeeded, or that all wait for their retry."""
     failed = retry_after is not None
-
-    def column(name: str) -> list[object]:
-        return [row[name] for row in rows]
-
-    return (
-        column("delivery_id"),
-        [token] * size,
-        column("subscription_id"),
-        column("host_id"),
-        column("event_id"),
-        column("event_type"),
-        column("attempt"),
-        ["retry" if failed else "succeeded"] * size,
-        None,
-        [500 if failed else 204] * size,
-        ["http_status"] * size if failed else None,
-        [retry_after] * size if failed else None,
-        None,
-        ["answered_badly" if failed else "answered_well"] * size,
-        [False] * size,
-        [time.time()] * size,
-        [1.0] * size,
-        ["{NULL,NULL,NULL,0.5}"] * size,
-        [None] * size,
-        [token],
-        DISABLE_AFTER,
-        None,
-        None,
-    )
+    results = [
+        Result(
+            token,
+            row["delivery_id"],
+            row["subscription_id"],
+            row["host_id"],
+            row["event_id"],
+            row["event_type"],
+            row["attempt"],
+            Outcome.RETRY if failed else Outcome.SUCCEEDED,
+            status=500 if failed else 204,
+            error="status_5xx" if failed else None,
+            delay=retry_after,
+            lane=LaneEffect.ANSWERED_BADLY if failed else LaneEffect.ANSWERED_WELL,
+            host_failed=False,
+            started=time.time(),
+            duration=1.0,
+            phases="{NULL,NULL,NULL,0.5}",
+        )
+        for row in rows
+    ]
+    return record_arguments(results, [token], DISABLE_AFTER)
 
 
 _LAY_OUT = """

@@ -10,9 +10,9 @@ from uuid import UUID
 from bench.hookd import EVENT_TYPE, SETTINGS
 from bench.postgres import Sql
 from daemon.egress.url import parse_url
-from daemon.model import uuid7
 from daemon.signing.secrets import generate_secret
 from daemon.signing.vault import Vault, parse_master_keys
+from daemon.uuid7 import uuid7
 
 AT_ONCE = 10_000
 

@@ -21,7 +21,6 @@ from daemon.cli.lines import Lines
 from daemon.cli.settings import load_settings, log_for_people
 from daemon.clock import Clock
 from daemon.config.model import Config
-from daemon.model import NewIds, uuid7
 from daemon.process.startup import database_url, prepare_state
 from daemon.schemas import SchemaError, Schemas, load_schemas
 from daemon.store.database import (
@@ -35,6 +34,7 @@ from daemon.store.database_clock import correct_clock
 from daemon.store.events import Events, NewEvent
 from daemon.store.migrate import check
 from daemon.store.upkeep import make_partitions
+from daemon.uuid7 import NewIds, uuid7
 
 _TRIES = 5
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
-from daemon.model import uuid7
+from daemon.uuid7 import uuid7
 
 _PEOPLE = (
     ("Amara Okafor", "Site reliability engineer", "Lagos"),

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from daemon.store.queue import Circuit, Result
+from daemon.model import Outcome
+from daemon.store.results import Circuit, Result
 
 logger = logging.getLogger("hookd.delivery")
 
@@ -15,19 +16,19 @@ logger = logging.getLogger("hookd.delivery")
 def log_attempt(result: Result, host: str, detail: str | None) -> None:
     """Log an attempt: given up is a warning, failed or recovered an info, good at once a debug line."""
     level = logging.INFO
-    if result.outcome == "given_up":
+    if result.outcome is Outcome.GIVEN_UP:
         level = logging.WARNING
-    elif result.outcome == "succeeded" and result.attempt == 1:
+    elif result.outcome is Outcome.SUCCEEDED and result.attempt == 1:
         level = logging.DEBUG
     if not logger.isEnabledFor(level):
         return
     status = "" if result.status is None else f" {result.status}"
     said = "" if result.error is None else f"{result.error}{status}{f' ({detail})' if detail else ''}, "
     end, repeats_as = "succeeded", f"attempts to {host} that succeeded after others"
-    if result.outcome == "given_up":
+    if result.outcome is Outcome.GIVEN_UP:
         end = f"given up ({result.reason})"
         repeats_as = f"deliveries to {host} {end}: {result.error}{status}"
-    elif result.outcome != "succeeded":
+    elif result.outcome is not Outcome.SUCCEEDED:
         end = f"next attempt in {readable(result.delay or 0)}"
         repeats_as = f"attempts to {host}: {result.error}{status}"
     logger.log(

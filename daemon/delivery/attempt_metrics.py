@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from daemon.metrics import Labels, Metrics
-from daemon.store.queue import Result
+from daemon.model import Outcome
+from daemon.store.results import Result
 
 MADE_LATER = 60.0
 """Seconds after which a delivery was not made by routing its event, but by redelivery or replay."""
@@ -38,9 +39,9 @@ def count_ends(metrics: Metrics, results: Sequence[Result], counted: Sequence[bo
     for one, recorded in zip(results, counted, strict=False):
         if not recorded:
             metrics.late_results.add()
-        elif one.outcome == "succeeded":
+        elif one.outcome is Outcome.SUCCEEDED:
             succeeded += 1
-        elif one.outcome == "given_up":
+        elif one.outcome is Outcome.GIVEN_UP:
             count_given_up(metrics, one.reason or "", 1)
     if succeeded:
         metrics.deliveries.add(_SUCCEEDED, succeeded)
@@ -60,8 +61,8 @@ def latency(event_id: UUID, delivery_id: UUID, started: float) -> float:
 
 def _attempt(result: Result) -> Labels | None:
     outcome = result.outcome
-    if outcome == "unsent":
+    if outcome is Outcome.UNSENT:
         return None
-    name = "failed" if outcome == "retry" or outcome == "given_up" else outcome
+    name = "failed" if outcome is Outcome.RETRY or outcome is Outcome.GIVEN_UP else outcome.value
     status = result.status
     return name, _CLASSES.get(None if status is None else status // 100, "other")

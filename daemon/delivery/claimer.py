@@ -12,9 +12,10 @@ from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.claims import Claims
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import Senders
+from daemon.model import Outcome
 from daemon.progress import Progress
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.queue import Result, leased
+from daemon.store.results import Result, leased
 
 logger = logging.getLogger("hookd.claimer")
 
@@ -84,4 +85,4 @@ async def _give_back(
     if held:
         leases.add(token, len(held))
     for one in held:
-        await results.send(one.result("unsent"))
+        await results.send(one.result(Outcome.UNSENT))

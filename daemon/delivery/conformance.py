@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from daemon.model import TEST_TYPE, uuid7
+from daemon.model import TEST_TYPE
 from daemon.signing.canonical import JSON, event_body
 from daemon.signing.secrets import (
     PrivateKey,
@@ -17,6 +17,7 @@ from daemon.signing.secrets import (
     generate_secret,
     parse_secret,
 )
+from daemon.uuid7 import uuid7
 
 UNKNOWN_TYPE = "webhook.test.unknown_type"
 STALE = 600.0

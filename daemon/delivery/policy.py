@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from daemon.egress.errors import Fault
+from daemon.model import LaneEffect, Outcome, Reason
 
 # Failures to connect: the host's, unless the subscription's own settings brought them about.
 HOST_ERRORS = frozenset(
@@ -29,52 +29,10 @@ HOST_ERRORS = frozenset(
 UNANSWERED_ERRORS = frozenset({"timeout", "connection_lost"})
 # Something came in time, but not an answer that can be used.
 BAD_ANSWER_ERRORS = frozenset({"protocol_error", "response_too_large"})
-# Nothing was sent, by our own rules: nobody's fault beyond the failed attempt.
-REFUSED_ERRORS = frozenset(
-    {
-        "port_forbidden",
-        "scheme_forbidden",
-        "url_invalid",
-        "header_invalid",
-        "key_missing",
-    }
-)
 
 _GONE = 410
 _TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
-
-
-class Outcome(StrEnum):
-    """What becomes of the delivery."""
-
-    SUCCEEDED = "succeeded"
-    RETRY = "retry"
-    GIVEN_UP = "given_up"
-
-
-class Reason(StrEnum):
-    """Why a delivery is given up after an attempt. `GONE` also disables the subscription."""
-
-    EXHAUSTED = "exhausted"
-    GONE = "gone"
-
-
-class LaneEffect(StrEnum):
-    """What the attempt says about the lane.
-
-    An answer in time proves the lane, whatever its status: it holds a sender no longer than a good one. A
-    good one (or one that blames only the request, as 404 does) widens the lane's room; where most of a window
-    say that the receiver is failing or overloaded, or do not come, the room is halved, once a window. One to
-    which no answer has come for as long as a request waited for it shrinks to one request at a time and is
-    unproven. A failure to connect that is due to the subscription's own settings counts as no answer.
-    Neutral: the lane was never reached, nothing changes.
-    """
-
-    ANSWERED_WELL = "answered_well"
-    ANSWERED_BADLY = "answered_badly"
-    UNANSWERED = "unanswered"
-    NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from daemon.delivery.attempt_metrics import count_attempts, count_ends
 from daemon.metrics import Metrics
 from daemon.progress import Progress
 from daemon.store.database import Database, persistently
-from daemon.store.queue import Recorded, Result, recording
+from daemon.store.results import Recorded, Result, recording
 from daemon.store.turn import TakeTurn
 
 logger = logging.getLogger("hookd.recorder")

@@ -16,8 +16,10 @@ from daemon.delivery.targets import Target, Targets, unsendable
 from daemon.egress.answer import Answer
 from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.url import Url
+from daemon.model import Outcome
 from daemon.signing.standard import header_fields, stamp
-from daemon.store.queue import Claimed, Result
+from daemon.store.queue import Claimed
+from daemon.store.results import Result
 
 NO_KEY_HOLD = 60.0
 """Seconds for which a lane rests that cannot be signed for: that is ours to mend, and no failed attempt."""
@@ -72,14 +74,14 @@ class Sender:
         """Make one attempt and return its result. It fails only by being cancelled."""
         target = self._targets.get(claimed.subscription_id)
         if target is None:
-            return claimed.result("unsent")  # deleted meanwhile: nothing is owed any more
+            return claimed.result(Outcome.UNSENT)  # deleted meanwhile: nothing is owed any more
         if not target.keys:
-            return replace(claimed.result("unsent"), hold=NO_KEY_HOLD)
+            return replace(claimed.result(Outcome.UNSENT), hold=NO_KEY_HOLD)
         if claimed.body is not None:
             return await self._attempt(claimed, target, claimed.body.encode())
         async with self._large_bodies.of(claimed.subscription_id, claimed.event_id) as body:
             if body is None:
-                return claimed.result("unsent")
+                return claimed.result(Outcome.UNSENT)
             return await self._attempt(claimed, target, body)
 
     async def _attempt(self, claimed: Claimed, target: Target, body: bytes) -> Result:
@@ -94,7 +96,7 @@ class Sender:
         except EgressError as error:
             if error.fault is Fault.PROXY:
                 # The operator's to mend, and no failed attempt; not all come back in the same moment.
-                return replace(claimed.result("unsent"), hold=error.hold * random.uniform(0.5, 1.0))
+                return replace(claimed.result(Outcome.UNSENT), hold=error.hold * random.uniform(0.5, 1.0))
             code, phases, fault = error.code, error.phases, error.fault
             excerpt, detail = error.detail, error.note or error.detail
         else:

@@ -11,8 +11,10 @@ import trio
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.fair_queue import FairQueue
 from daemon.delivery.sender import Sender
+from daemon.model import Outcome
 from daemon.store.precedence import Precedence
-from daemon.store.queue import Claimed, Result, Shares
+from daemon.store.queue import Claimed, Shares
+from daemon.store.results import Result
 
 HAND_BACK = 2.0
 """Seconds within which a cancelled sender must get rid of its result."""
@@ -156,7 +158,7 @@ class Senders:
         self._closed = True
         while self._waiting:
             claimed, _, _ = self._waiting.pop()
-            await self._results.send(claimed.result("unsent"))
+            await self._results.send(claimed.result(Outcome.UNSENT))
         self._idle.unpark_all()
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -219,12 +221,12 @@ class Senders:
             self._busy += 1
             try:
                 if trio.current_time() - since > STALE:
-                    result = claimed.result("unsent")
+                    result = claimed.result(Outcome.UNSENT)
                 else:
                     result = await self._sender.send(claimed)
             except trio.Cancelled:
                 with trio.move_on_after(HAND_BACK, shield=True):
-                    await results.send(claimed.result("interrupted", "interrupted", self._now()))
+                    await results.send(claimed.result(Outcome.INTERRUPTED, "interrupted", self._now()))
                 raise
             finally:
                 self._busy -= 1

@@ -10,9 +10,11 @@ from asyncpg import PostgresError
 
 from daemon.delivery.attempt_metrics import count_attempts
 from daemon.metrics import Metrics
+from daemon.model import Outcome
 from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.floors import look_below_floors
-from daemon.store.queue import expired, recording, repair
+from daemon.store.queue import repair
+from daemon.store.results import expired, recording
 from daemon.store.upkeep import purge
 
 logger = logging.getLogger("hookd.sweeper")
@@ -84,7 +86,7 @@ async def reap(database: Database, disable_after: float, now: Callable[[], float
     if not tokens:
         return 0
     at = now()
-    results = [one.result("interrupted", "interrupted", at) for one in held]
+    results = [one.result(Outcome.INTERRUPTED, "interrupted", at) for one in held]
     written = await database.run(recording(database, results, tokens, disable_after, nullcontext))
     count_attempts(metrics, (one for one, counted in zip(results, written.counted, strict=False) if counted))
     if results:

@@ -12,7 +12,7 @@ from daemon.clock import distance
 from daemon.delivery.attempt_metrics import count_given_up
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.metrics import Metrics
-from daemon.model import rfc3339
+from daemon.rfc3339 import rfc3339
 from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
 from daemon.store.retention import SeenClock, retain, see_clock
 from daemon.store.set_back import set_back

@@ -37,7 +37,6 @@ from daemon.egress.proxy_health import ProxyHealth
 from daemon.egress.url import Url, UrlRefused
 from daemon.egress.url_policy import UrlPolicy
 from daemon.metrics import Metrics
-from daemon.model import NewIds
 from daemon.process.master_key import cursor_key
 from daemon.process.open_files import idle_connections
 from daemon.process.outgoing_proxy import outgoing_proxy
@@ -60,6 +59,7 @@ from daemon.store.replays import Replays
 from daemon.store.subscriptions import Subscriptions
 from daemon.store.tokens import take_tokens
 from daemon.store.upkeep import apply_rules
+from daemon.uuid7 import NewIds
 
 logger = logging.getLogger("hookd")
 

@@ -17,7 +17,7 @@ from daemon.delivery.senders import Senders
 from daemon.process.application import Application
 from daemon.store.database import Database
 from daemon.store.precedence import Precedence
-from daemon.store.queue import Result
+from daemon.store.results import Result
 from daemon.store.turn import Turn
 
 RESULTS_AHEAD = 4

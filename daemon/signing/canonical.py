@@ -15,7 +15,7 @@ from math import isfinite, isinf, nan
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
-from daemon.model import uuid7_rfc3339
+from daemon.uuid7 import uuid7_rfc3339
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,82 +1,18 @@
-"""The queue: claiming due deliveries of due hosts, recording what became of them.
+"""The queue: claiming due deliveries of due hosts. What becomes of them is `results`.
 
 The rules live in `sql/functions/`; here each is one unit of work, so that each costs one hop to asyncio.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from daemon.store.columns import alike, some
 from daemon.store.database import Connection, Database
-from daemon.store.turn import TakeTurn
-
-logger = logging.getLogger("hookd.store")
+from daemon.store.results import Held
 
 REPAIR_HOSTS = 200
-
-
-@dataclass(slots=True)
-class Result:
-    """What became of a leased delivery. `outcome`: succeeded, retry, given_up, interrupted or unsent.
-
-    `delay` and `hold` are in seconds, `duration` and `phases` (dns, connect, tls, first byte) in
-    milliseconds, `started` in Unix seconds. `host_failed` is None where the attempt says nothing of the host.
-    `note`: what was imperfect in the answer; `headers`: those of it that are kept, a line each.
-    """
-
-    token: UUID
-    delivery_id: UUID
-    subscription_id: UUID
-    host_id: int
-    event_id: UUID
-    event_type: str
-    attempt: int
-    outcome: str
-    reason: str | None = None
-    status: int | None = None
-    error: str | None = None
-    delay: float | None = None
-    hold: float | None = None
-    lane: str = "neutral"
-    host_failed: bool | None = None
-    started: float | None = None
-    duration: float | None = None
-    phases: str | None = None
-    excerpt: str | None = None
-    note: str | None = None
-    headers: str | None = None
-
-
-@dataclass(slots=True)
-class Held:
-    """A delivery that a lease holds. `attempt` counts from 1."""
-
-    token: UUID
-    delivery_id: UUID
-    subscription_id: UUID
-    host_id: int
-    event_id: UUID
-    event_type: str
-    attempt: int
-
-    def result(self, outcome: str, error: str | None = None, started: float | None = None) -> Result:
-        """Return the result that gives the delivery back."""
-        return Result(
-            token=self.token,
-            delivery_id=self.delivery_id,
-            subscription_id=self.subscription_id,
-            host_id=self.host_id,
-            event_id=self.event_id,
-            event_type=self.event_type,
-            attempt=self.attempt,
-            outcome=outcome,
-            error=error,
-            started=started,
-        )
 
 
 @dataclass(slots=True)
@@ -166,28 +102,6 @@ class Claim:
     deliveries: list[Claimed]
     targets: list[TargetRow]
     next_due: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """A host's open circuit: how many times in a row it opened, and for how many seconds it blocks."""
-
-    host_id: int
-    name: str
-    trips: int
-    blocked_for: float
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """For each result whether its lease still held the delivery; open circuits of the hosts that failed.
-
-    `owed`: a claim may find something at these hosts, now or later.
-    """
-
-    counted: list[bool]
-    circuits: list[Circuit]
-    owed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,80 +238,6 @@ async def body_of(database: Database, subscription_id: UUID, event_id: UUID) -> 
     async def unit(connection: Connection) -> str | None:
         body: str | None = await connection.fetchval(statement, subscription_id, event_id)
         return body
-
-    return await database.run(unit)
-
-
-def recording(
-    database: Database,
-    results: Sequence[Result],
-    done: Sequence[UUID],
-    disable_after: float,
-    turn: TakeTurn,
-) -> Callable[[Connection], Awaitable[Recorded]]:
-    """Return the unit that records `results` and drops those of the leases `done` that hold nothing any more;
-    run twice, it counts once.
-
-    It waits for its `turn`. `disable_after`: seconds of nothing but failures after which a subscription is
-    disabled.
-    """
-    statement = database.sql("record")
-    good = all(one.outcome == "succeeded" for one in results)
-    arguments = (
-        [one.delivery_id for one in results],
-        alike([one.token for one in results]),
-        [one.subscription_id for one in results],
-        alike([one.host_id for one in results]),
-        [one.event_id for one in results],
-        alike([one.event_type for one in results]),
-        alike([one.attempt for one in results]),
-        None if good else [one.outcome for one in results],
-        some([one.reason for one in results]),
-        alike([one.status for one in results]),
-        some([one.error for one in results]),
-        some([one.delay for one in results]),
-        some([one.hold for one in results]),
-        None if good else [one.lane for one in results],
-        None if good else [one.host_failed for one in results],
-        [one.started for one in results],
-        [one.duration for one in results],
-        [one.phases for one in results],
-        alike([one.excerpt for one in results]),
-        list(done),
-        timedelta(seconds=disable_after),
-        some([one.note for one in results]),
-        some([one.headers for one in results]),
-    )
-
-    failed = list({one.host_id for one in results if one.host_failed})
-
-    async def unit(connection: Connection) -> Recorded:
-        async with turn():
-            [(counted, owed)] = await connection.fetch(statement, *arguments)
-        rows = await connection.fetch(database.sql("open_circuits"), failed) if failed else []
-        return Recorded(counted or [], [Circuit(*row) for row in rows], owed)
-
-    return unit
-
-
-async def leased(database: Database, token: UUID) -> list[Held]:
-    """Return what the lease holds: for a claim whose answer was lost."""
-    statement = database.sql("leased")
-
-    async def unit(connection: Connection) -> list[Held]:
-        return [Held(*row) for row in await connection.fetch(statement, token)]
-
-    return await database.run(unit)
-
-
-async def expired(database: Database, limit: int) -> tuple[list[Held], list[UUID]]:
-    """Return what up to `limit` leases past their end still hold, and the tokens of those leases."""
-    statement = database.sql("expired_leases")
-
-    async def unit(connection: Connection) -> tuple[list[Held], list[UUID]]:
-        rows = await connection.fetch(statement, limit)
-        held = [Held(*row) for row in rows if row["delivery_id"] is not None]
-        return held, list({row["token"] for row in rows})
 
     return await database.run(unit)
 

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import trio
 
-from daemon.model import rfc3339
+from daemon.rfc3339 import rfc3339
 from tests.support.daemon import Daemon, running
 from tests.support.publishing import publish_many, rows
 from tests.support.receiver import Receiver, receiving

@@ -28,7 +28,6 @@ from api.server import serve_api
 from api.services import ApiSettings, Check, EndpointTests, Services
 from daemon.egress.report import EndpointTest
 from daemon.egress.url import Url, parse_url
-from daemon.model import uuid7, uuid7_time
 from daemon.signing.secrets import PrivateKey, parse_secret
 from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
 from daemon.store.replays import Replay, Selection
@@ -40,6 +39,7 @@ from daemon.store.subscriptions import (
     Subscription,
     TooManySubscriptions,
 )
+from daemon.uuid7 import uuid7, uuid7_time
 from tests.support.fake_deliveries import FakeDeliveries
 
 SECRET = "a secret of more than thirty-two bytes"

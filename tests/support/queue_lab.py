@@ -4,13 +4,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from daemon.filters import path_of
-from daemon.store.queue import Held, Result, recording
+from daemon.model import LaneEffect, Outcome
+from daemon.store.results import Held, Result, recording
 from daemon.store.routing import NO_CLAIM
 from daemon.store.statements import load
 
@@ -291,21 +293,10 @@ async def claim_any(session: Runs, **more: Any) -> list[Held]:
 
 def result(held: Held, outcome: str = "succeeded", **more: Any) -> Result:
     """Return what became of a delivery; a success answers well, unless `more` says otherwise."""
-    base = {
-        field: getattr(held, field)
-        for field in (
-            "token",
-            "delivery_id",
-            "subscription_id",
-            "host_id",
-            "event_id",
-            "event_type",
-            "attempt",
-        )
-    }
     if outcome == "succeeded":
-        more = {"lane": "answered_well", "host_failed": False, "status": 200, **more}
-    return Result(**base, outcome=outcome, **{"started": NOON.timestamp(), "duration": 1.0, **more})
+        more = {"lane": LaneEffect.ANSWERED_WELL, "host_failed": False, "status": 200, **more}
+    made = held.result(Outcome(outcome))
+    return replace(made, **{"started": NOON.timestamp(), "duration": 1.0, **more})
 
 
 async def record(

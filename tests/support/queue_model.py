@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from daemon.store.queue import Held
+from daemon.store.results import Held
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 SLACK = timedelta(milliseconds=1)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from daemon.clock import Clock, against_postgres, distance
-from daemon.model import NewIds, uuid7_time
 from daemon.process.timekeeping import OffsetWarnings, serve_clock
+from daemon.uuid7 import NewIds, uuid7_time
 
 ROOT = Path(__file__).parents[2]
 DAY = 86400.0

@@ -15,9 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from api.metrics import Exposition, _wants_openmetrics
 from daemon.delivery.attempt_metrics import count_attempts, count_ends, count_given_up
 from daemon.metrics import Metrics
-from daemon.model import uuid7
+from daemon.model import Outcome
 from daemon.store.observation import Holder, Observation, Sight
-from daemon.store.queue import Result
+from daemon.store.results import Result
+from daemon.uuid7 import uuid7
 
 SEEN = Observation(
     due=7,
@@ -62,7 +63,7 @@ def result(outcome: str, published: float = 0.0, made: float = 0.0, **changed: A
         "event_id": uuid7(published),
         "event_type": "match.proposed",
         "attempt": 1,
-        "outcome": outcome,
+        "outcome": Outcome(outcome),
         "started": 1000.0,
         "duration": 20.0,
     }

@@ -3,7 +3,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.model import NewIds, uuid7, uuid7_time
+from daemon.uuid7 import NewIds, uuid7, uuid7_time
 
 
 class Now:

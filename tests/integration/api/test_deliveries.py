@@ -13,7 +13,6 @@ from uuid import UUID
 import httpx
 import pytest
 
-from daemon.model import uuid7
 from daemon.store.history import (
     Attempt,
     AttemptFilter,
@@ -26,6 +25,7 @@ from daemon.store.history import (
     SealedSecret,
     Standing,
 )
+from daemon.uuid7 import uuid7
 from tests.support.api_harness import OTHER_ORG, World, bearer, serving
 
 ADMIN, READER, STRANGER = bearer("org_admin"), bearer("viewer"), bearer("viewer", org=OTHER_ORG)

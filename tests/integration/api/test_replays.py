@@ -8,8 +8,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from daemon.model import rfc3339, uuid7
+from daemon.rfc3339 import rfc3339
 from daemon.store.replays import NoSubscription, SelectionTooSlow, StillFinding, TooManyEvents, TooManyReplays
+from daemon.uuid7 import uuid7
 from tests.support.api_harness import OTHER_ORG, World, bearer, serving
 
 HOUR_AGO = rfc3339(datetime.now(UTC) - timedelta(hours=1))

@@ -12,7 +12,7 @@ from daemon.metrics import Metrics
 from daemon.progress import Progress
 from daemon.store.database import Database, DatabaseUnavailable
 from daemon.store.precedence import Precedence
-from daemon.store.queue import Result
+from daemon.store.results import Result
 from daemon.store.turn import Turn
 from tests.support.postgres import Session
 from tests.support.queue_lab import claim, prepare, prove, publish_ready, register, result, route_all

@@ -14,7 +14,8 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.model import rfc3339, uuid7_time
+from daemon.rfc3339 import rfc3339
+from daemon.uuid7 import uuid7_time
 from tests.support.daemon import Daemon, running
 from tests.support.postgres import Session
 from tests.support.receiver import Received, Reply, receiving

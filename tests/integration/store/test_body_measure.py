@@ -8,8 +8,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from daemon.model import uuid7
 from daemon.signing.canonical import event_body
+from daemon.uuid7 import uuid7
 from tests.support.postgres import Session
 
 Connect = Callable[[], Awaitable[Session]]

@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 import trio
 
-from daemon.model import uuid7
 from daemon.store.blocking import look_for_block
 from daemon.store.database import Connection, DatabaseRefused, open_database
 from daemon.store.events import Events, NewEvent
 from daemon.store.notify_listener import NotifyListener
 from daemon.store.sessions import SETTINGS
 from daemon.store.upkeep import make_partitions
+from daemon.uuid7 import uuid7
 from tests.support.pooler import pooling
 from tests.support.publishing import rows
 

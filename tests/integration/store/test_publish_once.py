@@ -12,10 +12,10 @@ import httpx
 import pytest
 import trio
 
-from daemon.model import uuid7
 from daemon.store.database import Database
 from daemon.store.events import Events, NewEvent, Once, OtherRequest, StillRunning
 from daemon.store.upkeep import forget_keys, make_partitions
+from daemon.uuid7 import uuid7
 from tests.support.daemon import Daemon, running
 from tests.support.postgres import Session
 from tests.support.publishing import rows

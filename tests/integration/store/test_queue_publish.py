@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import trio
 
-from daemon.store.queue import Held
+from daemon.store.results import Held
 from daemon.store.routing import NO_CLAIM
 from tests.support.postgres import Session
 from tests.support.queue_lab import (

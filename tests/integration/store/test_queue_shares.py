@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
-from daemon.store.queue import Held
+from daemon.store.results import Held
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     STATEMENTS,

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from daemon.store.queue import Held
+from daemon.store.results import Held
 from tests.support import queue_lab as lab
 from tests.support.queue_model import (
     OBSERVED_HOSTS,

@@ -9,7 +9,6 @@ import trio
 
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.replayer import serve_replays
-from daemon.model import uuid7
 from daemon.store import replays
 from daemon.store.database import Database, open_database
 from daemon.store.replays import (
@@ -25,6 +24,7 @@ from daemon.store.replays import (
     feed,
 )
 from daemon.store.routing import NO_CLAIM
+from daemon.uuid7 import uuid7
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     NOON,

@@ -10,11 +10,11 @@ import trio
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.upkeep import pause_after, serve_upkeep
 from daemon.metrics import Metrics
-from daemon.model import uuid7, uuid7_time
 from daemon.store.database import Connection, Database
 from daemon.store.retention import DUTY, DUTY_TIME, SeenClock, retain, see_clock
 from daemon.store.set_back import set_back
 from daemon.store.upkeep import PARTITIONS_AHEAD, make_partitions
+from daemon.uuid7 import uuid7, uuid7_time
 from tests.support.daemon import running, token
 from tests.support.postgres import Session
 from tests.support.queue_lab import NOON, advance

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from daemon.model import uuid7
 from daemon.store.database import Database
 from daemon.store.events import Events, NewEvent, Once
 from daemon.store.upkeep import make_partitions
+from daemon.uuid7 import uuid7
 from tests.support.postgres import Session
 from tests.support.queue_lab import claim_any, prepare, publish, register, route_all
 

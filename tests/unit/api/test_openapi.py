@@ -22,10 +22,10 @@ from api.reference.catalogue import OPERATIONS
 from api.reference.operation import JSON_TYPE, Operation
 from api.reference.problems import PROBLEMS
 from api.reference.shell import pretty, shell_line
-from daemon.model import uuid7
 from daemon.signing.canonical import event_body
 from daemon.signing.secrets import generate_secret, parse_secret
 from daemon.signing.standard import header_fields, stamp
+from daemon.uuid7 import uuid7
 from tests.support.api_harness import TYPES, World
 
 FACTS = Facts(TYPES, 1000)

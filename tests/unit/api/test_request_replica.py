@@ -6,9 +6,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from api.request_replica import RequestReplica
-from daemon.model import uuid7
 from daemon.signing.vault import VaultError
 from daemon.store.history import Attempt, Delivery, SealedSecret
+from daemon.uuid7 import uuid7
 from tests.support.api_harness import HeaderSettings
 
 NOW = datetime.now(UTC)

@@ -4,7 +4,7 @@ import shlex
 from daemon.cli.dev_banner import show_examples, show_summary
 from daemon.cli.screen import Screen
 from daemon.cli.tally import Counts, Missing
-from daemon.model import uuid7
+from daemon.uuid7 import uuid7
 
 
 def test_the_lines_to_copy_are_each_one_line_and_quoted_for_a_shell() -> None:

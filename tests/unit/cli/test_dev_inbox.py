@@ -8,10 +8,10 @@ from daemon.cli.dev_inbox import FLAKY, INBOX, Inbox
 from daemon.cli.receiver import Request
 from daemon.cli.screen import Screen
 from daemon.cli.tally import Tally
-from daemon.model import uuid7
 from daemon.signing.canonical import BigInteger, event_body
 from daemon.signing.secrets import generate_secret, parse_secret
 from daemon.signing.standard import header_fields, stamp
+from daemon.uuid7 import uuid7
 
 SECRET = generate_secret()
 

@@ -6,8 +6,8 @@ import pytest
 
 from daemon.cli.incoming import Refused, event_of_line, event_of_options
 from daemon.config.model import EventsConfig
-from daemon.model import uuid7
 from daemon.signing.canonical import event_body
+from daemon.uuid7 import uuid7
 from tests.support.api_harness import ORG, TYPES, World, bearer
 
 RULES = EventsConfig(types=TYPES, max_bytes=2000, max_depth=5)

@@ -1,16 +1,17 @@
 import logging
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
 from daemon.delivery.attempt_logging import CircuitLog, log_attempt, readable
-from daemon.store.queue import Circuit, Held, Result
+from daemon.model import Outcome
+from daemon.store.results import Circuit, Held, Result
 
 
 def result(outcome: str, *, attempt: int = 1, host_failed: bool | None = None, **more: object) -> Result:
     held = Held(uuid4(), uuid4(), uuid4(), 7, uuid4(), "match.proposed", attempt)
-    base = {name: getattr(held, name) for name in held.__slots__}
-    return Result(**base, outcome=outcome, host_failed=host_failed, **more)  # type: ignore[arg-type]
+    return replace(held.result(Outcome(outcome)), host_failed=host_failed, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

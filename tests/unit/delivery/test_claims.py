@@ -17,8 +17,10 @@ from daemon.delivery.claims import BESIDE_CROWD, BESIDE_SLICES, HELD_BACK, LATEL
 from daemon.delivery.recorder import Leases
 from daemon.delivery.senders import CLAIM_THEN, Senders
 from daemon.metrics import Metrics
+from daemon.model import Outcome
 from daemon.store.precedence import Precedence
-from daemon.store.queue import Claimed, Place, Result
+from daemon.store.queue import Claimed, Place
+from daemon.store.results import Result
 from daemon.store.routing import Round
 from daemon.store.turn import TakeTurn
 
@@ -56,7 +58,7 @@ class Connection:
 
 
 def result(token: UUID) -> Result:
-    return Claimed(token, uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}", uuid4()).result("succeeded")
+    return Claimed(token, uuid4(), uuid4(), 1, uuid4(), "t", 1, 0, 1, "{}", uuid4()).result(Outcome.SUCCEEDED)
 
 
 class Desk:

@@ -17,8 +17,10 @@ from daemon.delivery.senders import (
     Pace,
     Senders,
 )
+from daemon.model import Outcome
 from daemon.store.precedence import Precedence
-from daemon.store.queue import Claimed, Result, Shares
+from daemon.store.queue import Claimed, Shares
+from daemon.store.results import Result
 
 TOKEN = uuid4()
 
@@ -37,7 +39,7 @@ class Receiver:
     async def send(self, one: Claimed) -> Result:
         self.asked.append(one)
         await self.answer.wait()
-        return one.result("succeeded")
+        return one.result(Outcome.SUCCEEDED)
 
 
 class Stage:

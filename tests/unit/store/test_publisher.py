@@ -7,11 +7,11 @@ import trio
 from asyncpg import DataError
 from trio.testing import wait_all_tasks_blocked
 
-from daemon.model import uuid7
 from daemon.progress import Progress
 from daemon.store.database import DatabaseUnavailable
 from daemon.store.events import NewEvent, Once
 from daemon.store.publisher import MOST, MOST_BYTES, Publisher
+from daemon.uuid7 import uuid7
 
 ORG = uuid7()
 

@@ -53,7 +53,8 @@ select s.id, s.org_id, s.revision, s.url, s.timeout, s.retry_schedule, s.headers
 from hookd.subscription s where s.id = any ($1)
 
 -- name: record
-select counted, owed from hookd.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+-- {results}: the columns of a batch, as results.py names them.
+select counted, owed from hookd.record(p_done => $1, p_disable_after => $2, {results})
 
 -- name: expired_leases
 select * from hookd.expired_leases($1)
