@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from daemon.model import LaneEffect
 from daemon.store.routing import NO_CLAIM
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
@@ -279,6 +280,16 @@ async def test_gone_switches_off_and_holds_what_is_owed_until_resumed(session: S
     await record(session, [result(one) for one in held])
     assert len(held) + len(await claim_any(session)) == 3
     assert await session.fetchval("select is_active and disabled_reason is null from hookd.subscription")
+
+
+async def test_a_success_that_came_late_is_no_answer_in_time_to_its_lane(session: Session) -> None:
+    org = uuid4()
+    await register(session, org)
+    await prove(session)
+    await owe(session, org, 2)
+    held = await claim_any(session)
+    await record(session, [result(one, lane=LaneEffect.UNANSWERED, duration=15_000.0) for one in held])
+    assert not await session.fetchval("select proven from hookd.lane")
 
 
 async def test_nothing_but_failures_for_long_switches_off(session: Session) -> None:
