@@ -190,7 +190,7 @@ async def test_a_leap_of_postgres_clock_is_followed_said_and_told(
 # Where this machine's clock is the right one: it names moments of this machine, or there is no database.
 OWN_CLOCK = {
     "daemon/clock.py",
-    "daemon/model.py",
+    "daemon/uuid7.py",
     "daemon/process/logs.py",
     "api/request_ids.py",
     "daemon/cli/dev_inbox.py",
