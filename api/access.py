@@ -29,9 +29,9 @@ async def caller_of(services: Services, *roles: Role) -> Caller:
 
 
 def _count(services: Services, caller: Caller, request: ApiRequest) -> None:
-    standing = services.rate_limits.take(caller.org_id, services.settings().rate, trio.current_time())
-    if standing is None:
+    state = services.rate_limits.take(caller.org_id, services.settings().rate, trio.current_time())
+    if state is None:
         return
-    request.answer_headers.update(standing.fields())
-    if not standing.allowed:
-        raise standing.refusal()
+    request.answer_headers.update(state.fields())
+    if not state.allowed:
+        raise state.refusal()

@@ -76,7 +76,7 @@ class Connection(TCPServer):
         self._clock = trio.CancelScope()
         self._patience = inf  # seconds that the rest of a request may take, while it is not waited for
         self._writing: trio.CancelScope | None = None
-        self._since = -inf  # when the client was last in good standing
+        self._since = -inf  # when the client was last in good state
         self._leaves = False  # has given way
         self._lingers = False
         self._ended = False  # the client sends no more
@@ -285,7 +285,7 @@ class Connection(TCPServer):
             patience = min(limit, scope.deadline - trio.current_time() + len(piece) / _PACE)
 
     def _stand(self) -> None:
-        """Note that the client is in good standing."""
+        """Note that the client is in good state."""
         self._since = trio.current_time()
         self._on_wait(self)
 

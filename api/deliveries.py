@@ -206,9 +206,9 @@ async def explained(delivery: Delivery, replica: RequestReplica) -> dict[str, An
 
 
 def _waiting(delivery: Delivery) -> dict[str, Any] | None:
-    if delivery.standing is None:
+    if delivery.state is None:
         return None
-    waits = waiting(delivery.standing)
+    waits = waiting(delivery.state)
     return {
         "reason": waits.reason.value,
         "until": None if waits.until is None else rfc3339(waits.until),
@@ -242,9 +242,9 @@ def _whole(delivery: Delivery, attempt: Attempt, replica: RequestReplica) -> dic
 
 def _status(delivery: Delivery) -> tuple[str, str | None]:
     """Return how the delivery stands, and why it was given up if it was."""
-    standing = delivery.standing
-    if standing is not None:
-        return _pending(active=standing.is_active, leased=standing.leased), None
+    state = delivery.state
+    if state is not None:
+        return _pending(active=state.is_active, leased=state.leased), None
     ended = delivery.attempts[-1].ended if delivery.attempts else None
     return ("succeeded", None) if ended == "succeeded" else ("given_up", ended)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil
 
-from daemon.store.history import Standing
+from daemon.store.history import DeliveryState
 
 COUNTED = 1000
 """So far the deliveries ahead are counted."""
@@ -51,88 +51,88 @@ _CATCHING_UP = "The receiver is back: what failed while it was away goes now, be
 _PAUSED_BY_HAND = "The subscription is off; set is_active to go on."
 
 
-def waiting(standing: Standing) -> Waiting:
+def waiting(state: DeliveryState) -> Waiting:
     """Return what holds the delivery.
 
     One that catches up does not wait for its own time. Of several things that end at a known time, it is the
     one that ends last. After those comes what ends with an answer, and then the rate of the subscription, as
     far as those ahead use it up.
     """
-    if standing.leased:
-        return _sending(standing)
-    if not standing.is_active:
-        return Waiting(Reason.PAUSED, None, _PAUSED.get(standing.disabled_reason or "", _PAUSED_BY_HAND))
-    if standing.ordered and standing.due <= standing.now and (standing.ahead or standing.lane_in_flight):
+    if state.leased:
+        return _sending(state)
+    if not state.is_active:
+        return Waiting(Reason.PAUSED, None, _PAUSED.get(state.disabled_reason or "", _PAUSED_BY_HAND))
+    if state.ordered and state.due <= state.now and (state.ahead or state.lane_in_flight):
         return Waiting(
             Reason.ORDER,
-            _future(standing.hold_until, standing.now),
+            _future(state.hold_until, state.now),
             "The subscription is in strict order: an earlier event must succeed or be given up first.",
         )
-    found = max(_timed(standing), key=lambda one: one.until or standing.now)
-    if _future(found.until, standing.now) is not None:
+    found = max(_timed(state), key=lambda one: one.until or state.now)
+    if _future(found.until, state.now) is not None:
         return found
-    if answer := _answer(standing):
+    if answer := _answer(state):
         return answer
-    return Waiting(Reason.CATCHING_UP, None, _CATCHING_UP) if standing.catching_up else _behind(standing)
+    return Waiting(Reason.CATCHING_UP, None, _CATCHING_UP) if state.catching_up else _behind(state)
 
 
-def _sending(standing: Standing) -> Waiting:
-    until = _future(standing.leased_until, standing.now)
+def _sending(state: DeliveryState) -> Waiting:
+    until = _future(state.leased_until, state.now)
     if until is None:
         detail = "It was sent, and no outcome was recorded in time; it is going to be sent again."
     else:
-        detail = f"Attempt {standing.attempt} is being sent; without an outcome by then, it is sent again."
+        detail = f"Attempt {state.attempt} is being sent; without an outcome by then, it is sent again."
     return Waiting(Reason.SENDING, until, detail)
 
 
-def _timed(standing: Standing) -> Iterator[Waiting]:
+def _timed(state: DeliveryState) -> Iterator[Waiting]:
     """Give what ends at a known time, whether that is past or not; of two equal ones the first counts."""
-    if standing.ordered and standing.failures:
+    if state.ordered and state.failures:
         detail = "The last attempt failed; the subscription is in strict order and waits for the next one."
-        yield Waiting(Reason.RETRY, standing.hold_until, detail)
+        yield Waiting(Reason.RETRY, state.hold_until, detail)
     else:  # before the retry: one that the receiver put off is due as the pause ends
         detail = (
             "The receiver asked for a pause with Retry-After, or hookd cannot send for now: its proxy does"
             " not work, or no secret can be opened to sign with."
         )
-        yield Waiting(Reason.RETRY_AFTER, standing.hold_until, detail)
-    if standing.catching_up:
+        yield Waiting(Reason.RETRY_AFTER, state.hold_until, detail)
+    if state.catching_up:
         yield Waiting(Reason.CATCHING_UP, None, _CATCHING_UP)
-    elif standing.attempt:
-        yield Waiting(Reason.RETRY, standing.due, _RETRY)
+    elif state.attempt:
+        yield Waiting(Reason.RETRY, state.due, _RETRY)
     else:
-        yield Waiting(Reason.DELIVER_AFTER, standing.due, "Its publisher set deliver_after.")
-    if standing.circuit_open:
-        detail = f"{standing.host_name} could not be connected to, several times in a row."
-        yield Waiting(Reason.CIRCUIT, standing.blocked_until, detail)
-    if standing.lane_rate is not None and standing.paced_until is not None:
-        until = _paced(standing.paced_until, standing.lane_rate, 0)
+        yield Waiting(Reason.DELIVER_AFTER, state.due, "Its publisher set deliver_after.")
+    if state.circuit_open:
+        detail = f"{state.host_key} could not be connected to, several times in a row."
+        yield Waiting(Reason.CIRCUIT, state.blocked_until, detail)
+    if state.lane_rate is not None and state.paced_until is not None:
+        until = _paced(state.paced_until, state.lane_rate, 0)
         yield Waiting(Reason.RATE, until, "The subscription's rate_limit is used up.")
-    if standing.host_tokens < 1:
-        until = _after(standing.now, (1 - standing.host_tokens) / standing.host_rate)
-        detail = f"The rate of {standing.host_name}, which all its subscriptions share, is used up."
+    if state.host_tokens < 1:
+        until = _after(state.now, (1 - state.host_tokens) / state.host_rate)
+        detail = f"The rate of {state.host_key}, which all its subscriptions share, is used up."
         yield Waiting(Reason.RATE, until, detail)
 
 
-def _answer(standing: Standing) -> Waiting | None:
+def _answer(state: DeliveryState) -> Waiting | None:
     """Return what ends with the answer to a request that is under way."""
-    name = standing.host_name
-    if standing.circuit_open:
+    name = state.host_key
+    if state.circuit_open:
         detail = f"{name} could not be connected to; one request tries it, and the rest follow if it can."
         return Waiting(Reason.CIRCUIT, None, detail)
-    if standing.lane_in_flight >= standing.lane_window:
+    if state.lane_in_flight >= state.lane_window:
         detail = (
-            f"As many requests as the receiver copes with are under way ({standing.lane_in_flight});"
+            f"As many requests as the receiver copes with are under way ({state.lane_in_flight});"
             " it waits for one of them."
         )
         return Waiting(Reason.IN_FLIGHT, None, detail)
-    if standing.host_in_flight >= standing.host_cap:
+    if state.host_in_flight >= state.host_max_in_flight:
         detail = (
-            f"As many requests as {name} may get at once are under way ({standing.host_in_flight});"
+            f"As many requests as {name} may get at once are under way ({state.host_in_flight});"
             " it waits for one of them."
         )
         return Waiting(Reason.IN_FLIGHT, None, detail)
-    own, free = standing.share_in_flight, standing.host_cap - standing.host_in_flight
+    own, free = state.share_in_flight, state.host_max_in_flight - state.host_in_flight
     if own is not None and own >= free:
         detail = (
             f"Your organisation has {own} requests under way at {name}; the {free} more that may go there are"
@@ -142,12 +142,12 @@ def _answer(standing: Standing) -> Waiting | None:
     return None
 
 
-def _behind(standing: Standing) -> Waiting:
+def _behind(state: DeliveryState) -> Waiting:
     """Return the wait for deliveries that go first, and for a sender."""
-    ahead = standing.ahead
-    if standing.lane_rate is not None:
-        base = max(standing.now, standing.paced_until or standing.now)
-        until = _future(_paced(base, standing.lane_rate, ahead), standing.now)
+    ahead = state.ahead
+    if state.lane_rate is not None:
+        base = max(state.now, state.paced_until or state.now)
+        until = _future(_paced(base, state.lane_rate, ahead), state.now)
         if until is not None:
             detail = f"{_count(ahead)} of the subscription go before it, at its rate_limit."
             return Waiting(Reason.RATE, until, detail)

@@ -27,7 +27,7 @@ NO_LIMIT = Rate()
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateLimitState:
     """How an organisation stands after a request: whether it may go on, what is left and when there is more.
 
     `reset` in seconds: until the bucket is full, or where nothing is left until the next request may come.
@@ -72,7 +72,7 @@ class RateLimits:
         """Return how many buckets are kept."""
         return len(self._full_at)
 
-    def take(self, org_id: UUID, limit: Rate, now: float) -> Standing | None:
+    def take(self, org_id: UUID, limit: Rate, now: float) -> RateLimitState | None:
         """Count one request, unless it is one too many; None where there is no limit."""
         if not limit.rate:
             return None
@@ -83,12 +83,12 @@ class RateLimits:
         full_at = min(max(self._full_at.get(org_id, now), now), now + whole)
         left = (now + whole - full_at) * limit.rate
         if left < 1 - _ROUNDING:
-            return Standing(False, limit, 0, (1 - left) / limit.rate)
+            return RateLimitState(False, limit, 0, (1 - left) / limit.rate)
         full_at += 1 / limit.rate
         self._full_at[org_id] = full_at
         left -= 1
         remaining = max(0, floor(left + _ROUNDING))
-        return Standing(True, limit, remaining, full_at - now if remaining else (1 - left) / limit.rate)
+        return RateLimitState(True, limit, remaining, full_at - now if remaining else (1 - left) / limit.rate)
 
     def _sweep(self, now: float) -> None:
         """Forget the full buckets; at twice as many as are left then, again."""

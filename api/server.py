@@ -73,7 +73,7 @@ class _Server:
         self._config = _hypercorn_config(limits)
         self._context = WorkerContext(None)
         self._open: set[Connection] = set()
-        # The clients whose move it is; first who was in good standing the longest time ago.
+        # The clients whose move it is; first who was in good state the longest time ago.
         self._waiting: dict[Connection, None] = {}
         self._leaving: set[Connection] = set()
         self._door = trio.Lock()

@@ -150,7 +150,7 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
     page = run(
         "owed_page", lambda: sql.rows(STATEMENTS["owed_page"], org, lane, None, None, None, PAGE, SCAN)
     )
-    run("standing", lambda: sql.rows(STATEMENTS["standing"], org, lane, page[0]["delivery_id"]))
+    run("delivery_state", lambda: sql.rows(STATEMENTS["delivery_state"], org, lane, page[0]["delivery_id"]))
     run("event_of", lambda: sql.rows(STATEMENTS["event_of"], org, page[0]["event_id"]))
 
 

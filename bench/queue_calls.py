@@ -176,7 +176,7 @@ def recorded(rows: list[asyncpg.Record], token: UUID, retry_after: float | None 
 
 _LAY_OUT = """
 with h as (
-    insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
+    insert into hookd.host (name, rate, burst, max_in_flight, tokens, refilled_at)
     select 'h' || n || ':443', 1e6, 1e6, 100000, 1e6, now() from generate_series(1, $2::integer) n
     returning id, name),
 s as (

@@ -135,7 +135,7 @@ class Metrics:
             "How often something made this daemon send less. reason: circuit (a host's circuit opened, after "
             "connections failed several times in a row; each daemon that meets it counts it), retry_after (a "
             "receiver's 429 or 503 asked for a pause, which holds that one subscription). Waits for a host's "
-            "rate and in-flight cap cost nothing and are not counted: see hookd_hosts_waiting.",
+            "rate and in-flight limit cost nothing and are not counted: see hookd_hosts_waiting.",
             ("reason",),
             [("circuit",), ("retry_after",)],
         )

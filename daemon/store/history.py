@@ -84,7 +84,7 @@ class OwedPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DeliveryState:
     """All that decides when a delivery that is owed may go, as of `now`. Rates in requests a second.
 
     `ahead`: deliveries of the subscription that go before it, counted to 1000. `hold_until`: until when
@@ -110,9 +110,9 @@ class Standing:
     lane_window: int
     lane_rate: float | None
     paced_until: datetime | None
-    host_name: str
+    host_key: str
     host_in_flight: int
-    host_cap: int
+    host_max_in_flight: int
     share_in_flight: int | None
     host_rate: float
     host_tokens: float
@@ -132,7 +132,7 @@ class SealedSecret:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery. `standing` is None once nothing is owed any more; `body` where its event has expired.
+    """One delivery. `state` is None once nothing is owed any more; `body` where its event has expired.
 
     `url`, `headers` (sealed) and `secrets` (newest first) are the subscription's of today.
     """
@@ -143,7 +143,7 @@ class Delivery:
     event_type: str
     body: str | None
     attempts: list[Attempt]
-    standing: Standing | None
+    state: DeliveryState | None
     url: str
     headers: bytes | None
     secrets: list[SealedSecret]
@@ -239,13 +239,13 @@ class History:
 
     async def delivery(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> Delivery | None:
         """Return one delivery with its newest `MOST_ATTEMPTS` attempts, oldest first."""
-        names = ("standing", "attempts_of", "event_of")
-        standing, attempts_of, event_of = (self._database.sql(name) for name in names)
+        names = ("delivery_state", "attempts_of", "event_of")
+        delivery_state, attempts_of, event_of = (self._database.sql(name) for name in names)
 
         async def unit(connection: Connection) -> Delivery | None:
             # One snapshot, so that what is owed and what was attempted belong together.
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                row = await connection.fetchrow(standing, org_id, subscription_id, delivery_id)
+                row = await connection.fetchrow(delivery_state, org_id, subscription_id, delivery_id)
                 if row is None:
                     return None
                 rows = await connection.fetch(attempts_of, subscription_id, delivery_id, MOST_ATTEMPTS)
@@ -265,7 +265,7 @@ class History:
                 else "",
                 body=None if event is None else event["body"],
                 attempts=attempts,
-                standing=None if row["due"] is None else _standing(row),
+                state=None if row["due"] is None else _state(row),
                 url=row["url"],
                 headers=row["headers"],
                 secrets=_secrets(row),
@@ -342,8 +342,8 @@ def _owed(row: asyncpg.Record) -> Owed:
     )
 
 
-def _standing(row: asyncpg.Record) -> Standing:
-    return Standing(**{name: row[name] for name in Standing.__dataclass_fields__})
+def _state(row: asyncpg.Record) -> DeliveryState:
+    return DeliveryState(**{name: row[name] for name in DeliveryState.__dataclass_fields__})
 
 
 def _secrets(row: asyncpg.Record) -> list[SealedSecret]:

@@ -46,7 +46,7 @@ async def apply_rules(
         for row in await connection.fetch(database.sql("hosts")):
             limits = host_limits(row["name"])
             wanted = (limits.rate, limits.burst, limits.in_flight)
-            if wanted != (row["rate"], row["burst"], row["cap"]):
+            if wanted != (row["rate"], row["burst"], row["max_in_flight"]):
                 changed.append((row["name"], *wanted))
         for start in range(0, len(changed), 200):
             columns = [list(column) for column in zip(*changed[start : start + 200], strict=True)]

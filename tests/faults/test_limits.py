@@ -1,4 +1,4 @@
-"""Two daemons on one Postgres hold a host to one rate and one in-flight cap, also when one of them dies."""
+"""Two daemons on one Postgres hold a host to one rate and one in-flight limit, also when one of them dies."""
 
 import time
 from pathlib import Path

@@ -74,7 +74,7 @@ async def register(
     events: Sequence[str] = ("*",),
     rate: float = 1e6,
     burst: float = 1e6,
-    cap: int = 10_000,
+    max_in_flight: int = 10_000,
     subscription_id: UUID | None = None,
     filter: str | None = None,  # noqa: A002
     rate_limit: float | None = None,
@@ -92,7 +92,7 @@ async def register(
         host,
         rate,
         burst,
-        cap,
+        max_in_flight,
         None,
         None,
         None,
@@ -116,7 +116,7 @@ async def register_many(
     hosts: int = 1,
     proven: bool = True,
     window: int = 10_000,
-    cap: int = 10_000,
+    max_in_flight: int = 10_000,
     rate: float = 1e9,
     prefix: str = "h",
 ) -> None:
@@ -124,8 +124,8 @@ async def register_many(
     owner = f"'{org}'::uuid" if org else "gen_random_uuid()"
     await session.execute(
         f"""
-        insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
-        select '{prefix}' || n, {rate}, {rate}, {cap}, {rate}, hookd.clock()
+        insert into hookd.host (name, rate, burst, max_in_flight, tokens, refilled_at)
+        select '{prefix}' || n, {rate}, {rate}, {max_in_flight}, {rate}, hookd.clock()
         from generate_series(1, {hosts}) n;
         with s as (insert into hookd.subscription (id, org_id, url, events, created_at)
             select hookd.uuid7(hookd.clock()), {owner}, 'https://h/', '{{*}}', hookd.clock()

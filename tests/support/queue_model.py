@@ -140,7 +140,8 @@ class Model:
 
 
 OBSERVED_HOSTS = """
-select h.id, h.owner, h.rate, h.burst, h.cap, h.in_flight, h.circuit_failures >= 5 as open, h.blocked_until,
+select h.id, h.owner, h.rate, h.burst, h.max_in_flight, h.in_flight, h.circuit_failures >= 5 as open,
+    h.blocked_until,
     nullif(h.ready_at, 'infinity') as ready_at, nullif(h.probe_at, 'infinity') as probe_at,
     h.ready_floor = 'infinity' as no_ready_floor, h.probe_floor = 'infinity' as no_probe_floor,
     nullif(nullif(h.ready_floor, 'infinity'), '-infinity') as ready_floor,
@@ -213,7 +214,7 @@ def check_tables(hosts: list[Any], lanes: list[Any], shares: list[Any], now: dat
             assert host["ready_at"] is None, "an open circuit lets proven lanes through"
             if host["blocked"] is not None and host["probe_at"] is not None:
                 assert host["probe_at"] >= host["blocked"]
-        if host["in_flight"] >= host["cap"]:
+        if host["in_flight"] >= host["max_in_flight"]:
             assert (host["ready_at"], host["probe_at"]) == (None, None), "a full host costs claims"
 
 
@@ -243,7 +244,7 @@ def under_way(host: Any, lanes: list[Any], org: UUID) -> int:
 
 def earliest_work(host: Any, lanes: list[Any], proven: bool, now: datetime) -> datetime | None:
     """Return when a claim of that kind could take something from the host if nothing else happens."""
-    if host["in_flight"] >= host["cap"] or (host["open"] and (proven or host["in_flight"] > 0)):
+    if host["in_flight"] >= host["max_in_flight"] or (host["open"] and (proven or host["in_flight"] > 0)):
         return None
     moments = [
         max(one for one in (now if lane["catches_up"] else lane["first"], lane["hold"]) if one is not None)
@@ -254,7 +255,10 @@ def earliest_work(host: Any, lanes: list[Any], proven: bool, now: datetime) -> d
         and lane["first"] is not None
         and lane["in_flight"] < lane["window_size"]
         # an organisation that shares a host has no more under way than is free
-        and (host["owner"] or under_way(host, lanes, lane["org_id"]) < host["cap"] - host["in_flight"])
+        and (
+            host["owner"]
+            or under_way(host, lanes, lane["org_id"]) < host["max_in_flight"] - host["in_flight"]
+        )
     ]
     if not moments:
         return None

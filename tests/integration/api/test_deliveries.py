@@ -20,10 +20,10 @@ from daemon.store.history import (
     CannotRedeliver,
     CannotRetry,
     Delivery,
+    DeliveryState,
     Owed,
     OwedPage,
     SealedSecret,
-    Standing,
 )
 from daemon.uuid7 import uuid7
 from tests.support.api_harness import OTHER_ORG, World, bearer, serving
@@ -66,7 +66,7 @@ SHOWN = {
     "attempted_at": "2026-06-03T12:00:00.001Z",
     "next_attempt_at": "2026-06-03T12:00:05.001Z",
 }
-STANDING = Standing(
+STATE = DeliveryState(
     now=NOON,
     due=NOON + timedelta(seconds=5),
     attempt=1,
@@ -82,9 +82,9 @@ STANDING = Standing(
     lane_window=1,
     lane_rate=None,
     paced_until=None,
-    host_name="https://example.com:443",
+    host_key="https://example.com:443",
     host_in_flight=0,
-    host_cap=64,
+    host_max_in_flight=64,
     share_in_flight=None,
     host_rate=1000.0,
     host_tokens=1000.0,
@@ -99,7 +99,7 @@ FOUND = Delivery(
     event_type="match.proposed",
     body='{"data":1}',
     attempts=[ATTEMPT],
-    standing=STANDING,
+    state=STATE,
     url="https://example.com/hook",
     headers=None,
     secrets=[SealedSecret(b"whsec_c2VjcmV0IHNlY3JldA==", None, None)],
@@ -279,10 +279,10 @@ async def test_a_delivery_is_explained() -> None:
 @pytest.mark.parametrize(
     ("change", "status", "reason"),
     [
-        ({"standing": replace(STANDING, is_active=False)}, "held", None),
-        ({"standing": replace(STANDING, is_active=False, leased=True)}, "pending", None),
-        ({"standing": None, "attempts": [replace(ATTEMPT, ended="succeeded")]}, "succeeded", None),
-        ({"standing": None, "attempts": [ATTEMPT, replace(ATTEMPT, ended="gone")]}, "given_up", "gone"),
+        ({"state": replace(STATE, is_active=False)}, "held", None),
+        ({"state": replace(STATE, is_active=False, leased=True)}, "pending", None),
+        ({"state": None, "attempts": [replace(ATTEMPT, ended="succeeded")]}, "succeeded", None),
+        ({"state": None, "attempts": [ATTEMPT, replace(ATTEMPT, ended="gone")]}, "given_up", "gone"),
     ],
 )
 async def test_a_delivery_tells_how_it_stands(
@@ -291,7 +291,7 @@ async def test_a_delivery_tells_how_it_stands(
     async with client(world_of(found=replace(FOUND, **change))) as http:
         shown = (await http.get(ONE)).json()
     assert (shown["status"], shown["reason"]) == (status, reason)
-    assert (shown["waiting"] is None) == (change["standing"] is None)
+    assert (shown["waiting"] is None) == (change["state"] is None)
 
 
 async def test_what_never_left_shows_no_request() -> None:
@@ -308,7 +308,7 @@ async def test_what_never_left_shows_no_request() -> None:
         ATTEMPT, error="interrupted", response_status=None, duration=None, phases=None, excerpt=None
     )
     refused_one = replace(ATTEMPT, error="connect_refused", response_status=None, excerpt="The host refused.")
-    found = replace(FOUND, standing=None, attempts=[refused_one, lost, never], body=FOUND.body)
+    found = replace(FOUND, state=None, attempts=[refused_one, lost, never], body=FOUND.body)
     async with client(world_of(found=found)) as http:
         attempts = (await http.get(ONE)).json()["attempts"]
     assert attempts[0]["request"]["headers"]["webhook-id"] == str(EVENT)

@@ -1,6 +1,6 @@
 """Receivers that are broken, slow or malicious: each ends in one code, in time, with its socket closed."""
 
-# Covers daemon.egress.overdue.
+# Covers daemon.egress.deadline_watcher.
 
 import errno
 import socket

@@ -1,6 +1,6 @@
 """What stands in the way of a start is named, with the remedy, before anything is half done; and SIGHUP."""
 
-# Covers daemon.process.parts, daemon.process.prepare, daemon.process.reload, daemon.process.systemd.
+# Covers daemon.process.application, daemon.process.startup, daemon.process.reload, daemon.process.systemd.
 
 import signal
 import socket

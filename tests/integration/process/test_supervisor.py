@@ -264,7 +264,7 @@ async def test_a_port_in_use_is_told_by_the_parent(tmp_path: Path, postgres_url:
 
 
 async def test_a_hosts_limits_hold_across_the_processes(tmp_path: Path, postgres_url: str) -> None:
-    rate, burst, cap, events = 20, 5, 6, 0
+    rate, burst, max_in_flight, events = 20, 5, 6, 0
 
     async def answer(request: Received) -> Reply:
         await trio.sleep(0.25)
@@ -286,7 +286,7 @@ async def test_a_hosts_limits_hold_across_the_processes(tmp_path: Path, postgres
             delivery__unanswered_share=1,
             hosts__rate=rate,
             hosts__burst=burst,
-            hosts__in_flight=cap,
+            hosts__in_flight=max_in_flight,
         ) as daemon,
     ):
         await daemon.register(org, receiver.url())
@@ -305,7 +305,7 @@ async def test_a_hosts_limits_hold_across_the_processes(tmp_path: Path, postgres
         assert await daemon.stop() == 0
     print(f"\n{events} in {took:.2f} s, by process {made}, at most {receiver.most_in_flight} in flight")
     assert min(made) > 0
-    assert receiver.most_in_flight <= cap
+    assert receiver.most_in_flight <= max_in_flight
     assert took >= (events - burst) / rate * 0.95
 
 

@@ -62,8 +62,8 @@ async def delivery(history: History, subscription: UUID, identifier: UUID) -> De
 
 async def waits(history: History, subscription: UUID, identifier: UUID) -> Waiting:
     found = await delivery(history, subscription, identifier)
-    assert found.standing is not None
-    return waiting(found.standing)
+    assert found.state is not None
+    return waiting(found.state)
 
 
 async def subscribed(
@@ -168,7 +168,9 @@ async def test_a_full_lane_and_a_full_host_wait_for_an_answer(session: Session, 
     [held] = await claim_any(session)
     [left] = [one for one in ids if one != held.delivery_id]
     assert await reason(history, subscription, left) == (Reason.IN_FLIGHT, None)
-    other, [first, second] = await subscribed(session, 2, proven=True, host="two.example:443", cap=1)
+    other, [first, second] = await subscribed(
+        session, 2, proven=True, host="two.example:443", max_in_flight=1
+    )
     await claim_any(session)
     found = await waits(history, other, second)
     assert (found.reason, found.until) == (Reason.IN_FLIGHT, None)
@@ -179,8 +181,8 @@ async def test_a_full_lane_and_a_full_host_wait_for_an_answer(session: Session, 
 async def test_what_is_kept_for_other_organisations_waits_for_an_answer(
     session: Session, history: History
 ) -> None:
-    subscription, ids = await subscribed(session, 4, proven=True, cap=4)
-    await register(session, uuid4(), cap=4)
+    subscription, ids = await subscribed(session, 4, proven=True, max_in_flight=4)
+    await register(session, uuid4(), max_in_flight=4)
     held = {one.delivery_id for one in await claim_any(session)}
     assert len(held) == 2
     left = next(one for one in ids if one not in held)
@@ -409,7 +411,7 @@ async def test_pages_and_look_ups_touch_only_what_they_show(connect: Connect) ->
         "time": f"attempts_page({sub}, null, '{NOON - timedelta(weeks=9)}',"
         f" '{NOON - timedelta(weeks=8, days=6)}', null, null, 101, 500)",
         "owed": f"owed_page({org}, {sub}, null, null, null, 101, 5000)",
-        "standing": f"standing({org}, {sub}, '{one}')",
+        "delivery_state": f"delivery_state({org}, {sub}, '{one}')",
         "attempts": f"attempts_of({sub}, '{done}', 100)",
         "event": f"event_of({org}, '{event}')",
         "retry": f"retry_now({org}, {sub}, '{one}')",
@@ -444,7 +446,7 @@ async def test_pages_and_look_ups_touch_only_what_they_show(connect: Connect) ->
         expected = {"newest": (101,), "middle": (101,), "owed": (101,), "time": (14, 15)}.get(name, (1,))
         assert len(shown) in expected, name
         found[name] = await cost(session, f"select * from hookd.{step}")  # noqa: S608
-    allowed = dict.fromkeys(steps, 400) | {"rare": 1500, "standing": 3500, "owed": 6000}
+    allowed = dict.fromkeys(steps, 400) | {"rare": 1500, "delivery_state": 3500, "owed": 6000}
     dear = {name: one.blocks for name, one in found.items() if one.blocks > allowed[name]}
     print({name: (one.blocks, round(one.milliseconds, 2)) for name, one in found.items()})
     assert not dear, f"{dear} of {found}"
@@ -476,7 +478,7 @@ async def test_a_delivery_is_told_with_all_its_attempts(session: Session, histor
             ],
         )
         found = await delivery(history, subscription, first)
-        assert (found.standing is None) == (outcome == "given_up")
+        assert (found.state is None) == (outcome == "given_up")
         await advance(session, 10)
     assert [(one.attempt, one.excerpt, one.ended) for one in found.attempts] == [
         (1, "no 1", None),
@@ -499,7 +501,7 @@ async def test_redelivery_owes_the_same_event_once_more(session: Session, histor
     again = await history.redeliver(ORG, subscription, first)
     assert again not in (None, first)
     old = await delivery(history, subscription, first)
-    assert (old.standing, old.attempts[-1].ended) == (None, "succeeded")
+    assert (old.state, old.attempts[-1].ended) == (None, "succeeded")
     [held] = await claim_any(session)
     assert (held.delivery_id, held.event_id, held.attempt) == (again, old.event_id, 1)
     third = await history.redeliver(ORG, subscription, held.delivery_id)  # while it is being sent

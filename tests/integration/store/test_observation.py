@@ -65,7 +65,7 @@ async def test_the_inbox_and_what_is_due(session: Session, database: Database) -
 
 async def test_what_waits_for_limits_is_due_and_says_for_which(session: Session, database: Database) -> None:
     full, paced = uuid4(), uuid4()
-    await register(session, full, host="full.example:443", cap=2)
+    await register(session, full, host="full.example:443", max_in_flight=2)
     await register(session, paced, host="paced.example:443", rate=0.01, burst=1)
     await prove(session)
     await publish_ready(session, full, 5)

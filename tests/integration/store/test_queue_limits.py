@@ -1,4 +1,4 @@
-"""What holds deliveries back, and for whom: rate, cap, circuit, Retry-After, pause; and who goes first."""
+"""What holds deliveries back, and for whom: rate, limit, circuit, Retry-After, pause; and who goes first."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -148,7 +148,7 @@ async def test_two_claimers_never_exceed_the_cap_and_a_result_makes_room(
     connect: Connect, session: Session
 ) -> None:
     other, org = await connect(), uuid4()
-    await register(session, org, cap=3)
+    await register(session, org, max_in_flight=3)
     await prove(session)
     await owe(session, org, 10)
     got = [*await claim(session, batch=2), *await claim(other, batch=2)]
@@ -160,13 +160,15 @@ async def test_two_claimers_never_exceed_the_cap_and_a_result_makes_room(
 
 async def test_higher_limits_wake_a_host_at_once(session: Session) -> None:
     org = uuid4()
-    await register(session, org, rate=0.001, burst=1.0, cap=1)
+    await register(session, org, rate=0.001, burst=1.0, max_in_flight=1)
     await prove(session)
     await owe(session, org, 3)
     (first,) = await claim(session)
     raise_limits = STATEMENTS["limit_hosts"], ["one.example:443"]
     await session.execute(*raise_limits, [0.001], [1.0], [10])
-    assert (await next_due(session))[0] is not None, "the cap was raised: the host is not full any more"
+    assert (await next_due(session))[0] is not None, (
+        "the max_in_flight was raised: the host is not full any more"
+    )
     await session.execute(*raise_limits, [1000.0], [1000.0], [10])
     await record(session, [result(first)])
     await advance(session, 1)
@@ -423,7 +425,7 @@ async def test_a_wide_unrepresentable_event_ends_once_for_each(session: Session)
 
 
 WIDE = """
-insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
+insert into hookd.host (name, rate, burst, max_in_flight, tokens, refilled_at)
 select 'w' || n, 1e6, 1e6, 100, 1e6, hookd.clock() from generate_series(1, 50) n;
 with s as (insert into hookd.subscription (id, org_id, url, events, created_at)
     select hookd.uuid7(hookd.clock()), '{org}', 'https://w/', '{{*}}', hookd.clock()

@@ -44,7 +44,7 @@ async def session(connect: Connect) -> Session:
 async def lane(session: Session, window: int = 64, **more: Any) -> UUID:
     """Register a proven lane of that window at a host that takes as many; return its organisation."""
     org = uuid4()
-    await register(session, org, **{"cap": 10_000, **more})
+    await register(session, org, **{"max_in_flight": 10_000, **more})
     await session.execute(
         "update hookd.lane set proven = true, window_size = $1, answered_at = hookd.clock()"
         " where org_id = $2",

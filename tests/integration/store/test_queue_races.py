@@ -137,7 +137,7 @@ async def test_naive_wake_up_of_sleepers_only_is_lost(
 async def test_a_result_that_makes_room_waits_for_the_claim_that_found_none(connect: Connect) -> None:
     claimer, recorder = await connect(), await connect()
     org = await one_lane(claimer)
-    await claimer.execute("update hookd.host set cap = 1")
+    await claimer.execute("update hookd.host set max_in_flight = 1")
     await publish_ready(claimer, org, 2)
     await route_all(claimer)
     (first,) = await claim(claimer)
@@ -297,7 +297,7 @@ async def test_two_daemons_that_reap_one_lease_count_it_once(connect: Connect) -
 async def test_naive_reaper_leaves_counters_that_repair_corrects(connect: Connect) -> None:
     session = await connect()
     org = await one_lane(session)
-    await session.execute("update hookd.host set cap = 1")
+    await session.execute("update hookd.host set max_in_flight = 1")
     await publish_ready(session, org)
     await route_all(session)
     assert len(await claim(session, lease=30)) == 1

@@ -34,11 +34,11 @@ async def session(connect: Connect) -> Session:
     return opened
 
 
-async def at_one_host(session: Session, lanes: int, *, cap: int = CAP, rate: float = 1e6) -> UUID:
+async def at_one_host(session: Session, lanes: int, *, max_in_flight: int = CAP, rate: float = 1e6) -> UUID:
     """Register so many proven subscriptions of a new organisation at the host that all share."""
     org = uuid4()
     for _ in range(lanes):
-        await register(session, org, cap=cap, rate=rate, burst=rate)
+        await register(session, org, max_in_flight=max_in_flight, rate=rate, burst=rate)
     await prove(session)
     return org
 
@@ -151,9 +151,12 @@ async def test_whoever_stays_alone_gets_the_rest_at_once(session: Session) -> No
     assert await claimed(session) == {stays: 32}
 
 
-@pytest.mark.parametrize("cap", [1, 2, 3])
-async def test_few_requests_at_once_go_by_turns(session: Session, cap: int) -> None:
-    orgs = [await at_one_host(session, 20, cap=cap), await at_one_host(session, 1, cap=cap)]
+@pytest.mark.parametrize("max_in_flight", [1, 2, 3])
+async def test_few_requests_at_once_go_by_turns(session: Session, max_in_flight: int) -> None:
+    orgs = [
+        await at_one_host(session, 20, max_in_flight=max_in_flight),
+        await at_one_host(session, 1, max_in_flight=max_in_flight),
+    ]
     await owe(session, *orgs, count=10)
     served: Counter[UUID] = Counter()
     for _ in range(20):

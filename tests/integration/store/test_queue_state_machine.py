@@ -111,9 +111,17 @@ class Queue(RuleBasedStateMachine):
     def register(
         self, org: UUID, host: str, patterns: tuple[str, ...], limits: tuple[float, float, int]
     ) -> None:
-        rate, burst, cap = limits
+        rate, burst, max_in_flight = limits
         id_ = self.run(
-            lab.register(self.connection, org, host=host, events=patterns, rate=rate, burst=burst, cap=cap)
+            lab.register(
+                self.connection,
+                org,
+                host=host,
+                events=patterns,
+                rate=rate,
+                burst=burst,
+                max_in_flight=max_in_flight,
+            )
         )
         row = self.run(
             self.connection.fetchrow(
@@ -136,9 +144,9 @@ class Queue(RuleBasedStateMachine):
     def move(self, seed: int, host: str, limits: tuple[float, float, int]) -> None:
         """Give a subscription a URL at another host, or at the one that it has."""
         one = Random(seed).choice(list(self.model.subscriptions.values()))
-        rate, burst, cap = limits
+        rate, burst, max_in_flight = limits
         statement = lab.STATEMENTS["change"]
-        given = (one.org, one.id, None, ["url"], f"https://{host}/", host, rate, burst, cap)
+        given = (one.org, one.id, None, ["url"], f"https://{host}/", host, rate, burst, max_in_flight)
         rest = [None] * (statement.count("$") - len(given))
         changed = self.run(self.connection.fetchval(statement, *given, *rest))
         assert changed == "changed"
@@ -157,8 +165,10 @@ class Queue(RuleBasedStateMachine):
 
     @rule(host=st.sampled_from(HOSTS), limits=st.sampled_from(LIMITS))
     def limit_host(self, host: str, limits: tuple[float, float, int]) -> None:
-        rate, burst, cap = limits
-        self.run(self.connection.execute(lab.STATEMENTS["limit_hosts"], [host], [rate], [burst], [cap]))
+        rate, burst, max_in_flight = limits
+        self.run(
+            self.connection.execute(lab.STATEMENTS["limit_hosts"], [host], [rate], [burst], [max_in_flight])
+        )
         bucket = self.model.buckets[
             self.run(self.connection.fetchval("select id from hookd.host where name = $1", host))
         ]
@@ -231,7 +241,7 @@ class Queue(RuleBasedStateMachine):
         for row in self.run(self.connection.fetch(OBSERVED_HOSTS)):
             mine = sum(held.host_id == row["id"] for held in got)
             if mine:
-                assert row["in_flight"] <= row["cap"], "more under way than the cap"
+                assert row["in_flight"] <= row["max_in_flight"], "more under way than the max_in_flight"
                 if before[row["id"]]["open"]:
                     assert (mine, row["in_flight"]) == (1, 1), "a half-open circuit lets one request through"
                 if row["owner"] is None:
@@ -240,7 +250,7 @@ class Queue(RuleBasedStateMachine):
 
     def check_turns(self, host: Any, before: Any, got: list[Held]) -> None:
         """Check that no organisation has taken more than half of what was free."""
-        free = before["cap"] - before["in_flight"]
+        free = before["max_in_flight"] - before["in_flight"]
         orgs = Counter(
             self.model.subscriptions[one.subscription_id].org for one in got if one.host_id == host["id"]
         )

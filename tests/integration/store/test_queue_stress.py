@@ -52,7 +52,7 @@ async def everything_at_once(connect: Connect, session: Session) -> list[UUID]:
     """Run all parts of the queue side by side, a bounded number of rounds each; return what was published."""
     orgs = [uuid4() for _ in range(6)]
     lanes = [
-        await register(session, orgs[n % 6], host=f"h{n % 5}", cap=[3, 1000][n % 2], rate=1e5)
+        await register(session, orgs[n % 6], host=f"h{n % 5}", max_in_flight=[3, 1000][n % 2], rate=1e5)
         for n in range(30)
     ]
     events: list[UUID] = []

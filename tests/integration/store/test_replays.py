@@ -439,7 +439,7 @@ async def test_a_replay_waits_while_its_events_could_not_be_sent(lab: Lab, obsta
 
 async def test_a_full_host_still_lets_one_through(lab: Lab) -> None:
     await lab.past(20)
-    subscription = await register(lab.session, lab.org, cap=10, burst=10.0, rate=10.0)
+    subscription = await register(lab.session, lab.org, max_in_flight=10, burst=10.0, rate=10.0)
     await prove(lab.session)
     await lab.ask(subscription)
     await lab.session.execute("update hookd.host set in_flight = 10, tokens = 0")

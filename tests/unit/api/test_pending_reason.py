@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.pending_reason import Reason, waiting
-from daemon.store.history import Standing
+from daemon.store.history import DeliveryState
 
 NOW = datetime(2026, 6, 3, 12, tzinfo=UTC)
-FREE = Standing(
+FREE = DeliveryState(
     now=NOW,
     due=NOW,
     attempt=0,
@@ -25,9 +25,9 @@ FREE = Standing(
     lane_window=8,
     lane_rate=None,
     paced_until=None,
-    host_name="https://example.com:443",
+    host_key="https://example.com:443",
     host_in_flight=0,
-    host_cap=64,
+    host_max_in_flight=64,
     share_in_flight=None,
     host_rate=1000.0,
     host_tokens=1000.0,
@@ -109,8 +109,8 @@ def test_a_pause_says_why(why: str, word: str) -> None:
 
 moments = st.none() | st.floats(-1000, 1000).map(at)
 counts = st.integers(0, 1000)
-standings = st.builds(
-    Standing,
+states = st.builds(
+    DeliveryState,
     now=st.just(NOW),
     due=st.floats(-1000, 1000).map(at),
     attempt=st.integers(0, 10),
@@ -126,9 +126,9 @@ standings = st.builds(
     lane_window=st.integers(1, 1000),
     lane_rate=st.none() | st.floats(1e-12, 1e9),
     paced_until=moments,
-    host_name=st.just("https://example.com:443"),
+    host_key=st.just("https://example.com:443"),
     host_in_flight=counts,
-    host_cap=st.integers(1, 1000),
+    host_max_in_flight=st.integers(1, 1000),
     share_in_flight=st.none() | counts,
     host_rate=st.floats(1e-12, 1e9),
     host_tokens=st.floats(-10, 1000),
@@ -138,43 +138,43 @@ standings = st.builds(
 )
 
 
-@given(standings)
-def test_the_time_is_always_to_come(standing: Standing) -> None:
-    found = waiting(standing)
+@given(states)
+def test_the_time_is_always_to_come(state: DeliveryState) -> None:
+    found = waiting(state)
     assert found.until is None or found.until > NOW
-    assert (found.reason is Reason.SENDING) == standing.leased
-    assert (found.reason is Reason.PAUSED) == (not standing.is_active and not standing.leased)
+    assert (found.reason is Reason.SENDING) == state.leased
+    assert (found.reason is Reason.PAUSED) == (not state.is_active and not state.leased)
     if found.reason in (Reason.RETRY, Reason.RETRY_AFTER, Reason.DELIVER_AFTER, Reason.RATE):
         assert found.until is not None
 
 
-@given(standings)
-def test_nothing_that_ends_later_is_kept_back(standing: Standing) -> None:
-    found = waiting(standing)
+@given(states)
+def test_nothing_that_ends_later_is_kept_back(state: DeliveryState) -> None:
+    found = waiting(state)
     if found.reason in (Reason.SENDING, Reason.PAUSED, Reason.ORDER):
         return
-    due = None if standing.catching_up else standing.due
-    ends = [due, standing.hold_until, standing.blocked_until if standing.circuit_open else None]
+    due = None if state.catching_up else state.due
+    ends = [due, state.hold_until, state.blocked_until if state.circuit_open else None]
     for end in ends:
         if end is not None and end > NOW:
             assert found.until is not None
             assert found.until >= end
 
 
-@given(standings)
-def test_when_its_time_has_come_something_else_is_told(standing: Standing) -> None:
-    found = waiting(standing)
+@given(states)
+def test_when_its_time_has_come_something_else_is_told(state: DeliveryState) -> None:
+    found = waiting(state)
     if found.until is None or found.reason is Reason.SENDING:
         return
-    filled = standing.host_tokens + (found.until - NOW).total_seconds() * standing.host_rate
-    later = waiting(replace(standing, now=found.until, host_tokens=filled + 1e-6))
+    filled = state.host_tokens + (found.until - NOW).total_seconds() * state.host_rate
+    later = waiting(replace(state, now=found.until, host_tokens=filled + 1e-6))
     assert later.until is None or later.until > found.until
 
 
-@given(standings)
-def test_what_is_free_to_go_is_in_the_queue(standing: Standing) -> None:
+@given(states)
+def test_what_is_free_to_go_is_in_the_queue(state: DeliveryState) -> None:
     free = replace(
-        standing,
+        state,
         due=NOW,
         leased=False,
         is_active=True,

@@ -13,9 +13,9 @@ LIMITS = st.builds(Rate, st.sampled_from([0.01, 0.5, 1.0, 3.0, 10.0, 1000.0]), s
 
 
 def allowed(limits: RateLimits, limit: Rate, now: float, org: UUID = ORG) -> bool:
-    standing = limits.take(org, limit, now)
-    assert standing is not None
-    return standing.allowed
+    state = limits.take(org, limit, now)
+    assert state is not None
+    return state.allowed
 
 
 def test_a_burst_passes_and_then_the_rate() -> None:
@@ -54,11 +54,11 @@ def test_the_fields_tell_policy_and_standing() -> None:
 def test_a_refusal_says_when_to_come_again() -> None:
     limits, limit = RateLimits(), Rate(0.1, 1)
     limits.take(ORG, limit, 0.0)
-    standing = limits.take(ORG, limit, 4.0)
-    assert standing is not None
-    problem = standing.refusal()
+    state = limits.take(ORG, limit, 4.0)
+    assert state is not None
+    problem = state.refusal()
     assert (problem.status, problem.headers) == (429, {"Retry-After": "6"})
-    assert standing.fields()["RateLimit"] == '"default";r=0;t=6'
+    assert state.fields()["RateLimit"] == '"default";r=0;t=6'
     assert allowed(limits, limit, 10.0)
 
 
@@ -78,10 +78,10 @@ def test_no_window_holds_more_than_the_burst_and_the_rate(limit: Rate, waits: li
 def test_who_comes_when_told_to_is_let_in(limit: Rate, requests: int) -> None:
     limits, now = RateLimits(), 1000.0
     for _ in range(requests):
-        standing = limits.take(ORG, limit, now)
-        assert standing is not None
-        if not standing.allowed:
-            now += int(standing.refusal().headers["Retry-After"])
+        state = limits.take(ORG, limit, now)
+        assert state is not None
+        if not state.allowed:
+            now += int(state.refusal().headers["Retry-After"])
             assert allowed(limits, limit, now)
 
 
@@ -89,10 +89,10 @@ def test_lower_limits_after_a_reload_make_nobody_wait_for_longer_than_they_say()
     limits = RateLimits()
     for _ in range(1000):
         limits.take(ORG, Rate(1, 1000), 0.0)
-    standing = limits.take(ORG, Rate(1, 10), 0.0)
-    assert standing is not None
-    assert not standing.allowed
-    assert standing.reset <= 1
+    state = limits.take(ORG, Rate(1, 10), 0.0)
+    assert state is not None
+    assert not state.allowed
+    assert state.reset <= 1
 
 
 @pytest.mark.parametrize("pause", [0.0, 1.0])

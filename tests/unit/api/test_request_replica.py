@@ -40,7 +40,7 @@ def delivery(*secrets: SealedSecret, **more: object) -> Delivery:
         "event_type": "match.proposed",
         "body": '{"data":"é"}',
         "attempts": [],
-        "standing": None,
+        "state": None,
         "url": "https://example.com:8443/hook?a=b",
         "headers": None,
         "secrets": list(secrets) or [SealedSecret(OLD.encode(), None, None)],

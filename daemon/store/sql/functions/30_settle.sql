@@ -146,7 +146,7 @@ begin
                         else greatest(least(x.ready, x.probe), x.wait, x.blocked_until) end
     from (
         select g.*, hookd.circuit_open(g.failures) as open,
-            case when g.in_flight >= g.cap then 'infinity'
+            case when g.in_flight >= g.max_in_flight then 'infinity'
                  when g.tokens < 1 then p_now + make_interval(secs => (1 - g.tokens) / g.rate)
                  else '-infinity' end as wait,
             f.ready as ready_first, f.probe as probe_first,
@@ -154,15 +154,15 @@ begin
             case when g.owner is not null then f.ready else coalesce((
                 select s.ready_at from hookd.host_share s
                 where s.host_id = g.id and s.ready_at >= f.ready and s.ready_at < 'infinity'
-                    and s.in_flight < g.cap - g.in_flight
+                    and s.in_flight < g.max_in_flight - g.in_flight
                 order by s.ready_at limit 1), 'infinity') end as ready,
             case when g.owner is not null then f.probe else coalesce((
                 select s.probe_at from hookd.host_share s
                 where s.host_id = g.id and s.probe_at >= f.probe and s.probe_at < 'infinity'
-                    and s.in_flight < g.cap - g.in_flight
+                    and s.in_flight < g.max_in_flight - g.in_flight
                 order by s.probe_at limit 1), 'infinity') end as probe
         from (
-            select k.ctid as place, k.id, k.owner, k.cap, k.rate, k.ready_floor, k.probe_floor,
+            select k.ctid as place, k.id, k.owner, k.max_in_flight, k.rate, k.ready_floor, k.probe_floor,
                 hookd.tokens_at(k, p_now) - coalesce(y.taken, 0) as tokens,
                 k.in_flight + coalesce(y.taken, 0) - coalesce(y.flown, 0) as in_flight,
                 case when y.answered then 0 else k.circuit_failures + c.failures end as failures,
@@ -262,7 +262,7 @@ begin
 end $$;
 
 -- Gives hosts other limits, with effect at once: a host that was full or waited for a token may be ready now.
-create or replace function hookd.limit_hosts(p_names text[], p_rates float8[], p_bursts float8[], p_caps integer[])
+create or replace function hookd.limit_hosts(p_names text[], p_rates float8[], p_bursts float8[], p_max_in_flight integer[])
 returns void
 language plpgsql volatile as $$
 declare
@@ -271,8 +271,8 @@ declare
 begin
     select array_agg(h.id) into v_ids from hookd.host h where h.name = any (p_names);
     perform hookd.lock_hosts(v_ids);
-    update hookd.host h set rate = x.rate, burst = x.burst, cap = x.cap,
+    update hookd.host h set rate = x.rate, burst = x.burst, max_in_flight = x.max_in_flight,
         tokens = least(x.burst, hookd.tokens_at(h, v_now)), refilled_at = greatest(h.refilled_at, v_now)
-    from unnest(p_names, p_rates, p_bursts, p_caps) x(name, rate, burst, cap) where h.name = x.name;
+    from unnest(p_names, p_rates, p_bursts, p_max_in_flight) x(name, rate, burst, max_in_flight) where h.name = x.name;
     perform hookd.settle_hosts(v_ids, v_now);
 end $$;

@@ -37,7 +37,7 @@ begin
     perform set_config('synchronous_commit', 'off', true); -- a lost claim is only claimed again
     if p_among is not null then
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(p_probe and hookd.circuit_open(x.circuit_failures)),
-            array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.cap - x.in_flight)
+            array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.max_in_flight - x.in_flight)
         into v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free from (
             select * from hookd.host h
             where h.id = any (p_among) and case when p_probe then h.probe_at else h.ready_at end <= v_now
@@ -48,7 +48,7 @@ begin
             order by case when p_probe then h.probe_at else h.ready_at end limit p_hosts for no key update skip locked) x;
     elsif p_probe then
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(hookd.circuit_open(x.circuit_failures)),
-            array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.cap - x.in_flight)
+            array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.max_in_flight - x.in_flight)
         into v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free from (
             select * from hookd.host h
             where h.probe_at <= v_now and h.probe_at < 'infinity' and (h.owner is null or h.owner <> all (p_full))
@@ -57,7 +57,7 @@ begin
             order by h.probe_at limit p_hosts for no key update skip locked) x;
     else
         select array_agg(x.id), array_agg(hookd.room(x, v_now)), array_agg(false),
-            array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.cap - x.in_flight)
+            array_agg(x.ready_floor), array_agg(x.probe_floor), array_agg(x.owner), array_agg(x.max_in_flight - x.in_flight)
         into v_hosts, v_rooms, v_open, v_ready, v_probe, v_owners, v_free from (
             select * from hookd.host h
             where h.ready_at <= v_now and h.ready_at < 'infinity' and (h.owner is null or h.owner <> all (p_full))
@@ -201,7 +201,7 @@ create or replace function hookd.room(p_host hookd.host, p_now timestamptz) retu
 language sql immutable parallel safe as $$
     select case
         when not hookd.circuit_open(p_host.circuit_failures)
-            then greatest(0, least(p_host.cap - p_host.in_flight, floor(hookd.tokens_at(p_host, p_now))))::integer
+            then greatest(0, least(p_host.max_in_flight - p_host.in_flight, floor(hookd.tokens_at(p_host, p_now))))::integer
         when p_host.in_flight = 0 and p_host.blocked_until <= p_now and hookd.tokens_at(p_host, p_now) >= 1
             then 1
         else 0 end

@@ -196,7 +196,7 @@ begin
 
     if v_lanes is not null then
         if array_remove(v_off, null) <> '{}' then
-            perform hookd.switch_off(x.ids, x.reasons) from (
+            perform hookd.deactivate(x.ids, x.reasons) from (
                 select array_agg(id) as ids, array_agg(reason) as reasons
                 from unnest(v_lanes, v_off) x(id, reason) join hookd.lane l on l.subscription_id = x.id and l.active
                 where x.reason is not null) x

@@ -1,7 +1,7 @@
 -- Registers a subscription with its secret, lane, interests and, if need be, host. Null: the organisation has p_limit already.
 create or replace function hookd.register(
     p_id uuid, p_org_id uuid, p_url text, p_events text[], p_ciphertext bytea, p_limit integer,
-    p_host text, p_rate float8, p_burst float8, p_cap integer, p_description text default null, p_metadata jsonb default null,
+    p_host text, p_rate float8, p_burst float8, p_max_in_flight integer, p_description text default null, p_metadata jsonb default null,
     p_headers bytea default null, p_filter text default null, p_filter_path text default null,
     p_rate_limit float8 default null, p_ordered boolean default false, p_timeout float8 default null,
     p_retry_schedule float8[] default null, p_active boolean default true
@@ -19,7 +19,7 @@ begin
     if (select count(*) from hookd.subscription s where s.org_id = p_org_id) >= p_limit then
         return null;
     end if;
-    v_host := hookd.host_of(p_host, p_rate, p_burst, p_cap, v_now);
+    v_host := hookd.host_of(p_host, p_rate, p_burst, p_max_in_flight, v_now);
     insert into hookd.subscription (id, org_id, url, events, created_at, description, metadata, headers, filter, filter_path,
         rate_limit, ordered, timeout, retry_schedule, is_active, disabled_reason)
     values (p_id, p_org_id, p_url, p_events, v_now, p_description, p_metadata, p_headers, p_filter, p_filter_path,
@@ -28,7 +28,7 @@ begin
     values (p_id, 1, p_ciphertext, v_now);
     insert into hookd.lane (subscription_id, org_id, host_id, rate, ordered, active)
     values (p_id, p_org_id, v_host, p_rate_limit, p_ordered, p_active);
-    perform hookd.want(p_id);
+    perform hookd.rebuild_interests(p_id);
     perform hookd.lock_hosts(array[v_host]);
     perform hookd.join_host(v_host, p_org_id);
     perform hookd.settle_hosts(array[v_host], v_now);
@@ -36,15 +36,15 @@ begin
 end $$;
 
 -- The host of that name, made with these limits if there is none yet. It cannot be forgotten before this transaction ends.
-create or replace function hookd.host_of(p_name text, p_rate float8, p_burst float8, p_cap integer, p_now timestamptz)
+create or replace function hookd.host_of(p_name text, p_rate float8, p_burst float8, p_max_in_flight integer, p_now timestamptz)
 returns integer
 language plpgsql volatile as $$
 declare
     v_host integer;
 begin
     loop -- one that is being forgotten is waited for, and made anew
-        insert into hookd.host (name, rate, burst, cap, tokens, refilled_at)
-        values (p_name, p_rate, p_burst, p_cap, p_burst, p_now)
+        insert into hookd.host (name, rate, burst, max_in_flight, tokens, refilled_at)
+        values (p_name, p_rate, p_burst, p_max_in_flight, p_burst, p_now)
         on conflict (name) do nothing;
         -- passes those who hold hosts to send or to settle, not the one who forgets them
         select h.id into v_host from hookd.host h where h.name = p_name for key share;
@@ -92,7 +92,7 @@ end $$;
 
 -- Writes the interests of a subscription anew. A type that a pattern covers already is left out, so that no event
 -- meets one subscription twice. A filter that was not checked, or has a problem, is not evaluated.
-create or replace function hookd.want(p_id uuid) returns void language plpgsql volatile as $$
+create or replace function hookd.rebuild_interests(p_id uuid) returns void language plpgsql volatile as $$
 begin
     delete from hookd.interest i using hookd.subscription s
     where s.id = p_id and i.org_id = s.org_id and i.subscription_id = p_id;
@@ -106,7 +106,7 @@ begin
 end $$;
 
 -- Switches subscriptions off with a reason. The caller holds their hosts' locks and settles their lanes as not active.
-create or replace function hookd.switch_off(p_ids uuid[], p_reasons text[]) returns void language plpgsql volatile as $$
+create or replace function hookd.deactivate(p_ids uuid[], p_reasons text[]) returns void language plpgsql volatile as $$
 begin
     update hookd.subscription s set is_active = false, disabled_reason = x.reason, revision = s.revision + 1
     from unnest(p_ids, p_reasons) x(id, reason) where s.id = x.id;
@@ -130,9 +130,9 @@ begin
     perform hookd.check_lanes_locked(array[p_id], array[v_host]);
     if p_active then
         update hookd.subscription s set is_active = true, disabled_reason = null, revision = s.revision + 1 where s.id = p_id;
-        perform hookd.want(p_id);
+        perform hookd.rebuild_interests(p_id);
     else
-        perform hookd.switch_off(array[p_id], array[p_reason]);
+        perform hookd.deactivate(array[p_id], array[p_reason]);
     end if;
     perform hookd.settle_lanes(array[p_id], v_now, p_active => array[p_active]);
     perform hookd.settle_hosts(array[v_host], v_now, array[p_id]);
@@ -144,7 +144,7 @@ end $$;
 -- Returns 'changed', 'missing', 'conflict', or 'headers' if a new host would get the headers that were meant for the old one.
 create or replace function hookd.change(
     p_org_id uuid, p_id uuid, p_revisions integer[], p_given text[], p_url text, p_host text, p_rate float8, p_burst float8,
-    p_cap integer, p_events text[], p_active boolean, p_description text, p_metadata jsonb, p_headers bytea,
+    p_max_in_flight integer, p_events text[], p_active boolean, p_description text, p_metadata jsonb, p_headers bytea,
     p_filter text, p_filter_path text, p_rate_limit float8, p_ordered boolean, p_timeout float8,
     p_retry_schedule float8[] default null
 ) returns text
@@ -161,7 +161,7 @@ begin
         return 'missing'; -- and leave no host behind
     end if;
     if 'url' = any (p_given) then
-        v_to := hookd.host_of(p_host, p_rate, p_burst, p_cap, v_now);
+        v_to := hookd.host_of(p_host, p_rate, p_burst, p_max_in_flight, v_now);
     end if;
     v_from := hookd.lock_subscription(p_org_id, p_id, array_remove(array[v_to], null));
     if v_from is null then
@@ -200,7 +200,7 @@ begin
         retry_schedule = case when 'retry_schedule' = any (p_given) then p_retry_schedule else s.retry_schedule end,
         revision = s.revision + 1
     where s.id = p_id;
-    perform hookd.want(p_id);
+    perform hookd.rebuild_interests(p_id);
     if v_to <> v_from then
         perform hookd.leave_host(p_id, v_now);
     end if;

@@ -105,11 +105,11 @@ end $$;
 -- A subscription and all that decides when its delivery p_id may go; the delivery's columns are null if it is not owed (any
 -- more). ahead: how many of the subscription go before it, counted to 1000. Moments that bind nobody are null. The secrets
 -- are all that it ever had, newest first: the history shows what each signed.
-create or replace function hookd.standing(p_org_id uuid, p_subscription_id uuid, p_id uuid)
+create or replace function hookd.delivery_state(p_org_id uuid, p_subscription_id uuid, p_id uuid)
 returns table (url text, headers bytea, now timestamptz, event_id uuid, due timestamptz, attempt smallint, failures smallint,
     leased boolean, leased_until timestamptz, is_active boolean, disabled_reason text, ahead integer, ordered boolean,
     hold_until timestamptz, lane_in_flight integer, lane_window integer, lane_rate float8, paced_until timestamptz,
-    host_name text, host_in_flight integer, host_cap integer, share_in_flight integer, host_rate float8, host_tokens float8, circuit_open boolean,
+    host_key text, host_in_flight integer, host_max_in_flight integer, share_in_flight integer, host_rate float8, host_tokens float8, circuit_open boolean,
     blocked_until timestamptz, catching_up boolean, secrets bytea[], secrets_from timestamptz[], secrets_until timestamptz[])
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -119,7 +119,7 @@ begin
     return query
         select s.url, s.headers, v_now, d.event_id, d.due, d.attempt, d.failures, d.lease is not null, e.until, s.is_active,
             s.disabled_reason, a.ahead, l.ordered, nullif(l.hold_until, '-infinity'), l.in_flight, l.window_size, l.rate,
-            nullif(l.paced_until, '-infinity'), h.name, h.in_flight, h.cap,
+            nullif(l.paced_until, '-infinity'), h.name, h.in_flight, h.max_in_flight,
             case when h.owner is null then o.in_flight end, h.rate, hookd.tokens_at(h, v_now),
             hookd.circuit_open(h.circuit_failures), nullif(h.blocked_until, '-infinity'),
             coalesce(d.due > v_now and d.failed_at >= l.catch_up_from and d.failed_at <= l.catch_up_to, false), k.secrets,

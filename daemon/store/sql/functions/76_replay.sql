@@ -133,7 +133,7 @@ create or replace function hookd.running_replays(p_org_id uuid) returns bigint l
 $$;
 
 -- How many deliveries of each running replay (of p_ids; null: of all) may be made now; null: its subscription is gone.
--- p_rate is what one replay may make in a second. Half of each room (the lane's window and rate, the host's cap and tokens)
+-- p_rate is what one replay may make in a second. Half of each room (the lane's window and rate, the host's max_in_flight and tokens)
 -- stays with live events, and only what would be sent at once is made: what is due already, a pause, Retry-After and an open
 -- circuit let a replay wait. A lane that only fails gets one a minute, one in strict order gets one when nothing is due.
 create or replace function hookd.replay_rooms(p_ids uuid[], p_rate float8, p_now timestamptz)
@@ -157,7 +157,7 @@ language sql stable as $$
                 case when l.rate is null then 50
                     else ceil(hookd.paced_room(l.rate, l.paced_until, p_now) - greatest(1, ceil(l.rate)) / 2) end,
                 -- others may fill the host at all times: one of ours may wait there for the lane's turn
-                greatest(1, ceil(h.cap / 2.0) - h.in_flight),
+                greatest(1, ceil(h.max_in_flight / 2.0) - h.in_flight),
                 greatest(1, ceil(hookd.tokens_at(h, p_now) - h.burst / 2))) end as room offset 0) b
     cross join lateral (
         select count(*) as owed from (

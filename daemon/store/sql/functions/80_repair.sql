@@ -137,7 +137,7 @@ language sql volatile as $$
                     select l.due from hookd.lane l
                     where l.host_id = h.id and l.org_id = h.owner and l.proven and l.due < 'infinity'
                     order by l.due limit 1), 'infinity') else coalesce((
-                    select s.ready_at from hookd.host_share s where s.host_id = h.id and s.ready_at < 'infinity' and s.in_flight < h.cap - h.in_flight
+                    select s.ready_at from hookd.host_share s where s.host_id = h.id and s.ready_at < 'infinity' and s.in_flight < h.max_in_flight - h.in_flight
                     order by s.ready_at limit 1), 'infinity') end as ready,
                 case when h.owner is not null then coalesce((
                     select l.due from hookd.lane l
@@ -149,9 +149,9 @@ language sql volatile as $$
                     select l.due from hookd.lane l
                     where l.host_id = h.id and l.org_id = h.owner and not l.proven and l.due < 'infinity'
                     order by l.due limit 1), 'infinity') else coalesce((
-                    select s.probe_at from hookd.host_share s where s.host_id = h.id and s.probe_at < 'infinity' and s.in_flight < h.cap - h.in_flight
+                    select s.probe_at from hookd.host_share s where s.host_id = h.id and s.probe_at < 'infinity' and s.in_flight < h.max_in_flight - h.in_flight
                     order by s.probe_at limit 1), 'infinity') end as probe,
-                case when h.in_flight >= h.cap then 'infinity' when hookd.tokens_at(h, p_now) < 1
+                case when h.in_flight >= h.max_in_flight then 'infinity' when hookd.tokens_at(h, p_now) < 1
                     then p_now + make_interval(secs => (1 - hookd.tokens_at(h, p_now)) / h.rate)
                     else p_now end as wait,
                 hookd.circuit_open(h.circuit_failures) as open offset 0) o

@@ -60,12 +60,12 @@ begin
             order by j.xid, j.org_id, j.event_id limit p_most) i
         limit p_most) x;
 
-    select count(*) filter (where h.open), count(*) filter (where not h.open and h.in_flight >= h.cap),
-        count(*) filter (where not h.open and h.in_flight < h.cap and h.tokens < 1
+    select count(*) filter (where h.open), count(*) filter (where not h.open and h.in_flight >= h.max_in_flight),
+        count(*) filter (where not h.open and h.in_flight < h.max_in_flight and h.tokens < 1
             and least(h.ready_floor, h.probe_floor) <= v_now)
     into circuits, full_hosts, paced_hosts
     from (
-        select k.in_flight, k.cap, k.ready_floor, k.probe_floor, hookd.tokens_at(k, v_now) as tokens,
+        select k.in_flight, k.max_in_flight, k.ready_floor, k.probe_floor, hookd.tokens_at(k, v_now) as tokens,
             hookd.circuit_open(k.circuit_failures) as open
         from (
             select * from (select a.id from hookd.host a where a.ready_at < 'infinity' order by a.ready_at limit p_lanes) a

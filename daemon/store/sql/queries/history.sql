@@ -7,8 +7,8 @@ select * from hookd.attempts_page($1, $2, $3, $4, $5, $6, $7, $8)
 -- name: owed_page
 select * from hookd.owed_page($1, $2, $3, $4, $5, $6, $7)
 
--- name: standing
-select * from hookd.standing($1, $2, $3)
+-- name: delivery_state
+select * from hookd.delivery_state($1, $2, $3)
 
 -- name: attempts_of
 select * from hookd.attempts_of($1, $2, $3)

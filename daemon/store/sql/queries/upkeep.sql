@@ -16,7 +16,7 @@ update hookd.publishing p set types = $1, max_bytes = $2, max_depth = $3
 where (p.types, p.max_bytes, p.max_depth) is distinct from ($1, $2, $3)
 
 -- name: hosts
-select name, rate, burst, cap from hookd.host
+select name, rate, burst, max_in_flight from hookd.host
 
 -- name: limit_hosts
 select hookd.limit_hosts($1, $2, $3, $4)
