@@ -175,7 +175,7 @@ def shown(attempt: Attempt) -> dict[str, Any]:
         "response_status": attempt.response_status,
         "error": attempt.error,
         "note": attempt.note,
-        "duration_ms": None if attempt.duration is None else round(attempt.duration, 2),
+        "duration_ms": None if attempt.duration_ms is None else round(attempt.duration_ms, 2),
         "attempted_at": rfc3339(attempt.attempted_at),
         "next_attempt_at": None if following is None else rfc3339(following),
     }
@@ -219,7 +219,7 @@ def _waiting(delivery: Delivery) -> dict[str, Any] | None:
 def _whole(delivery: Delivery, attempt: Attempt, replica: RequestReplica) -> dict[str, Any]:
     headers = replica.headers(delivery, attempt)
     answered = attempt.response_status is not None
-    phases = attempt.phases or (None,) * 4
+    phases = attempt.phases_ms or (None,) * 4
     names = ("dns_ms", "connect_ms", "tls_ms", "first_byte_ms")
     return {
         **shown(attempt),
@@ -235,9 +235,14 @@ def _whole(delivery: Delivery, attempt: Attempt, replica: RequestReplica) -> dic
             "url": delivery.url,
             "headers": None if headers is None else dict(headers),
         },
-        "response_headers": (attempt.headers or {}) if answered else None,
+        "response_headers": _header_fields(attempt.response_headers) if answered else None,
         "response_excerpt": attempt.excerpt if answered else None,
     }
+
+
+def _header_fields(lines: str | None) -> dict[str, str]:
+    fields = (line.partition(": ") for line in (lines or "").split("\n") if line)
+    return {name: value for name, _, value in fields}
 
 
 def _status(delivery: Delivery) -> tuple[str, str | None]:

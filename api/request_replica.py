@@ -50,7 +50,7 @@ class RequestReplica:
         None where they cannot be known: no request was made, the moment of signing is not recorded, the event
         has expired, or its secret cannot be opened any more.
         """
-        if attempt.duration is None or delivery.body is None:
+        if attempt.duration_ms is None or delivery.body is None:
             return None
         body = delivery.body.encode()
         settings = self._settings()

@@ -1,13 +1,19 @@
 """The history of a subscription: its attempts, what it is owed, and all that is known of one delivery."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 import asyncpg
 
 from daemon.store.database import Connection, Database
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 SCAN = 5000
 """Rows that one page may read: a filter that matches few of many gives short pages, not a long wait."""
@@ -17,12 +23,13 @@ MOST_ATTEMPTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt as recorded. Times in milliseconds; `phases` are dns, connect, tls and first byte.
+    """One attempt as recorded. Times in milliseconds; `phases_ms` are dns, connect, tls and first byte.
 
-    `ended` says how the delivery ended with it, None if it did not. `duration` is None where no request was
-    made, or its outcome is not known. `note` says what was imperfect in the answer. `phases`, `excerpt` and
-    `headers` are read with a single delivery only; without a response the excerpt is what went wrong, in
-    words, and `headers` are those of it that were kept, names in lower case.
+    The names are those of the columns. `ended` says how the delivery ended with it, None if it did not.
+    `duration_ms` is None where no request was made, or its outcome is not known. `note` says what was
+    imperfect in the answer. `phases_ms`, `excerpt` and `response_headers` are read with a single delivery
+    only; without a response the excerpt is what went wrong, in words, and the headers are those of it that
+    were kept, a line each, names in lower case.
     """
 
     id: UUID
@@ -34,13 +41,13 @@ class Attempt:
     response_status: int | None
     error: str | None
     ended: str | None
-    duration: float | None
+    duration_ms: float | None
     attempted_at: datetime
     next_attempt_at: datetime | None
     note: str | None = None
-    phases: Sequence[float | None] | None = None
+    phases_ms: Sequence[float | None] | None = None
     excerpt: str | None = None
-    headers: Mapping[str, str] | None = None
+    response_headers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,7 @@ class History:
             if await connection.fetchval(exists, org_id, subscription_id) is None:
                 return None
             rows = await connection.fetch(statement, *arguments)
-            found = [_attempt(row) for row in rows if row["delivery_id"] is not None]
+            found = [_filled(Attempt, row) for row in rows if row["delivery_id"] is not None]
             if len(found) > limit:
                 return AttemptPage(found[:limit], found[limit - 1].id)
             return AttemptPage(found, rows[-1]["id"] if len(found) < len(rows) else None)
@@ -229,7 +236,7 @@ class History:
             if active is None:
                 return None
             rows = await connection.fetch(statement, *arguments)
-            found = [_owed(row) for row in rows if row["delivery_id"] is not None]
+            found = [_filled(Owed, row) for row in rows if row["delivery_id"] is not None]
             if len(found) > limit:
                 return OwedPage(found[:limit], active, (found[limit - 1].due, found[limit - 1].id))
             following = (rows[-1]["due"], rows[-1]["id"]) if len(found) < len(rows) else None
@@ -253,7 +260,7 @@ class History:
                 if event_id is None:
                     return None
                 event = await connection.fetchrow(event_of, org_id, event_id)
-            attempts = [_attempt(one, whole=True) for one in rows]
+            attempts = [_filled(Attempt, one) for one in rows]
             return Delivery(
                 id=delivery_id,
                 subscription_id=subscription_id,
@@ -265,7 +272,7 @@ class History:
                 else "",
                 body=None if event is None else event["body"],
                 attempts=attempts,
-                state=None if row["due"] is None else _state(row),
+                state=None if row["due"] is None else _filled(DeliveryState, row),
                 url=row["url"],
                 headers=row["headers"],
                 secrets=_secrets(row),
@@ -302,48 +309,9 @@ class History:
         return made
 
 
-def _attempt(row: asyncpg.Record, *, whole: bool = False) -> Attempt:
-    return Attempt(
-        id=row["id"],
-        delivery_id=row["delivery_id"],
-        event_id=row["event_id"],
-        event_type=row["event_type"],
-        attempt=row["attempt"],
-        succeeded=row["succeeded"],
-        response_status=row["response_status"],
-        error=row["error"],
-        ended=row["ended"],
-        duration=row["duration_ms"],
-        attempted_at=row["attempted_at"],
-        next_attempt_at=row["next_attempt_at"],
-        note=row["note"],
-        phases=row["phases_ms"] if whole else None,
-        excerpt=row["excerpt"] if whole else None,
-        headers=_headers(row["response_headers"]) if whole else None,
-    )
-
-
-def _headers(lines: str | None) -> dict[str, str] | None:
-    if lines is None:
-        return None
-    fields = (line.partition(": ") for line in lines.split("\n"))
-    return {name: value for name, _, value in fields}
-
-
-def _owed(row: asyncpg.Record) -> Owed:
-    return Owed(
-        id=row["id"],
-        event_id=row["event_id"],
-        event_type=row["event_type"],
-        attempt=row["attempt"],
-        failures=row["failures"],
-        due=row["due"],
-        leased=row["leased"],
-    )
-
-
-def _state(row: asyncpg.Record) -> DeliveryState:
-    return DeliveryState(**{name: row[name] for name in DeliveryState.__dataclass_fields__})
+def _filled(kind: type[T], row: asyncpg.Record) -> T:
+    """Return a dataclass filled from the columns that have its fields' names; None for those not read."""
+    return kind(**{field.name: row.get(field.name) for field in fields(kind)})
 
 
 def _secrets(row: asyncpg.Record) -> list[SealedSecret]:

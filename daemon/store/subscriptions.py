@@ -264,15 +264,6 @@ class Subscriptions:
             raise ChangedMeanwhile
         return row is not None and row[0] == "removed"
 
-    async def set_active(self, subscription_id: UUID, active: bool, reason: str | None = None) -> bool:
-        """Resume, or pause with a reason; what is owed is held. False if there is none of that id."""
-        statement = self._database.sql("set_active")
-
-        async def unit(connection: Connection) -> bool:
-            return bool(await connection.fetchval(statement, subscription_id, active, reason))
-
-        return await self._database.run(unit)
-
     async def _one(self, name: str, *arguments: object) -> asyncpg.Record | None:
         statement = self._database.sql(name)
 

@@ -21,6 +21,7 @@ NOON = datetime(2026, 6, 3, 12, tzinfo=UTC)
 """Where the clock that tests set begins."""
 DAYS5 = timedelta(days=5)
 STATEMENTS = load("hookd")
+CLAIM = "select * from hookd.claim($1, $2, $3, $4, $5)"
 
 SET_CLOCK = """
 create table hookd.test_clock (now timestamptz not null);
@@ -271,7 +272,7 @@ async def claim(
 ) -> list[Held]:
     """Claim and return what was leased."""
     token = token or uuid4()
-    rows = await session.fetch(STATEMENTS["claim"], token, batch, hosts, timedelta(seconds=lease), probe)
+    rows = await session.fetch(CLAIM, token, batch, hosts, timedelta(seconds=lease), probe)
     return [
         Held(
             token,

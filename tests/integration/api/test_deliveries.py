@@ -44,13 +44,13 @@ ATTEMPT = Attempt(
     response_status=503,
     error="status_5xx",
     ended=None,
-    duration=12.3456,
+    duration_ms=12.3456,
     attempted_at=NOON,
     next_attempt_at=NOON + timedelta(seconds=5),
     note="lines end without CR",
-    phases=(0.123456, 1.0, None, 9.9),
+    phases_ms=(0.123456, 1.0, None, 9.9),
     excerpt="busy",
-    headers={"retry-after": "5"},
+    response_headers="retry-after: 5",
 )
 SHOWN = {
     "id": str(ATTEMPT.id),
@@ -300,12 +300,12 @@ async def test_what_never_left_shows_no_request() -> None:
         ended="expired",
         error="expired",
         response_status=None,
-        duration=None,
-        phases=None,
+        duration_ms=None,
+        phases_ms=None,
         excerpt=None,
     )
     lost = replace(
-        ATTEMPT, error="interrupted", response_status=None, duration=None, phases=None, excerpt=None
+        ATTEMPT, error="interrupted", response_status=None, duration_ms=None, phases_ms=None, excerpt=None
     )
     refused_one = replace(ATTEMPT, error="connect_refused", response_status=None, excerpt="The host refused.")
     found = replace(FOUND, state=None, attempts=[refused_one, lost, never], body=FOUND.body)

@@ -485,9 +485,9 @@ async def test_a_delivery_is_told_with_all_its_attempts(session: Session, histor
         (2, "no 2", None),
         (3, "no 3", "exhausted"),
     ]
-    assert found.attempts[0].phases == [0.5, 1.25, None, 20]
+    assert found.attempts[0].phases_ms == [0.5, 1.25, None, 20]
     assert [one.note for one in found.attempts] == [None, "lines end without CR", None]
-    assert [one.headers for one in found.attempts] == [None, {"server": "x", "retry-after": "5: 6"}, None]
+    assert [one.response_headers for one in found.attempts] == [None, "server: x\nretry-after: 5: 6", None]
     assert found.body == "{}"
     assert await history.delivery(uuid4(), subscription, first) is None
     assert await history.delivery(ORG, uuid4(), first) is None

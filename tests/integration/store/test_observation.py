@@ -49,7 +49,7 @@ async def test_the_inbox_and_what_is_due(session: Session, database: Database) -
     off = await register(session, paused)
     await publish_ready(session, paused, 1)
     await route_all(session)
-    await session.fetchval(STATEMENTS["set_active"], off, False, None)
+    await session.fetchval("select hookd.set_active($1, false, null)", off)
     await publish_ready(session, org, 3)
     await publish(session, org, deliver_after=await advance(session, 4) + timedelta(minutes=1))
     await advance(session, 2)

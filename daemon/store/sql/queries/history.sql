@@ -2,22 +2,26 @@
 select s.is_active from hookd.subscription s where s.org_id = $1 and s.id = $2
 
 -- name: attempts_page
-select * from hookd.attempts_page($1, $2, $3, $4, $5, $6, $7, $8)
+select * from hookd.attempts_page(
+    p_subscription_id => $1, p_below => $2, p_from => $3, p_to => $4, p_succeeded => $5, p_type => $6,
+    p_limit => $7, p_scan => $8)
 
 -- name: owed_page
-select * from hookd.owed_page($1, $2, $3, $4, $5, $6, $7)
+select * from hookd.owed_page(
+    p_org_id => $1, p_subscription_id => $2, p_after_due => $3, p_after_id => $4, p_type => $5,
+    p_limit => $6, p_scan => $7)
 
 -- name: delivery_state
-select * from hookd.delivery_state($1, $2, $3)
+select * from hookd.delivery_state(p_org_id => $1, p_subscription_id => $2, p_id => $3)
 
 -- name: attempts_of
-select * from hookd.attempts_of($1, $2, $3)
+select * from hookd.attempts_of(p_subscription_id => $1, p_delivery_id => $2, p_limit => $3)
 
 -- name: event_of
-select * from hookd.event_of($1, $2)
+select * from hookd.event_of(p_org_id => $1, p_id => $2)
 
 -- name: retry_now
-select hookd.retry_now($1, $2, $3)
+select hookd.retry_now(p_org_id => $1, p_subscription_id => $2, p_delivery_id => $3)
 
 -- name: redeliver
-select outcome, delivery_id from hookd.redeliver($1, $2, $3)
+select outcome, delivery_id from hookd.redeliver(p_org_id => $1, p_subscription_id => $2, p_delivery_id => $3)

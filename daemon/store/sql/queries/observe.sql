@@ -1,2 +1,2 @@
 -- name: observe
-select * from hookd.observe($1, $2)
+select * from hookd.observe(p_most => $1, p_lanes => $2)

@@ -30,14 +30,11 @@ select hookd.stay_awake($1)
 -- name: notify
 select pg_notify($1, '')
 
--- name: claim
-select * from hookd.claim($1, $2, $3, $4, $5)
-
 -- name: claim_both
 select * from hookd.claim_both($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 
 -- name: attend
-select rank, daemons from hookd.attend($1, $2)
+select rank, daemons from hookd.attend(p_id => $1, p_for => $2)
 
 -- name: leave
 select hookd.leave($1)
@@ -63,7 +60,7 @@ select * from hookd.expired_leases($1)
 select * from hookd.leased($1)
 
 -- name: repair
-select * from hookd.repair($1, $2)
+select * from hookd.repair(p_after => $1, p_limit => $2)
 
 -- name: body
 select e.body from hookd.subscription s join hookd.event e on e.org_id = s.org_id and e.id = $2 where s.id = $1

@@ -2,7 +2,11 @@
 select s.id, s.org_id, s.url, s.events, s.is_active, s.disabled_reason, s.revision, s.created_at, s.description,
     s.metadata::text as metadata, s.headers, s.filter, s.filter_problem, s.rate_limit, s.ordered, s.timeout,
     s.retry_schedule, 0 as failure_count, $5::bytea as secret
-from hookd.register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::jsonb, $13, $14, $15, $16, $17, $18, $19, $20) s
+from hookd.register(
+    p_id => $1, p_org_id => $2, p_url => $3, p_events => $4, p_ciphertext => $5, p_limit => $6,
+    p_host => $7, p_rate => $8, p_burst => $9, p_max_in_flight => $10, p_description => $11,
+    p_metadata => $12::text::jsonb, p_headers => $13, p_filter => $14, p_filter_path => $15,
+    p_rate_limit => $16, p_ordered => $17, p_timeout => $18, p_retry_schedule => $19, p_active => $20) s
 
 -- name: subscription
 select s.id, s.org_id, s.url, s.events, s.is_active, s.disabled_reason, s.revision, s.created_at, s.description,
@@ -22,16 +26,21 @@ where s.org_id = $1 and ($2::uuid is null or s.id < $2)
 order by s.id desc limit $3
 
 -- name: change
-select hookd.change($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb, $14, $15, $16, $17, $18, $19, $20)
+select hookd.change(
+    p_org_id => $1, p_id => $2, p_revisions => $3, p_given => $4, p_url => $5, p_host => $6,
+    p_rate => $7, p_burst => $8, p_max_in_flight => $9, p_events => $10, p_active => $11, p_description => $12,
+    p_metadata => $13::text::jsonb, p_headers => $14, p_filter => $15, p_filter_path => $16,
+    p_rate_limit => $17, p_ordered => $18, p_timeout => $19, p_retry_schedule => $20)
 
 -- name: rotate
-select outcome, until from hookd.rotate($1, $2, $3, $4, $5, $6)
+select outcome, until from hookd.rotate(
+    p_org_id => $1, p_id => $2, p_ciphertext => $3, p_overlap => $4, p_most => $5, p_revisions => $6)
 
 -- name: end_previous_secrets
-select hookd.end_previous_secrets($1, $2, $3)
+select hookd.end_previous_secrets(p_org_id => $1, p_id => $2, p_revisions => $3)
 
 -- name: remove
-select hookd.remove($1, $2, $3)
+select hookd.remove(p_org_id => $1, p_id => $2, p_revisions => $3)
 
 -- name: unchecked_filters
 -- Oldest first; 'for update', since a filter that is changed meanwhile is checked by whoever changes it.
@@ -39,7 +48,7 @@ select s.id, s.filter from hookd.subscription s
 where s.filter is not null and s.filter_path is null and s.filter_problem is null order by s.id limit $1 for update
 
 -- name: filters_checked
-select hookd.filters_checked($1, $2, $3)
+select hookd.filters_checked(p_ids => $1, p_paths => $2, p_problems => $3)
 
 -- name: filter_problems
 select s.id, s.filter_problem, count(*) over () as count from hookd.subscription s
@@ -52,7 +61,7 @@ select org_id, event_id, subscription_id from hookd.filters_ahead($1, $2, $3, $4
 select set_config('statement_timeout', $1, true)
 
 -- name: try_filter
-select hookd.try_filter($1, $2, $3)
+select hookd.try_filter(p_org_id => $1, p_event_id => $2, p_subscription_id => $3)
 
 -- name: try_event
 -- What any filter on it costs before it looks at anything.
@@ -69,10 +78,7 @@ join hookd.interest i on i.org_id = $1 and i.subscription_id = $3 and i.filter i
 where e.org_id = $1 and e.id = $2
 
 -- name: block_filter
-select hookd.block_filter($1, $2, $3, $4)
-
--- name: set_active
-select hookd.set_active($1, $2, $3)
+select hookd.block_filter(p_org_id => $1, p_subscription_id => $2, p_time => $3, p_problem => $4)
 
 -- name: take_tokens
-select * from hookd.take_tokens($1, $2, $3)
+select * from hookd.take_tokens(p_org_id => $1, p_subscription_id => $2, p_count => $3)

@@ -19,7 +19,7 @@ where (p.types, p.max_bytes, p.max_depth) is distinct from ($1, $2, $3)
 select name, rate, burst, max_in_flight from hookd.host
 
 -- name: limit_hosts
-select hookd.limit_hosts($1, $2, $3, $4)
+select hookd.limit_hosts(p_names => $1, p_rates => $2, p_bursts => $3, p_max_in_flight => $4)
 
 -- name: forget_keys
 delete from hookd.event_key where created_at < hookd.clock() - interval '24 hours'
@@ -57,16 +57,16 @@ where c.relnamespace = (select p.relnamespace from pg_class p where p.oid = 'hoo
     and not exists (select from pg_inherits i where i.inhrelid = c.oid)
 
 -- name: see_clock
-select seen_at, even_from, leapt_from from hookd.see_clock($1, $2)
+select seen_at, even_from, leapt_from from hookd.see_clock(p_gap => $1, p_stand => $2)
 
 -- name: set_back_hosts
-select hookd.set_back_hosts($1, $2, $3)
+select hookd.set_back_hosts(p_after => $1, p_limit => $2, p_from => $3)
 
 -- name: set_back_rest
 select hookd.set_back_rest($1)
 
 -- name: take_duty
-select hookd.take_duty($1, $2, $3)
+select hookd.take_duty(p_name => $1, p_holder => $2, p_time => $3)
 
 -- name: leave_duty
 delete from hookd.duty where name = $1 and holder = $2
