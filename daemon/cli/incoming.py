@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from uuid import UUID
 
 from api.new_event import BadFieldError, EventRules, new_event
-from daemon.config.model import EventsConfig
+from daemon.config.sections.events import EventsConfig
 from daemon.schemas import Schemas
 from daemon.signing.canonical import JSON, Unrepresentable, parse
 from daemon.store.events import NewEvent

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from daemon.config.cautions import cautions
 from daemon.config.load import HERE, INSTALLED, Loaded, load
-from daemon.config.model import LoggingConfig
+from daemon.config.sections.logging import LoggingConfig
 from daemon.process import logs
 
 logger = logging.getLogger("hookd.config")

@@ -13,7 +13,7 @@ from api.keys import SecretKey
 from daemon.cli.arguments import duration, organisation
 from daemon.cli.failure import OK, CommandError
 from daemon.cli.settings import load_settings, log_for_people
-from daemon.config.model import AuthConfig
+from daemon.config.sections.auth import AuthConfig
 from daemon.model import Role
 from daemon.process.startup import prepare_state, token_secret
 

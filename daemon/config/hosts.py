@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from daemon.config.host_patterns import matches
-from daemon.config.model import HostsConfig
+from daemon.config.sections.hosts import HostsConfig
 
 
 @dataclass(frozen=True, slots=True)

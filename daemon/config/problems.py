@@ -9,7 +9,9 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from daemon.config.masking import masked
-from daemon.config.model import SECTIONS, Config, ConfigConflict, HostOverride
+from daemon.config.model import SECTIONS, Config
+from daemon.config.sections.base import ConfigConflict
+from daemon.config.sections.hosts import HostOverride
 from daemon.config.toml_text import Path, toml_value
 
 _VALUE_LENGTH = 80

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from daemon.config.host_patterns import matches
-from daemon.config.model import EgressConfig
 from daemon.config.proxy_url import parse_proxy
 from daemon.config.secret_file import SecretFileError, read_password
+from daemon.config.sections.egress import EgressConfig
 from daemon.egress.proxy import Proxy
 from daemon.egress.url import Origin
 

@@ -22,7 +22,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from api.app import create_app
 from api.auth import Authenticator, TokenRules
 from api.jwks import KeySet
-from daemon.config.model import AuthConfig, Config, EgressConfig
+from daemon.config.model import Config
+from daemon.config.sections.auth import AuthConfig
+from daemon.config.sections.egress import EgressConfig
 from daemon.process.issuer import key_set_fetch
 from tests.support.api_harness import ORG, Running, World, serving
 from tests.support.issuer import (

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from daemon.cli.dev_settings import free_bind
-from daemon.config.model import EventsConfig
+from daemon.config.sections.events import EventsConfig
 
 ORG = "018f6d1e-6a00-7000-8000-000000000001"
 LINE = re.compile(r"(?P<time>\d\d:\d\d:\d\d\.\d{3})  (?P<verb>[a-z]+)(?: |$)")

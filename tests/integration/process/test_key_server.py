@@ -10,7 +10,9 @@ import trio
 import trustme
 
 from api.jwks import NoKeySet
-from daemon.config.model import AuthConfig, Config, EgressConfig
+from daemon.config.model import Config
+from daemon.config.sections.auth import AuthConfig
+from daemon.config.sections.egress import EgressConfig
 from daemon.process import issuer
 from daemon.process.issuer import MAX_KEY_SET, key_set_fetch
 from daemon.process.token_keys import read_token_key

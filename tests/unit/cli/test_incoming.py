@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from daemon.cli.incoming import Refused, event_of_line, event_of_options
-from daemon.config.model import EventsConfig
+from daemon.config.sections.events import EventsConfig
 from daemon.signing.canonical import event_body
 from daemon.uuid7 import uuid7
 from tests.support.api_harness import ORG, TYPES, World, bearer

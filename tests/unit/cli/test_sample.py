@@ -1,5 +1,5 @@
 from daemon.cli.sample import sample_data, sample_events
-from daemon.config.model import EventsConfig
+from daemon.config.sections.events import EventsConfig
 
 TYPES = EventsConfig().types
 

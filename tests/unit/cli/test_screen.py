@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from daemon.cli.screen import Screen, Style, Verb, elapsed, short, wants_colour
-from daemon.config.model import EventsConfig
+from daemon.config.sections.events import EventsConfig
 
 NOW = datetime(2026, 3, 10, 10, 0, 0, 7000, UTC)
 TYPES = EventsConfig().types

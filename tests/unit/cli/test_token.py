@@ -14,7 +14,7 @@ from api.keys import SecretKey
 from daemon.cli.failure import CommandError
 from daemon.cli.main import invoke
 from daemon.cli.token import mint
-from daemon.config.model import AuthConfig
+from daemon.config.sections.auth import AuthConfig
 
 ORG = UUID("018f6d1e-6a00-7000-8000-000000000001")
 SECRET = b"a secret of more than thirty-two bytes"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from daemon.config.bind import TcpBind, UnixBind, parse_bind
 from daemon.config.host_patterns import check_pattern, matches
 from daemon.config.hosts import HostSettings, host_settings
-from daemon.config.model import HostOverride, HostsConfig
+from daemon.config.sections.hosts import HostOverride, HostsConfig
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 NAME = st.lists(LABEL, min_size=1, max_size=4).map(".".join)

@@ -1,0 +1,1 @@
+"""The sections of config.toml, a module each."""

@@ -1,0 +1,10 @@
+"""`[state]`."""
+
+from daemon.config.sections.base import PathText, Section
+
+
+class StateConfig(Section):
+    """`[state]`."""
+
+    directory: PathText = ""
+    """Directory for secrets and the embedded server; "": see `daemon.config.state`."""
