@@ -1,14 +1,13 @@
-"""What operators read about attempts: a line for each that failed or recovered, and for circuits that change.
+"""What operators read about attempts: a line for each that failed or recovered.
 
 Never a URL's path, a payload or a secret.
 """
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
 
+from daemon.delivery.readable_duration import readable
 from daemon.model import Outcome
-from daemon.store.results import Circuit, Result
+from daemon.store.results import Result
 
 logger = logging.getLogger("hookd.delivery")
 
@@ -46,48 +45,3 @@ def log_attempt(result: Result, host: str, detail: str | None) -> None:
             "repeats_as": repeats_as,
         },
     )
-
-
-@dataclass(slots=True)
-class CircuitLog:
-    """Remembers which circuits this daemon has called open, so that each change is told once."""
-
-    _trips: dict[int, tuple[int, str]]
-
-    def __init__(self) -> None:
-        self._trips = {}
-
-    def note(self, results: Iterable[Result], circuits: Iterable[Circuit]) -> int:
-        """Log what has changed: `circuits` are those that are open now among the hosts of `results`.
-
-        Returns how many have opened.
-        """
-        opened = 0
-        still = {one.host_id: one for one in circuits}
-        for circuit in still.values():
-            if self._trips.get(circuit.host_id, (0, ""))[0] != circuit.trips:
-                self._trips[circuit.host_id] = (circuit.trips, circuit.name)
-                opened += 1
-                if circuit.trips & (circuit.trips - 1):
-                    continue  # one that stays away is told of after 1, 2, 4, 8… times
-                logger.warning(
-                    "no connection to %s, several times in a row: nothing is sent there for %s, then one"
-                    " request tries again",
-                    circuit.name,
-                    readable(circuit.blocked_for),
-                )
-        for host_id in {one.host_id for one in results if one.host_failed is False}:
-            if host_id not in still and host_id in self._trips:
-                logger.info("%s accepts connections again", self._trips.pop(host_id)[1])
-        return opened
-
-
-def readable(seconds: float) -> str:
-    """Return a duration for people: 4.2s, 5m 3s, 2h 0m, 3d 4h."""
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m {rest}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes}m" if hours < 48 else f"{hours // 24}d {hours % 24}h"

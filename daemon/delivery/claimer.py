@@ -10,7 +10,7 @@ from asyncpg import PostgresError
 
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.claims import Claims
-from daemon.delivery.recorder import Leases
+from daemon.delivery.leases import Leases
 from daemon.delivery.senders import Senders
 from daemon.model import Outcome
 from daemon.progress import Progress

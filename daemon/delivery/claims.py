@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import trio
 from asyncpg import PostgresConnectionError, PostgresError
 
-from daemon.delivery.recorder import Leases
+from daemon.delivery.leases import Leases
 from daemon.delivery.senders import Senders
 from daemon.delivery.targets import Targets
 from daemon.metrics import Metrics

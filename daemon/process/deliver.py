@@ -9,8 +9,9 @@ import trio
 
 from daemon.delivery.claimer import serve_claimer
 from daemon.delivery.claims import Claims
+from daemon.delivery.leases import Leases
 from daemon.delivery.poller import PublishRate
-from daemon.delivery.recorder import Leases, serve_recorder
+from daemon.delivery.recorder import Recorder
 from daemon.delivery.round_size import RoundSize
 from daemon.delivery.router import serve_router
 from daemon.delivery.senders import Senders
@@ -88,19 +89,17 @@ async def deliver(
     way.recording.backends, way.claiming.backends = own.results.backends, own.claims.backends
     way.routing.backends, way.bulk_routing.backends = own.routing.backends, own.bulk_routing.backends
 
+    recorder = Recorder(
+        own.results,
+        leases=leases,
+        turn=turn.take,
+        disable_after=lambda: parts.config.delivery.disable_after,
+        claimable=parts.wakeups.claimable.set,
+        metrics=parts.metrics,
+        progress=way.recording,
+    )
     async with trio.open_nursery() as recording:
-        recording.start_soon(
-            lambda: serve_recorder(
-                own.results,
-                take,
-                turn=turn.take,
-                leases=leases,
-                disable_after=lambda: parts.config.delivery.disable_after,
-                claimable=parts.wakeups.claimable.set,
-                metrics=parts.metrics,
-                progress=way.recording,
-            )
-        )
+        recording.start_soon(recorder.serve, take)
         with work_scope:
             async with trio.open_nursery() as work:
                 await work.start(senders.serve)

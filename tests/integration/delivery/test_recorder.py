@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import trio
 
-from daemon.delivery.recorder import Leases, serve_recorder
+from daemon.delivery.leases import Leases
+from daemon.delivery.recorder import Recorder
 from daemon.metrics import Metrics
 from daemon.progress import Progress
 from daemon.store.database import Database, DatabaseUnavailable
@@ -39,25 +40,29 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
     give, take = trio.open_memory_channel[Result](3)
     first_batch = trio.Event()
     metrics = Metrics()
+    writes = 0
 
     def disable_after() -> float:
-        first_batch.set()
+        nonlocal writes
+        writes += 1
+        if writes == 2:  # the first is for Postgres to make its plans
+            first_batch.set()
         return 1e6
 
     async with trio.open_nursery() as nursery, give:
         give.send_nowait(replace(bad, error="not in UTF-8: \0"))
         give.send_nowait(good)
         nursery.start_soon(
-            lambda: serve_recorder(
+            Recorder(
                 database,
-                take,
                 turn=Turn(Precedence()).take,
                 leases=leases,
                 disable_after=disable_after,
                 claimable=lambda: None,
                 metrics=metrics,
                 progress=Progress("recording", trio.current_time),
-            )
+            ).serve,
+            take,
         )
         with trio.fail_after(20):
             await first_batch.wait()
@@ -93,16 +98,15 @@ async def test_results_wait_for_their_turn_but_for_lone_ones(database: Database,
         async with give:
             for each in (one, another):
                 give.send_nowait(each)
-        await serve_recorder(
+        await Recorder(
             database,
-            take,
             turn=turn,
             leases=leases,
             disable_after=lambda: 1e6,
             claimable=lambda: None,
             metrics=metrics,
             progress=Progress("recording", trio.current_time),
-        )
+        ).serve(take)
     assert turns == 1
     assert metrics.deliveries.values[("succeeded",)] == 2
 
@@ -121,13 +125,12 @@ async def test_it_ends_without_postgres_where_nothing_is_to_be_recorded() -> Non
     give, take = trio.open_memory_channel[Result](1)
     give.close()
     with trio.fail_after(2):
-        await serve_recorder(
+        await Recorder(
             Full(),  # type: ignore[arg-type]
-            take,
             turn=Turn(Precedence()).take,
             leases=Leases(),
             disable_after=lambda: 1e6,
             claimable=lambda: None,
             metrics=Metrics(),
             progress=Progress("recording", trio.current_time),
-        )
+        ).serve(take)

@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from daemon.delivery.claims import BESIDE_CROWD, BESIDE_SLICES, HELD_BACK, LATELY, PATIENCE, Claims
-from daemon.delivery.recorder import Leases
+from daemon.delivery.leases import Leases
 from daemon.delivery.senders import CLAIM_THEN, Senders
 from daemon.metrics import Metrics
 from daemon.model import Outcome
