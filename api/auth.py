@@ -15,7 +15,7 @@ from daemon.model import Role
 
 logger = logging.getLogger("hookd.api")
 
-_LONGEST_TOKEN = 8 * 1024
+_MAX_TOKEN_LENGTH = 8 * 1024
 # Header fields that bring or name a key, or change how the token is read; the configuration alone does that.
 _REFUSED_FIELDS = ("crit", "jwk", "jku", "x5u", "x5c", "b64", "zip", "enc", "cty")
 _REALM = 'Bearer realm="hookd"'
@@ -90,9 +90,9 @@ class Authenticator:
                 "Send the token as Authorization: Bearer …; other schemes are not known.", None
             )
         token = token.strip()
-        if len(token) > _LONGEST_TOKEN:
+        if len(token) > _MAX_TOKEN_LENGTH:
             raise _unauthorized(
-                f"The token is longer than {_LONGEST_TOKEN} bytes; get one with fewer claims."
+                f"The token is longer than {_MAX_TOKEN_LENGTH} bytes; get one with fewer claims."
             )
         keys = self._keys.in_use()
         known = self._known.find(token, keys)

@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 SMALL = 16 * 1024
 """Bytes of a body that is read whatever others hold: no more than a connection takes by itself."""
-_MOST_ERRORS = 20
-_MOST_MEMBERS = 1000
+_MAX_ERRORS = 20
+_MAX_MEMBERS = 1000
 _DISCARD = 64 * 1024  # bytes
 _DISCARD_TIMEOUT = 0.5  # seconds
 
@@ -119,7 +119,7 @@ async def read_json(body: IncomingBody, headers: Headers, *, limit: int, max_dep
     values).
     """
     check_media_type(headers)
-    return parsed(await read_body(body, limit=limit), max_depth, _MOST_MEMBERS)
+    return parsed(await read_body(body, limit=limit), max_depth, _MAX_MEMBERS)
 
 
 async def read_optional_json(body: IncomingBody, headers: Headers, *, limit: int, max_depth: int) -> JSON:
@@ -131,7 +131,7 @@ async def read_optional_json(body: IncomingBody, headers: Headers, *, limit: int
     if not text:
         return {}
     check_media_type(headers)
-    value = parsed(text, max_depth, _MOST_MEMBERS)
+    value = parsed(text, max_depth, _MAX_MEMBERS)
     return {} if value is None else value
 
 
@@ -168,8 +168,8 @@ def validated(adapter: TypeAdapter[T], value: JSON, *place: int) -> T:
 
     Raises a 422 `Problem` that names each bad field.
     """
-    if isinstance(value, dict) and len(value) > _MOST_MEMBERS:  # an error of each would take long to tell
-        advice = f"has more than {_MOST_MEMBERS} members; leave out the unknown ones"
+    if isinstance(value, dict) and len(value) > _MAX_MEMBERS:  # an error of each would take long to tell
+        advice = f"has more than {_MAX_MEMBERS} members; leave out the unknown ones"
         raise invalid([FieldError(pointer(*place), advice)])
     try:
         return adapter.validate_python(value)
@@ -177,7 +177,7 @@ def validated(adapter: TypeAdapter[T], value: JSON, *place: int) -> T:
         # The values themselves stay out of the answer: one may be a secret.
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise invalid(
-            [_field_error((*place, *item["loc"]), item["type"], item["msg"]) for item in found[:_MOST_ERRORS]]
+            [_field_error((*place, *item["loc"]), item["type"], item["msg"]) for item in found[:_MAX_ERRORS]]
         ) from None
 
 

@@ -14,7 +14,7 @@ from api.problems import Problem
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 _MAC_SIZE = 16
-_LONGEST = 1024
+_MAX_LENGTH = 1024
 _DOMAIN = b"hookd cursor 1\0"
 
 
@@ -32,7 +32,7 @@ class Cursors:
 
     def read(self, cursor: str, *, org_id: UUID, listing: str, filters: Mapping[str, str]) -> str:
         """Return the position; raises a 400 `Problem` unless `write` made the cursor for the same list."""
-        if len(cursor) <= _LONGEST and cursor.isascii():
+        if len(cursor) <= _MAX_LENGTH and cursor.isascii():
             try:
                 raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             except binascii.Error:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 
-MOST = 20
-LONGEST_NAME = 64
-LONGEST_VALUE = 1024
+MAX_HEADERS = 20
+MAX_NAME_LENGTH = 64
+MAX_VALUE_LENGTH = 1024
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")  # section 5.5, in ASCII
@@ -53,8 +53,8 @@ def refusals(headers: Mapping[str, str], own_prefix: str) -> dict[str, str]:
 
 
 def _name_refusal(name: str, own_prefix: str) -> str | None:
-    if not _TOKEN.fullmatch(name) or len(name) > LONGEST_NAME:
-        return f"is not a header's name: use 1 to {LONGEST_NAME} letters, digits and -"
+    if not _TOKEN.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
+        return f"is not a header's name: use 1 to {MAX_NAME_LENGTH} letters, digits and -"
     lower = name.lower()
     if lower in _RESERVED or lower.startswith((*_RESERVED_PREFIXES, own_prefix.lower())):
         return "is written by hookd or by the connection; choose another name"
@@ -64,6 +64,6 @@ def _name_refusal(name: str, own_prefix: str) -> str | None:
 def _value_refusal(value: str) -> str | None:
     if value and not value.strip("*"):
         return "is what answers show instead: give the value itself, or leave headers out to keep it"
-    if len(value) <= LONGEST_VALUE and _VALUE.fullmatch(value):
+    if len(value) <= MAX_VALUE_LENGTH and _VALUE.fullmatch(value):
         return None
-    return f"must be 1 to {LONGEST_VALUE} printable ASCII characters, not beginning or ending with a space"
+    return f"must be 1 to {MAX_VALUE_LENGTH} printable ASCII characters, not beginning or ending with a space"

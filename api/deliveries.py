@@ -28,7 +28,7 @@ from daemon.uuid7 import uuid7_time
 _LISTING = "deliveries"
 _QUERY = ("status", "event_type", "from", "to", "limit", "cursor")
 _STATUSES = ("succeeded", "failed", "pending")
-_LONGEST_TYPE = 200
+_MAX_TYPE_LENGTH = 200
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)  # a margin before the end of the calendar
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_SENT = ("expired", "unrepresentable", "filter_failed", "cancelled")
@@ -277,7 +277,7 @@ def _filters(arguments: Mapping[str, str]) -> dict[str, str]:
     if status is not None and status not in _STATUSES:
         raise _bad(f"Give `status` as one of {', '.join(_STATUSES)}, or leave it out.")
     if event_type is not None and not (
-        0 < len(event_type) <= _LONGEST_TYPE and event_type.isascii() and event_type.isprintable()
+        0 < len(event_type) <= _MAX_TYPE_LENGTH and event_type.isascii() and event_type.isprintable()
     ):
         raise _bad("Give `event_type` as the name of an event type, or leave it out.")
     if event_type is not None and not is_pattern(event_type):

@@ -30,7 +30,7 @@ _POLICY = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
-_MOST_VALUES = 16
+_MAX_VALUES = 16
 
 _JSON = re.compile(
     r'(?P<key>"(?:[^"\\]|\\.)*")(?=\s*:)|(?P<str>"(?:[^"\\]|\\.)*")'
@@ -289,7 +289,7 @@ class _Reader:
         values = [json.dumps(value).strip('"') for value in schema.get("enum", ())]
         if "const" in schema:
             values = [json.dumps(schema["const"]).strip('"')]
-        return (*values[:_MOST_VALUES], *(["…"] if len(values) > _MOST_VALUES else []))
+        return (*values[:_MAX_VALUES], *(["…"] if len(values) > _MAX_VALUES else []))
 
     def _kind(self, schema: Json) -> str:
         schema = self.resolved(schema)

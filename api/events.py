@@ -20,7 +20,7 @@ from api.problems import FieldError, Problem, invalid
 from api.publishing import (
     ENVELOPE_DEPTH,
     ENVELOPE_VALUES,
-    LONGEST_PIECE,
+    MAX_PIECE,
     IncomingEvent,
     commit,
     event_of,
@@ -35,7 +35,7 @@ from daemon.signing.json_array import BadElement, ElementLimits, elements, is_ar
 from daemon.store.events import NewEvent, Once
 
 _JSON = "application/json"
-_MOST_ERRORS = 20
+_MAX_ERRORS = 20
 _SMALL = 4 * 1024
 """Bytes of an event that is made of its text in one piece of work."""
 _EVENT = TypeAdapter(IncomingEvent)
@@ -114,7 +114,7 @@ class _Batch:
         if not self._values:
             self._read()
             return
-        until = perf_counter() + LONGEST_PIECE
+        until = perf_counter() + MAX_PIECE
         while self._values and perf_counter() < until:
             self._take(self._values.popleft())
 
@@ -133,7 +133,7 @@ class _Batch:
             raise invalid([_told(error)]) from None
         except Unrepresentable as error:
             raise problem_of(error) from None
-        if values is None or len(self._errors) >= _MOST_ERRORS:
+        if values is None or len(self._errors) >= _MAX_ERRORS:
             self.ended = True
         else:
             self._values.extend(values)
@@ -149,7 +149,7 @@ class _Batch:
         except Problem as problem:
             if not problem.errors:
                 raise
-            room = _MOST_ERRORS - len(self._errors)
+            room = _MAX_ERRORS - len(self._errors)
             self._errors.extend(problem.errors[:room])
         else:
             self._events.append(event)

@@ -7,7 +7,7 @@ from werkzeug.datastructures import Headers
 from api.problems import Problem
 
 HEADER = "Idempotency-Key"
-_LONGEST = 255
+_MAX_LENGTH = 255
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # a string as in RFC 8941 section 3.3.3
 _BARE = re.compile(r"[!#-+\--~]+")  # visible ASCII but for the quote and the comma
 
@@ -23,10 +23,10 @@ def idempotency_key(headers: Headers) -> str | None:
     value = values[0].strip()
     quoted = _QUOTED.fullmatch(value)
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else value
-    if len(values) > 1 or not (quoted or _BARE.fullmatch(value)) or not 1 <= len(key) <= _LONGEST:
+    if len(values) > 1 or not (quoted or _BARE.fullmatch(value)) or not 1 <= len(key) <= _MAX_LENGTH:
         raise Problem(
             400,
             "bad-idempotency-key",
-            f"Send one {HEADER} of 1 to {_LONGEST} visible ASCII characters, such as a UUID.",
+            f"Send one {HEADER} of 1 to {_MAX_LENGTH} visible ASCII characters, such as a UUID.",
         )
     return key

@@ -29,7 +29,7 @@ MIN_INTERVAL = 60.0
 FETCH_TIMEOUT = 10.0
 """Seconds that a fetch may take, and that a request waits for one."""
 
-_RSA_MOST_BITS = 16_384  # OpenSSL checks no signature by a longer one
+_RSA_MAX_BITS = 16_384  # OpenSSL checks no signature by a longer one
 _NAMES = {"EdDSA": ("EdDSA", "Ed25519", "Ed448")}  # RFC 9864 names the curve
 _READERS: Mapping[str, Callable[[dict[str, Any]], object]] = {
     "RSA": RSAAlgorithm.from_jwk,
@@ -249,8 +249,6 @@ def _public_key(jwk: dict[str, Any]) -> AsymmetricKey:
         key = _READERS[jwk["kty"]](jwk)
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, UnsupportedAlgorithm):
         raise _Ignored("malformed") from None
-    if not isinstance(key, AsymmetricKey) or (
-        isinstance(key, RSAPublicKey) and key.key_size > _RSA_MOST_BITS
-    ):
+    if not isinstance(key, AsymmetricKey) or (isinstance(key, RSAPublicKey) and key.key_size > _RSA_MAX_BITS):
         raise _Ignored("of an unknown kind")
     return key

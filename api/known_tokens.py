@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-MOST = 10_000
+MAX_TOKENS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class _Known(Generic[T]):
 class KnownTokens(Generic[T]):
     """Whom each of the last `most` tokens speaks for; only their digests are kept."""
 
-    def __init__(self, *, most: int = MOST, clock: Callable[[], float]) -> None:
+    def __init__(self, *, most: int = MAX_TOKENS, clock: Callable[[], float]) -> None:
         self._most = most
         self._clock = clock
         self._kept: OrderedDict[bytes, _Known[T]] = OrderedDict()

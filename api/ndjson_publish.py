@@ -21,7 +21,7 @@ from api.publishing import (
     ENVELOPE_BYTES,
     ENVELOPE_DEPTH,
     ENVELOPE_VALUES,
-    LONGEST_PIECE,
+    MAX_PIECE,
     IncomingEvent,
     commit,
     event_of,
@@ -34,7 +34,7 @@ from daemon.store.events import NewEvent, Once
 
 logger = logging.getLogger("hookd.api")
 
-MOST_IDS = 10_000
+MAX_IDS = 10_000
 """A stream with more events is answered without their ids, for the memory that they take."""
 _BUFFERS = 256 * 1024  # bytes that a stream has on its way through a connection
 _BYTES_OF_ID = 100
@@ -56,7 +56,7 @@ class _Progress:
         self.accepted += len(ids)
         self.batches += 1
         self.through = through
-        if self.accepted > MOST_IDS:
+        if self.accepted > MAX_IDS:
             self.ids = None
         if self.ids is not None:
             self.ids.extend(map(str, ids))
@@ -221,7 +221,7 @@ class _Lines:
 
     def go_on(self) -> None:
         """Do one piece of the work."""
-        until = perf_counter() + LONGEST_PIECE
+        until = perf_counter() + MAX_PIECE
         if self._values:
             self._bring_into_form(until)
         else:

@@ -11,7 +11,7 @@ from daemon.schemas import Schemas
 from daemon.signing.canonical import JSON, event_body, nests_deeper
 from daemon.store.events import NewEvent
 
-LONGEST_KEY = 256
+MAX_KEY_LENGTH = 256
 
 
 class BadFieldError(Exception):
@@ -56,8 +56,8 @@ def new_event(
     unknown = refusal(event_type, rules.types)
     if unknown is not None:
         raise BadFieldError("type", unknown)
-    if key is not None and not 1 <= len(key) <= LONGEST_KEY:
-        raise BadFieldError("key", f"must be a string of 1 to {LONGEST_KEY} characters")
+    if key is not None and not 1 <= len(key) <= MAX_KEY_LENGTH:
+        raise BadFieldError("key", f"must be a string of 1 to {MAX_KEY_LENGTH} characters")
     when = None if deliver_after is None else _moment(deliver_after)
     identifier = rules.new_id()
     body = event_body(identifier, event_type, data)

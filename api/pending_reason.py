@@ -10,7 +10,7 @@ from daemon.store.history import DeliveryState
 
 COUNTED = 1000
 """So far the deliveries ahead are counted."""
-_LONGEST = timedelta(days=3650)
+_MAX_WAIT = timedelta(days=3650)
 
 
 class Reason(StrEnum):
@@ -162,7 +162,7 @@ def _paced(base: datetime, rate: float, ahead: int) -> datetime:
 
 
 def _after(moment: datetime, seconds: float) -> datetime:
-    span = timedelta(seconds=min(seconds, _LONGEST.total_seconds()))
+    span = timedelta(seconds=min(seconds, _MAX_WAIT.total_seconds()))
     return moment + span
 
 

@@ -9,7 +9,7 @@ from daemon.store.failure import DatabaseBusy, DatabaseReadOnly, DatabaseRefused
 
 CONTENT_TYPE = "application/problem+json"
 _TYPE = "urn:hookd:problem:"
-_LONGEST_POINTER = 1000  # characters
+_MAX_POINTER_LENGTH = 1000  # characters
 
 #: How an error that the HTTP layer found is called and what to do about it, by status (RFC 9110 section 15).
 _HTTP: Mapping[int, tuple[str, str]] = {
@@ -74,9 +74,9 @@ class Problem(Exception):
 
 def _bounded(pointer: str) -> str:
     """Return a pointer, or that of the innermost value around it that is not too long to tell."""
-    if len(pointer) <= _LONGEST_POINTER:
+    if len(pointer) <= _MAX_POINTER_LENGTH:
         return pointer
-    return pointer[: _LONGEST_POINTER + 1].rpartition("/")[0]
+    return pointer[: _MAX_POINTER_LENGTH + 1].rpartition("/")[0]
 
 
 def http_problem(status: int, headers: Mapping[str, str] | None = None) -> Problem:

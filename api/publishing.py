@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.auth import Caller
 from api.bodies import pointer
 from api.commits import finish
-from api.new_event import LONGEST_KEY, BadFieldError, EventRules, new_event
+from api.new_event import MAX_KEY_LENGTH, BadFieldError, EventRules, new_event
 from api.problems import FieldError, Problem, invalid
 from api.services import ApiSettings, Services
 from daemon.model import Role
 from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
 
-LONGEST_PIECE = 0.005
+MAX_PIECE = 0.005
 """Seconds of work on events after which others may have their turn."""
 ENVELOPE_DEPTH = 1
 """Levels of nesting around the data of an event, as a publisher gives it."""
@@ -34,7 +34,7 @@ class IncomingEvent(BaseModel):
     type: Annotated[str, Field(description="One of the event types.")]
     data: Annotated[Any, Field(description="What happened: any JSON value.")]
     key: Annotated[
-        Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)] | None,
+        Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH)] | None,
         Field(description="Your own identifier: known for 24 hours, the event is not published again."),
     ] = None
     deliver_after: Annotated[

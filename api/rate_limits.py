@@ -12,7 +12,7 @@ from uuid import UUID
 from api.problems import Problem
 
 _ROUNDING = 1e-6  # requests
-_SWEEP_AT_LEAST = 1024
+_MIN_SWEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class RateLimits:
 
     def __init__(self) -> None:
         self._full_at: dict[UUID, float] = {}
-        self._sweep_at = _SWEEP_AT_LEAST
+        self._sweep_at = _MIN_SWEPT
 
     def __len__(self) -> int:
         """Return how many buckets are kept."""
@@ -93,4 +93,4 @@ class RateLimits:
     def _sweep(self, now: float) -> None:
         """Forget the full buckets; at twice as many as are left then, again."""
         self._full_at = {org_id: full_at for org_id, full_at in self._full_at.items() if full_at > now}
-        self._sweep_at = max(_SWEEP_AT_LEAST, 2 * len(self._full_at))
+        self._sweep_at = max(_MIN_SWEPT, 2 * len(self._full_at))

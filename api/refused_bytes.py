@@ -14,9 +14,9 @@ RATE = 1024**2
 """Bytes a second that are forgotten."""
 BURST = 16 * 1024**2
 """Bytes: two bodies of the greatest length, as shipped."""
-MOST = 2 * BURST
+MAX_OWED = 2 * BURST
 """More is not held against anybody: half a minute's wait says enough."""
-_SWEEP_AT_LEAST = 1024
+_MIN_SWEPT = 1024
 
 
 class RefusedBytes:
@@ -24,7 +24,7 @@ class RefusedBytes:
 
     def __init__(self) -> None:
         self._forgotten_at: dict[UUID, float] = {}
-        self._sweep_at = _SWEEP_AT_LEAST
+        self._sweep_at = _MIN_SWEPT
 
     def __len__(self) -> int:
         """Return of how many organisations something is known."""
@@ -34,9 +34,9 @@ class RefusedBytes:
         """Count the `size` bytes of a body that was read and refused."""
         if len(self._forgotten_at) >= self._sweep_at:
             self._forgotten_at = {org: at for org, at in self._forgotten_at.items() if at > now}
-            self._sweep_at = max(_SWEEP_AT_LEAST, 2 * len(self._forgotten_at))
+            self._sweep_at = max(_MIN_SWEPT, 2 * len(self._forgotten_at))
         forgotten_at = max(self._forgotten_at.get(org_id, now), now) + size / RATE
-        self._forgotten_at[org_id] = min(forgotten_at, now + MOST / RATE)
+        self._forgotten_at[org_id] = min(forgotten_at, now + MAX_OWED / RATE)
 
     def check(self, org_id: UUID, now: float) -> None:
         """Raise a 429 `Problem` where the organisation may not send a large body now."""

@@ -3,7 +3,7 @@
 from daemon.uuid7 import uuid7
 
 HEADER = "X-Request-Id"
-_LONGEST = 128
+_MAX_LENGTH = 128
 
 
 def request_id(offered: str | None) -> str:
@@ -11,6 +11,6 @@ def request_id(offered: str | None) -> str:
 
     Anything else could forge lines or fields in the logs of whoever reads it.
     """
-    if offered and len(offered) <= _LONGEST and all("!" <= character <= "~" for character in offered):
+    if offered and len(offered) <= _MAX_LENGTH and all("!" <= character <= "~" for character in offered):
         return offered
     return str(uuid7())

@@ -58,7 +58,7 @@ _Metadata = Annotated[
 _Headers = Annotated[
     dict[str, str],
     Field(
-        max_length=custom_headers.MOST,
+        max_length=custom_headers.MAX_HEADERS,
         description="Request headers that are sent besides hookd's own. Answers show their values as `***`.",
     ),
 ]

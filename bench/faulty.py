@@ -20,7 +20,7 @@ from bench.receiving import addresses, free_port
 TITLE = "our own, which fails as told (asyncio, one process)"
 LOOK = 0.25
 """Seconds between two looks at what has come."""
-MOST = 120.0
+MAX_WAIT = 120.0
 """Seconds for which what does not come is waited for."""
 
 
@@ -66,9 +66,9 @@ class Faulty:
                 self.good.setdefault(number, moment)
 
     def until(self, came: dict[int, float], numbers: Sequence[int], patience: float) -> None:
-        """Look until all these have come, or none has for so many seconds, or not all within `MOST`."""
+        """Look until all these have come, or none has for so many seconds, or not all within `MAX_WAIT`."""
         best, moved = -1, time.monotonic()
-        ended = moved + MOST
+        ended = moved + MAX_WAIT
         while True:
             self.look()
             reached = sum(number in came for number in numbers)

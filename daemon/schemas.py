@@ -12,8 +12,8 @@ import jsonschema_rs
 from daemon.signing.canonical import JSON, Unrepresentable, canonical, parse
 
 _DEEPEST_SCHEMA = 200  # levels
-_LONGEST_MESSAGE = 200  # characters
-_LARGEST_EXPLAINED = 64 * 1024  # bytes
+_MAX_MESSAGE_LENGTH = 200  # characters
+_MAX_EXPLAINED_SIZE = 64 * 1024  # bytes
 _EXACT_DIGITS = 640  # as in daemon.signing.canonical
 
 
@@ -49,15 +49,15 @@ class Schemas:
             data, valid = _judged(validator, data)
             if valid:
                 return None
-            if size > _LARGEST_EXPLAINED:
+            if size > _MAX_EXPLAINED_SIZE:
                 return SchemaViolation(
                     "", "breaks the type's schema; check it against that before it is sent"
                 )
             validator.validate(data)
         except jsonschema_rs.ValidationError as error:
             message = error.message
-            if len(message) > _LONGEST_MESSAGE:
-                message = message[: _LONGEST_MESSAGE - 1] + "…"
+            if len(message) > _MAX_MESSAGE_LENGTH:
+                message = message[: _MAX_MESSAGE_LENGTH - 1] + "…"
             return SchemaViolation(
                 _pointer(error.instance_path), f"breaks the type's schema: {message}; correct it"
             )

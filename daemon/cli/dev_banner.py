@@ -12,7 +12,7 @@ from daemon.config.durations import format_duration
 from daemon.process.version import VERSION
 from daemon.store.embedded_binaries import find_installation
 
-_MOST_LISTED = 10
+_MAX_LISTED = 10
 
 
 def show_facts(screen: Screen, rows: Sequence[tuple[str, str]]) -> None:
@@ -69,11 +69,11 @@ def show_summary(screen: Screen, counts: Counts, missing: Sequence[Missing], sec
             ("retried", f"{counts.failed} times, {counts.recovered} recovered"),
         ]
     )
-    for one in missing[:_MOST_LISTED]:
+    for one in missing[:_MAX_LISTED]:
         because = f": {one.last_error}" if one.last_error else ""
         screen.text(f"  not delivered: {one.event_type} {one.event_id} to {one.path}{because}", Style.YELLOW)
-    if len(missing) > _MOST_LISTED:
-        screen.text(f"  and {len(missing) - _MOST_LISTED} more", Style.YELLOW)
+    if len(missing) > _MAX_LISTED:
+        screen.text(f"  and {len(missing) - _MAX_LISTED} more", Style.YELLOW)
 
 
 def durations(schedule: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ logger = logging.getLogger("hookd.dev")
 
 IDLE_TIMEOUT = 60.0
 """Seconds that a connection may stay open without a request, or that one request may take."""
-MOST = 64 * 1024 * 1024
+MAX_BODY = 64 * 1024 * 1024
 """Bytes of one request's body; events.max_bytes cannot be more."""
 
 
@@ -73,7 +73,7 @@ async def _request(stream: trio.SocketStream, http: h11.Connection) -> Request |
             head = event
         elif isinstance(event, h11.Data):
             body += event.data
-            if len(body) > MOST:
+            if len(body) > MAX_BODY:
                 return None
         elif isinstance(event, h11.EndOfMessage) and head is not None:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}

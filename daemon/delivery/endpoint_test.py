@@ -34,9 +34,9 @@ from daemon.store.tokens import Tokens
 
 logger = logging.getLogger("hookd.delivery")
 
-MOST = 32
+MAX_TESTS = 32
 """Tests at once in one daemon."""
-MOST_PER_ORGANISATION = 4
+MAX_TESTS_PER_ORGANISATION = 4
 RATE, BURST = 2.0, 50.0
 """Test requests of one organisation that a daemon sends in a second, and at once after a quiet time."""
 RETRY_AFTER = 5
@@ -79,8 +79,8 @@ class EndpointTests:
         stopping: Callable[[], bool],
         now: Callable[[], float],
         budget: RequestBudget,
-        most: int = MOST,
-        most_per_organisation: int = MOST_PER_ORGANISATION,
+        most: int = MAX_TESTS,
+        most_per_organisation: int = MAX_TESTS_PER_ORGANISATION,
     ) -> None:
         self._fetch = fetch
         self._read = read

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 from daemon.egress.answer import Answer
 
-MOST, LONGEST, MOST_CHARACTERS = 24, 256, 1024
+MAX_HEADERS, MAX_VALUE_LENGTH, MAX_CHARACTERS = 24, 256, 1024
 """Bounds: headers, characters of one value, and of all names and values."""
 MASK = "***"
-_LONGEST_URL = 2048
+_MAX_URL_LENGTH = 2048
 
 _IDS = r"(?:[a-z0-9-]*(?:request|correlation|trace)-?id|traceparent|cf-ray|x-vercel-id)"
-_KEPT_WITH_SUCCESS = re.compile(rf"{_IDS}|content-encoding")
-_KEPT = re.compile(
+_HEADERS_OF_SUCCESS = re.compile(rf"{_IDS}|content-encoding")
+_HEADERS_OF_FAILURE = re.compile(
     rf"{_IDS}|content-(?:type|encoding)|date|server|via|location|retry-after[a-z-]*"
     r"|(?:www|proxy)-authenticate|allow|accept|accept-post|deprecation|sunset|cf-mitigated|x-cache|x-served-by"
     r"|x-powered-by|(?:x-)?rate-?limit[a-z0-9-]*|set-cookie2?|(?:proxy-)?authorization|(?:proxy-)?authentication-info"
@@ -30,20 +30,22 @@ _CREDENTIALS = re.compile(
 
 def headers_worth_keeping(answer: Answer, *, failed: bool) -> dict[str, str] | None:
     """Return the headers to keep, names in lower case, values of one name joined; None if there are none."""
-    wanted = _KEPT
+    wanted = _HEADERS_OF_FAILURE
     if not failed:
-        wanted, head = _KEPT_WITH_SUCCESS, answer.head.lower()
+        wanted, head = _HEADERS_OF_SUCCESS, answer.head.lower()
         # Looked for first, as hardly any good answer has one of them.
         if not (b"id:" in head or b"encoding:" in head or b"traceparent:" in head or b"cf-ray:" in head):
             return None
     kept: dict[str, str] = {}
     for raw_name, raw_value in answer.headers:
         name = raw_name.decode("latin-1").lower()
-        if not wanted.fullmatch(name) or (name not in kept and len(kept) == MOST):
+        if not wanted.fullmatch(name) or (name not in kept and len(kept) == MAX_HEADERS):
             continue
         value = _shown(name, raw_value.decode("latin-1"))
-        kept[name] = value if name not in kept or value == MASK else f"{kept[name]}, {value}"[:LONGEST]
-    room = MOST_CHARACTERS
+        kept[name] = (
+            value if name not in kept or value == MASK else f"{kept[name]}, {value}"[:MAX_VALUE_LENGTH]
+        )
+    room = MAX_CHARACTERS
     for name, value in list(kept.items()):
         room -= len(name) + len(value)
         if room < 0:
@@ -83,13 +85,13 @@ def _shown(name: str, value: str) -> str:
     if _SECRET.fullmatch(name):
         return MASK
     if name == "location":
-        value = _without_secrets(value[:_LONGEST_URL])
+        value = _without_secrets(value[:_MAX_URL_LENGTH])
     elif name.endswith("-authenticate"):
         scheme, _, parameters = value.partition(" ")
         value = f"{scheme} {MASK}" if parameters else scheme
     else:
-        value = _CREDENTIALS.sub(MASK, value[:LONGEST])
-    return "".join(one if one.isprintable() else " " for one in value[:LONGEST])
+        value = _CREDENTIALS.sub(MASK, value[:MAX_VALUE_LENGTH])
+    return "".join(one if one.isprintable() else " " for one in value[:MAX_VALUE_LENGTH])
 
 
 def _without_secrets(url: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from uuid import UUID
 
-_SWEEP_AT_LEAST = 1024
+_MIN_SWEPT = 1024
 
 
 class RequestBudget:
@@ -17,14 +17,14 @@ class RequestBudget:
         self._burst = burst
         self._now = now
         self._full_at: dict[UUID, float] = {}
-        self._sweep_at = _SWEEP_AT_LEAST
+        self._sweep_at = _MIN_SWEPT
 
     def take(self, org_id: UUID, count: int) -> float:
         """Take `count` requests, at most a `burst`, and return 0; or the seconds until there are so many."""
         now = self._now()
         if len(self._full_at) >= self._sweep_at:
             self._full_at = {one: full_at for one, full_at in self._full_at.items() if full_at > now}
-            self._sweep_at = max(_SWEEP_AT_LEAST, 2 * len(self._full_at))
+            self._sweep_at = max(_MIN_SWEPT, 2 * len(self._full_at))
         full_at = max(self._full_at.get(org_id, now), now) + count / self._rate
         wait = full_at - now - self._burst / self._rate
         if wait > 0:

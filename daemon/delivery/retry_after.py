@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-_LONGEST = 64
+_MAX_LENGTH = 64
 _SECONDS = re.compile(rb"(-?)([0-9]+)")
 _TIME = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 # RFC 9110 section 5.6.7: the preferred form, then the two obsolete ones that recipients must still read.
@@ -22,7 +22,7 @@ def parse_retry_after(value: bytes, *, now: datetime, maximum: float) -> float |
     None. Never raises, whatever the bytes.
     """
     value = value.strip(b" \t").lower()
-    if len(value) > _LONGEST:
+    if len(value) > _MAX_LENGTH:
         return None
     if seconds := _SECONDS.fullmatch(value):
         return 0.0 if seconds[1] else min(float(seconds[2]), maximum)

@@ -19,7 +19,7 @@ from daemon.store.queue import TargetRow
 
 logger = logging.getLogger("hookd.delivery")
 
-MOST = 20_000
+MAX_TARGETS = 20_000
 TIDY_AFTER = 1_000
 """Targets that took the place of others. Python's garbage collector comes when there are so many objects more
 than the last time; where as many go as come that is seldom, and then it stops the process for 126 ms to look
@@ -62,7 +62,7 @@ class Targets:
         decrypt: Callable[[bytes, UUID], str],
         write: WriteTemplate,
         now: Callable[[], float],
-        most: int = MOST,
+        most: int = MAX_TARGETS,
     ) -> None:
         self._parse_url = parse_url
         self._decrypt = decrypt

@@ -22,7 +22,7 @@ AT_ONCE = 4
 """Attempts for one connection under way at once. For a further one the eldest gives way, which has had a
 second, as much as one lost packet costs."""
 _MAX_ORIGINS = 4096
-_MOST_TELLING = (
+_TELLING_FIRST = (
     "connect_refused",
     "connect_timeout",
     "connect_failed",
@@ -129,7 +129,7 @@ class _Race:
 
 
 def _rank(error: EgressError) -> tuple[bool, int]:
-    known = error.code in _MOST_TELLING
-    return error.fault not in (Fault.DAEMON, Fault.PROXY), _MOST_TELLING.index(error.code) if known else len(
-        _MOST_TELLING
+    known = error.code in _TELLING_FIRST
+    return error.fault not in (Fault.DAEMON, Fault.PROXY), _TELLING_FIRST.index(error.code) if known else len(
+        _TELLING_FIRST
     )

@@ -17,9 +17,9 @@ logger = logging.getLogger("hookd.egress")
 
 Lookup = Callable[[str], Awaitable[list[Address]]]
 
-MOST = 256
+MAX_LOOKUPS = 256
 """Look-ups under way at once; each has one or two sockets."""
-MOST_EACH = 32
+MAX_LOOKUPS_EACH = 32
 """Of one organisation: names that nobody answers hold no more than that, for some seconds each."""
 PATIENCE = 2.0
 """Seconds that a name waits for those before it."""
@@ -66,8 +66,8 @@ class CachingResolver:
         self,
         lookup: Lookup,
         *,
-        most: int = MOST,
-        most_each: int = MOST_EACH,
+        most: int = MAX_LOOKUPS,
+        most_each: int = MAX_LOOKUPS_EACH,
         patience: float = PATIENCE,
         lifetime: float = 30.0,
         failure_lifetime: float = 3.0,

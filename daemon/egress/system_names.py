@@ -19,7 +19,7 @@ from daemon.egress.lookup import NameLookup
 from daemon.egress.nameserver import PORT, Nameserver
 
 HOSTS, RESOLV_CONF = Path("/etc/hosts"), Path("/etc/resolv.conf")
-LOOK_AGAIN = 5.0
+RELOAD_INTERVAL = 5.0
 """Seconds after which the files are looked at again."""
 _MAX_SERVERS = 3  # as in the C library
 _LOOPBACK: tuple[Address, ...] = (IPv6Address("::1"), IPv4Address("127.0.0.1"))
@@ -62,7 +62,7 @@ class _File(Generic[T]):
     async def read(self) -> T:
         now = trio.current_time()
         if now >= self._look_at:
-            self._look_at = now + LOOK_AGAIN
+            self._look_at = now + RELOAD_INTERVAL
             self._content = await trio.to_thread.run_sync(self._read)
         return self._content
 

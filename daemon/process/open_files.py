@@ -5,13 +5,13 @@ import resource
 
 from daemon.config.model import Config
 from daemon.egress.happy_eyeballs import AT_ONCE
-from daemon.egress.resolver import MOST as LOOKUPS
+from daemon.egress.resolver import MAX_LOOKUPS as LOOKUPS
 from daemon.store.database import OWN_CONNECTIONS
 
 logger = logging.getLogger("hookd")
 
 _BESIDES = 100
-_FEWEST_IDLE = 256
+_MIN_IDLE = 256
 # For each request under way, and for many hosts in turn: one that is closed before its host's next turn was
 # of no use.
 _IDLE_EACH, _IDLE_MANY = 8, 2048
@@ -41,7 +41,7 @@ def open_files_needed(config: Config) -> int:
     connection are under way where a host does not answer.
     """
     unanswered = int(config.delivery.concurrency * config.delivery.unanswered_share)
-    receivers = config.delivery.concurrency + _FEWEST_IDLE + 2 * LOOKUPS + (AT_ONCE - 1) * unanswered
+    receivers = config.delivery.concurrency + _MIN_IDLE + 2 * LOOKUPS + (AT_ONCE - 1) * unanswered
     return 3 * config.api.max_connections + receivers + config.database.pool_size + OWN_CONNECTIONS + _BESIDES
 
 
@@ -51,4 +51,4 @@ def idle_connections(config: Config) -> int:
     wanted = max(_IDLE_MANY, _IDLE_EACH * config.delivery.concurrency)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    return max(_FEWEST_IDLE, min(wanted, soft - open_files_needed(config)))
+    return max(_MIN_IDLE, min(wanted, soft - open_files_needed(config)))

@@ -39,8 +39,8 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _FAULTY_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _NOT_ZERO = re.compile("[-0.]*[1-9]")  # the digits before an exponent
 _NOT_COUNTED = bytes(set(range(256)) - set(b',[{"'))
-_LARGEST_PLACED = 16 * 1024  # characters
-_LONGEST_POINTER = 200
+_MAX_PLACED_LENGTH = 16 * 1024  # characters
+_MAX_POINTER_LENGTH = 200
 
 
 class Unrepresentable(ValueError):
@@ -300,14 +300,14 @@ def _at_its_place(
 ) -> Unrepresentable:
     """Name the place of a fault by reading `text` once more, with its faults left in, unless it is long."""
     pointer = None
-    if len(text) <= _LARGEST_PLACED:
+    if len(text) <= _MAX_PLACED_LENGTH:
         with suppress(json.JSONDecodeError):  # a syntax error further on: then without the place
             decoder = json.JSONDecoder(
                 parse_int=_integer, parse_float=_double_or_nan, object_pairs_hook=build
             )
             document = decoder.decode(text) if at is None else decoder.raw_decode(text, at)[0]
             pointer = _first_fault(document)
-    where = "" if pointer is None or len(pointer) > _LONGEST_POINTER else f" at {json.dumps(pointer)}"
+    where = "" if pointer is None or len(pointer) > _MAX_POINTER_LENGTH else f" at {json.dumps(pointer)}"
     return Unrepresentable(f"holds {what}{where}; {remedy}", pointer=pointer)
 
 

@@ -19,12 +19,12 @@ from daemon.signing.canonical import (
 
 WINDOW = 64 * 1024
 """Bytes of text that are looked at for a step, unless an element is longer."""
-MOST_AT_ONCE = 250
+MAX_AT_ONCE = 250
 """Elements of one step."""
 _BLANKS = re.compile(r"[ \t\n\r]*+")
 _BLANK_BYTES = b" \t\n\r"
 _UNTERMINATED = "Unterminated"
-_LONGEST_TOKEN = 12
+_MAX_TOKEN_LENGTH = 12
 """Characters before the end of a window in which its end may be the fault: a literal, an escaped pair."""
 
 
@@ -118,7 +118,7 @@ class _Window:
 
     def refuse(self, message: str, position: int) -> None:
         """Raise for what is not JSON, unless it may be where the window ends."""
-        near = position > len(self.text) - _LONGEST_TOKEN
+        near = position > len(self.text) - _MAX_TOKEN_LENGTH
         if self.last or not (near or message.startswith(_UNTERMINATED)):
             _not_json(message, self._whole, self.place(position))
 
@@ -127,7 +127,7 @@ def _read(window: _Window, index: int, limits: ElementLimits) -> tuple[list[_Ele
     """Return the elements that are whole in the window, where the next one begins, and if there is none."""
     found: list[_Element] = []
     text, begin = window.text, 0
-    while len(found) < MOST_AT_ONCE:
+    while len(found) < MAX_AT_ONCE:
         start = _after_blanks(text, begin)
         if index + len(found) == 0 and text.startswith("]", start):
             return found, start + 1, True

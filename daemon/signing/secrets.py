@@ -28,7 +28,7 @@ _SHORT = (
     " or leave it out to have one made."
 )
 _SHARED_FORM = re.compile(r"[\x20-\x7e]{8,256}")
-_FEWEST_BYTES = 24  # Standard Webhooks 1.0, "Signature scheme"
+_MIN_KEY_BYTES = 24  # Standard Webhooks 1.0, "Signature scheme"
 _RANDOM = 22
 """Characters of base64 that 16 random bytes take; what is shorter is rather a phrase with hyphens."""
 _BASE64_URL = re.compile(r"(?=[^_-]*[_-])[A-Za-z0-9_-]+=*")
@@ -151,7 +151,7 @@ def check_new_secret(text: str) -> list[str]:
         )
     if _decode(rest) is None:
         return [_NOT_BASE64]
-    return [_SHORT.format(len(key.key))] if len(key.key) < _FEWEST_BYTES else []
+    return [_SHORT.format(len(key.key))] if len(key.key) < _MIN_KEY_BYTES else []
 
 
 def _private_key(text: str) -> Ed25519PrivateKey:

@@ -17,7 +17,7 @@ T = TypeVar("T", bound="DataclassInstance")
 
 SCAN = 5000
 """Rows that one page may read: a filter that matches few of many gives short pages, not a long wait."""
-MOST_ATTEMPTS = 1000
+MAX_ATTEMPTS = 1000
 """Attempts of one delivery that are shown: its newest."""
 
 
@@ -245,7 +245,7 @@ class History:
         return await self._database.run(unit)
 
     async def delivery(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> Delivery | None:
-        """Return one delivery with its newest `MOST_ATTEMPTS` attempts, oldest first."""
+        """Return one delivery with its newest `MAX_ATTEMPTS` attempts, oldest first."""
         names = ("delivery_state", "attempts_of", "event_of")
         delivery_state, attempts_of, event_of = (self._database.sql(name) for name in names)
 
@@ -255,7 +255,7 @@ class History:
                 row = await connection.fetchrow(delivery_state, org_id, subscription_id, delivery_id)
                 if row is None:
                     return None
-                rows = await connection.fetch(attempts_of, subscription_id, delivery_id, MOST_ATTEMPTS)
+                rows = await connection.fetch(attempts_of, subscription_id, delivery_id, MAX_ATTEMPTS)
                 event_id = row["event_id"] or (rows[-1]["event_id"] if rows else None)
                 if event_id is None:
                     return None

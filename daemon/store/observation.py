@@ -10,12 +10,12 @@ from daemon.store.database import Connection, Database, DatabaseUnavailable, Ret
 
 logger = logging.getLogger("hookd.store")
 
-KEPT = 5.0
+MAX_AGE = 5.0
 """Seconds for which what was seen serves again."""
 DEADLINE = 2.0
-MOST = 100_000
+MAX_COUNTED = 100_000
 """Counting ends here."""
-MOST_LANES = 20_000
+MAX_LANES = 20_000
 """Lanes, hosts and leased deliveries that are looked through."""
 
 
@@ -67,7 +67,7 @@ async def observe(database: Database, timeout: float = DEADLINE) -> Observation:
     statement = database.sql("observe")
 
     async def unit(connection: Connection) -> Observation:
-        (row,) = await connection.fetch(statement, MOST, MOST_LANES)
+        (row,) = await connection.fetch(statement, MAX_COUNTED, MAX_LANES)
         columns = dict(row)
         held = [columns.pop(name) or () for name in ("holders", "held_transactions", "held_seconds")]
         return Observation(**columns, holders=tuple(Holder(*one) for one in zip(*held, strict=True)))
@@ -89,7 +89,7 @@ async def writable(database: Database, timeout: float = DEADLINE) -> bool:
 class Observer:
     """Looks for whoever asks, once for all who ask within `kept` seconds."""
 
-    def __init__(self, database: Database, *, kept: float = KEPT, deadline: float = DEADLINE) -> None:
+    def __init__(self, database: Database, *, kept: float = MAX_AGE, deadline: float = DEADLINE) -> None:
         self._database = database
         self._kept = kept
         self._deadline = deadline

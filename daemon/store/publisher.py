@@ -10,11 +10,11 @@ from daemon.progress import Progress
 from daemon.store.database import DatabaseUnavailable, RetryTransaction, warm_up
 from daemon.store.events import Events, NewEvent, Once
 
-MOST = 500
+MAX_BATCH = 500
 """Events in one transaction."""
-MOST_BYTES = 1024 * 1024
+MAX_BATCH_BYTES = 1024 * 1024
 """Bytes of their bodies after which no further one goes with them."""
-MOST_WAITING = 2000
+MAX_WAITING = 2000
 
 
 class _Asked:
@@ -38,7 +38,7 @@ class Publisher:
     def __init__(self, events: Events, progress: Progress) -> None:
         self._events = events
         self._progress = progress
-        self._give, self._take = trio.open_memory_channel[_Asked](MOST_WAITING)
+        self._give, self._take = trio.open_memory_channel[_Asked](MAX_WAITING)
 
     async def publish(self, events: Sequence[NewEvent], once: Once | None = None) -> list[UUID]:
         """See `Events.publish`. Cancelled, an event may be published all the same."""
@@ -61,7 +61,7 @@ class Publisher:
         async for first in self._take:
             batch = [first]
             size = len(first.event.body)
-            while len(batch) < MOST and size < MOST_BYTES:
+            while len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
                 try:
                     batch.append(self._take.receive_nowait())
                 except trio.WouldBlock:

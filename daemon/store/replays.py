@@ -13,11 +13,11 @@ import trio
 
 from daemon.store.database import Connection, Database
 
-MOST_EVENTS = 1_000_000
+MAX_EVENTS = 1_000_000
 """Events of one replay."""
-MOST_RUNNING = 3
+MAX_RUNNING = 3
 """Replays of one subscription that run at once."""
-MOST_RUNNING_OF_ORGANISATION = 20
+MAX_RUNNING_OF_ORGANISATION = 20
 FINDING_AT_ONCE = 2
 """Searches for events that a daemon makes at once, so that they leave connections to others."""
 GIVE_UP_AT_ONCE = 5_000
@@ -124,9 +124,9 @@ class Replays:
                         selection.until,
                         selection.only_failed,
                         selection.patterns,
-                        MOST_EVENTS,
-                        MOST_RUNNING,
-                        MOST_RUNNING_OF_ORGANISATION,
+                        MAX_EVENTS,
+                        MAX_RUNNING,
+                        MAX_RUNNING_OF_ORGANISATION,
                     )
                 except TimeoutError as error:
                     raise SelectionTooSlow from error
@@ -134,11 +134,11 @@ class Replays:
                 if outcome == "missing":
                     raise NoSubscription
                 if outcome == "busy":
-                    raise TooManyReplays(MOST_RUNNING)
+                    raise TooManyReplays(MAX_RUNNING)
                 if outcome == "busy_org":
-                    raise TooManyReplays(MOST_RUNNING_OF_ORGANISATION, "organisation")
+                    raise TooManyReplays(MAX_RUNNING_OF_ORGANISATION, "organisation")
                 if outcome == "too_many":
-                    raise TooManyEvents(MOST_EVENTS)
+                    raise TooManyEvents(MAX_EVENTS)
                 [made] = await connection.fetch(read, org_id, subscription_id, replay_id)
                 return Replay(*made)
 
@@ -165,7 +165,7 @@ class Replays:
                     selection.until,
                     selection.only_failed,
                     selection.patterns,
-                    MOST_EVENTS + 1,
+                    MAX_EVENTS + 1,
                 )
             except TimeoutError as error:
                 raise SelectionTooSlow from error
@@ -173,8 +173,8 @@ class Replays:
 
         async with self._place(org_id):
             count = await self._database.run(unit)
-        if count > MOST_EVENTS:
-            raise TooManyEvents(MOST_EVENTS)
+        if count > MAX_EVENTS:
+            raise TooManyEvents(MAX_EVENTS)
         return count
 
     @asynccontextmanager

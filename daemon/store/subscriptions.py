@@ -105,7 +105,7 @@ class HostLimits(Protocol):
     def in_flight(self) -> int: ...
 
 
-MOST_SECRETS = 5
+MAX_SECRETS = 5
 """Secrets of one subscription that sign at once: each makes a signature in every request."""
 
 
@@ -233,7 +233,7 @@ class Subscriptions:
             subscription_id,
             self._encrypt(secret, subscription_id),
             timedelta(seconds=overlap),
-            MOST_SECRETS,
+            MAX_SECRETS,
             _listed(revisions),
         )
         if row is not None and row["outcome"] == "conflict":

@@ -14,7 +14,7 @@ from tests.support.scale import scale
 
 EVENTS = scale(100, 300)
 SIZE = 1_000_000
-MOST_MEMORY = 250 * 1000**2
+MAX_MEMORY = 250 * 1000**2
 
 
 async def test_many_large_events_to_slow_receivers(tmp_path: Path, postgres_url: str) -> None:
@@ -47,4 +47,4 @@ async def test_many_large_events_to_slow_receivers(tmp_path: Path, postgres_url:
         len({(one.port, one.event_id) for one in receiver.requests}) == len(receiver.requests) == 5 * EVENTS
     )
     assert len(set(bodies.values())) == EVENTS
-    assert most < MOST_MEMORY
+    assert most < MAX_MEMORY

@@ -17,8 +17,8 @@ from tests.support.scale import scale
 
 SIZE = scale(30_000_000, 500_000_000)
 PIECE = 256 * 1024
-MOST_MEMORY = 250 * 1000**2
-MOST_HELD = 16 * 1000**2
+MAX_MEMORY = 250 * 1000**2
+MAX_HELD = 16 * 1000**2
 """Bytes that the buffers of both sockets may take beside a batch and a piece."""
 BROKEN = b'{"type": "match.proposed", "data": {"cut":'
 
@@ -86,8 +86,8 @@ async def test_a_stream_larger_than_the_memory(
     assert (document["line"], document["errors"][0]["pointer"]) == (count + 1, f"/{count + 1}")
     assert document["accepted"] == document["accepted_through"] == kept[0] == count
     assert "ids" not in document or len(document["ids"]) == count
-    assert held < MOST_HELD
-    assert most < MOST_MEMORY
+    assert held < MAX_HELD
+    assert most < MAX_MEMORY
 
 
 async def begun(daemon: Daemon, org: UUID) -> RawClient:

@@ -17,7 +17,7 @@ from tests.support.daemon import Daemon, running, token
 from tests.support.scale import FULL, scale
 
 CLIENTS = scale(120, 2_000)
-MOST = scale(60, 1_000)  # connections that the daemon takes; more than that try
+MAX_CONNECTIONS = scale(60, 1_000)  # connections that the daemon takes; more than that try
 SECONDS = scale(3.0, 40.0)
 STOP_TIMEOUT = scale(10.0, 25.0)
 COMING_BACK = scale(0.5, 5.0)  # seconds after which a client that was thrown out comes again
@@ -124,7 +124,7 @@ class SlowClients:
 async def test_slow_clients_lock_nobody_out(tmp_path: Path, postgres_url: str) -> None:
     org = uuid4()
     settings = {
-        "api__max_connections": MOST,
+        "api__max_connections": MAX_CONNECTIONS,
         "api__read_timeout": "30s",
         "daemon__stop_timeout": f"{STOP_TIMEOUT}s",
         "delivery__concurrency": 16,

@@ -13,7 +13,7 @@ _PARTITION = re.compile(r"\b(event|attempt)_(\d{8})")
 _UUID7 = re.compile(r"\b([0-9a-f]{8})-([0-9a-f]{4})(-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})\b")
 _MOMENT = re.compile(r"\b(20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d)")
 _WEEK = timedelta(weeks=1)
-_LEAST_AGE = timedelta(days=2)
+_MIN_AGE = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class OldDatabase:
         for placeholder, address in receivers.items():
             data = data.replace(placeholder, address)
         made = max(datetime.fromisoformat(f"{found}+00:00") for found in _applied_at(data))
-        weeks = (datetime.now(UTC) - _LEAST_AGE - made) // _WEEK * _WEEK
+        weeks = (datetime.now(UTC) - _MIN_AGE - made) // _WEEK * _WEEK
         # what is sealed is bound to the id of its subscription
         kept = {one["id"] for one in json.loads(told)["subscriptions"].values()}
         move = _mover(weeks, kept)

@@ -24,7 +24,7 @@ from tests.faults.schedules.run import run
 from tests.faults.schedules.starter import CODE, starting
 from tests.support.postgres import reachable_directory
 
-KEPT = Path(tempfile.gettempdir()) / "hookd-schedules"
+KEPT_DIRECTORY = Path(tempfile.gettempdir()) / "hookd-schedules"
 SERVERS = shutil.ignore_patterns("cluster-*")
 
 
@@ -65,7 +65,7 @@ async def _work(cluster: Cluster, directory: Path) -> None:
     async with starting() as starter:
         while line := await trio.to_thread.run_sync(sys.stdin.readline):
             own = directory / f"seed-{int(line)}"
-            kept = KEPT / own.name
+            kept = KEPT_DIRECTORY / own.name
             try:
                 outcome = await run(int(line), cluster, own, starter)
             finally:
@@ -112,7 +112,7 @@ class Summary:
                 print(f"    {line}")
             for name, line in problems[:50]:
                 print(f"  {name}: {line}")
-            print(f'  logs: {KEPT}/seed-{seed}; again: make faults ARGS="--seed {seed}"')
+            print(f'  logs: {KEPT_DIRECTORY}/seed-{seed}; again: make faults ARGS="--seed {seed}"')
         sys.stdout.flush()
 
     def crashed(self, seed: int) -> None:

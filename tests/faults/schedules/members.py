@@ -12,7 +12,7 @@ from tests.faults.schedules.starter import Started, Starter, run_program
 from tests.support.daemon import SECRET, TEST_SETTINGS
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-START_AGAIN = 0.3
+RESTART_DELAY = 0.3
 MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"
 
 
@@ -96,7 +96,7 @@ class Member:
                 await self._wanted.wait()
                 await self._run()
                 if self._wanted.is_set():
-                    await trio.sleep(START_AGAIN)
+                    await trio.sleep(RESTART_DELAY)
         finally:
             self.send(signal.SIGKILL)
 

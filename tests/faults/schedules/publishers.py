@@ -19,7 +19,7 @@ from tests.faults.schedules.model import Model, Published
 from tests.faults.schedules.plan import Publication, Way
 from tests.support.daemon import SECRET
 
-AGAIN = 0.2
+RETRY_INTERVAL = 0.2
 REQUEST = 5.0
 YEARS = 10 * 365 * 86400
 _OURS = "select event::text from public.ledger where event = any ($1::uuid[])"
@@ -97,7 +97,7 @@ class Publishers:
                 ids = await self._ask(member, one, events, key)
             if ids is not None:
                 break
-            await trio.sleep(AGAIN)
+            await trio.sleep(RETRY_INTERVAL)
         self._keep(one, ids, began, epoch)
 
     async def _ask(
@@ -138,7 +138,7 @@ class Publishers:
             self._model.undone.update(ids)
             if not one.commits:
                 return
-            await trio.sleep(AGAIN)
+            await trio.sleep(RETRY_INTERVAL)
 
     async def _try(self, one: Publication, ids: list[str]) -> bool:
         """Return whether it is committed; `ids` are those it was given."""

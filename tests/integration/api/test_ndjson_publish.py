@@ -12,7 +12,7 @@ import trio.testing
 
 from api.connection import ServerLimits
 from api.ndjson import BATCH_LINES
-from api.ndjson_publish import MOST_IDS
+from api.ndjson_publish import MAX_IDS
 from api.services import ApiSettings
 from daemon.schemas import load_schemas
 from daemon.signing.canonical import parse
@@ -86,10 +86,10 @@ async def test_a_stream_may_be_longer_than_a_body() -> None:
 async def test_many_ids_are_not_told() -> None:
     world = World()
     async with client(world) as http:
-        answer = await http.post("/events", content=stream_of(MOST_IDS + 1), headers=NDJSON)
-        assert answer.json() == {"accepted": MOST_IDS + 1}
-        answer = await http.post("/events", content=stream_of(MOST_IDS), headers=NDJSON)
-        assert len(answer.json()["ids"]) == MOST_IDS
+        answer = await http.post("/events", content=stream_of(MAX_IDS + 1), headers=NDJSON)
+        assert answer.json() == {"accepted": MAX_IDS + 1}
+        answer = await http.post("/events", content=stream_of(MAX_IDS), headers=NDJSON)
+        assert len(answer.json()["ids"]) == MAX_IDS
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n  \n"])

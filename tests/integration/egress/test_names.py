@@ -211,7 +211,7 @@ async def test_the_system_is_asked_for_absolute_names(tmp_path: Path) -> None:
 async def test_the_hosts_file_goes_first_and_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.egress.system_names.LOOK_AGAIN", 0.0)
+    monkeypatch.setattr("daemon.egress.system_names.RELOAD_INTERVAL", 0.0)
     async with nameserver(zone(ZONE)) as served:
         find = system(tmp_path, served, "192.0.2.7 four.test # 192.0.2.8 both.test\n")
         assert await find("four.test") == [ip_address("192.0.2.7")]

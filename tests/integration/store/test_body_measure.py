@@ -13,7 +13,7 @@ from daemon.uuid7 import uuid7
 from tests.support.postgres import Session
 
 Connect = Callable[[], Awaitable[Session]]
-MOST = 1024 * 1024
+MAX_BODY = 1024 * 1024
 TYPE = "match.proposed"
 
 
@@ -66,7 +66,7 @@ def of_size(unit: str, size: int) -> list[str]:
 
 @pytest.mark.parametrize("unit", ["x", "é", "€", "😀", "\u007f", '"', " , : "])
 async def test_the_limit_is_the_same_to_the_byte(session: Session, unit: str) -> None:
-    for size, taken in ((MOST, True), (MOST + 1, False)):
+    for size, taken in ((MAX_BODY, True), (MAX_BODY + 1, False)):
         data = of_size(unit, size)
         assert canonical(data) == size
         publishing = session.fetchval(
@@ -80,6 +80,6 @@ async def test_the_limit_is_the_same_to_the_byte(session: Session, unit: str) ->
 
 
 async def test_small_values_count_without_their_blanks(session: Session) -> None:
-    room = (MOST - canonical([])) // 2
+    room = (MAX_BODY - canonical([])) // 2
     data = [1] * (room - 1)  # jsonb prints 1.5 MiB
     assert await session.fetchval("select hookd.publish($1, $2, $3::text::jsonb)", uuid4(), TYPE, shown(data))

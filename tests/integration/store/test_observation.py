@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from daemon.store.database import Database
-from daemon.store.observation import MOST, MOST_LANES, Observer, Sight, observe
+from daemon.store.observation import MAX_COUNTED, MAX_LANES, Observer, Sight, observe
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     STATEMENTS,
@@ -122,13 +122,13 @@ async def test_a_large_queue_is_counted_up_to_the_limit_without_reading_it(
         """
     )
     seen = await observe(database, 30)
-    assert seen.due == MOST
+    assert seen.due == MAX_COUNTED
     assert seen.oldest_due == pytest.approx(60)
     assert seen.owed == pytest.approx(200_000, rel=0.01)
     scans = "select seq_scan, seq_tup_read from pg_stat_user_tables where relname in ('delivery', 'lane')"
     await session.execute("select pg_stat_force_next_flush()")
     before = await session.fetch(scans)
-    await session.fetch(STATEMENTS["observe"], MOST, MOST_LANES)
+    await session.fetch(STATEMENTS["observe"], MAX_COUNTED, MAX_LANES)
     await session.execute("select pg_stat_force_next_flush()")
     assert await session.fetch(scans) == before
 

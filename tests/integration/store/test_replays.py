@@ -697,7 +697,7 @@ async def test_how_much_may_be_asked_for_is_bounded(lab: Lab, monkeypatch: pytes
         with pytest.raises(TooManyEvents):
             await asking(subscription)
     monkeypatch.setattr(replays, "MOST_EVENTS", 6)
-    for _ in range(replays.MOST_RUNNING):
+    for _ in range(replays.MAX_RUNNING):
         await lab.ask(subscription)
     with pytest.raises(TooManyReplays):
         await lab.ask(subscription)

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from api.problems import Problem
-from api.refused_bytes import BURST, MOST, RATE, RefusedBytes
+from api.refused_bytes import BURST, MAX_OWED, RATE, RefusedBytes
 
 A, B = UUID(int=1), UUID(int=2)
 
@@ -40,7 +40,7 @@ def test_what_is_not_repeated_is_forgotten() -> None:
 def test_nobody_waits_longer_than_for_the_most() -> None:
     refused = RefusedBytes()
     refused.count(A, 1000 * BURST, 0.0)
-    assert wait(refused, A, 0.0) == (MOST - BURST) / RATE
+    assert wait(refused, A, 0.0) == (MAX_OWED - BURST) / RATE
 
 
 def test_organisations_of_which_nothing_is_left_cost_no_memory() -> None:

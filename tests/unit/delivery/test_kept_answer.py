@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.delivery.kept_answer import (
-    LONGEST,
-    MOST,
-    MOST_CHARACTERS,
+    MAX_CHARACTERS,
+    MAX_HEADERS,
+    MAX_VALUE_LENGTH,
     excerpt_of,
     headers_worth_keeping,
 )
@@ -71,9 +71,9 @@ def test_values_of_one_name_are_joined() -> None:
 def test_what_is_kept_is_bounded(count: int, length: int) -> None:
     lines = [b"X-RateLimit-%d: %s" % (number, b"x" * length) for number in range(count)] + [b"Via: a"] * count
     kept = headers_worth_keeping(answer(*lines), failed=True) or {}
-    assert len(kept) <= MOST
-    assert all(len(value) <= LONGEST for value in kept.values())
-    assert sum(len(name) + len(value) for name, value in kept.items()) <= MOST_CHARACTERS
+    assert len(kept) <= MAX_HEADERS
+    assert all(len(value) <= MAX_VALUE_LENGTH for value in kept.values())
+    assert sum(len(name) + len(value) for name, value in kept.items()) <= MAX_CHARACTERS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from daemon.progress import Progress
 from daemon.store.database import DatabaseUnavailable
 from daemon.store.events import NewEvent, Once
-from daemon.store.publisher import MOST, MOST_BYTES, Publisher
+from daemon.store.publisher import MAX_BATCH, MAX_BATCH_BYTES, Publisher
 from daemon.uuid7 import uuid7
 
 ORG = uuid7()
@@ -93,7 +93,7 @@ async def test_what_comes_while_one_transaction_runs_goes_into_the_next() -> Non
 async def test_large_events_do_not_make_a_transaction_long() -> None:
     async with trio.open_nursery() as nursery:
         stage = Stage(nursery)
-        large = [str(number) + "x" * (MOST_BYTES // 2) for number in range(3)]
+        large = [str(number) + "x" * (MAX_BATCH_BYTES // 2) for number in range(3)]
         await stage.ask_all("1", *large, "2")
         stage.store.go.set()
         await wait_all_tasks_blocked()
@@ -169,10 +169,10 @@ async def test_a_transaction_has_a_bound() -> None:
     async with trio.open_nursery() as nursery:
         stage = Stage(nursery)
         await stage.ask_all("first")
-        for number in range(MOST + 1):
+        for number in range(MAX_BATCH + 1):
             nursery.start_soon(stage.ask, event(str(number)))
         await wait_all_tasks_blocked()
         stage.store.go.set()
         await wait_all_tasks_blocked()
-        assert [len(batch) for batch in stage.store.batches] == [1, MOST, 1]
+        assert [len(batch) for batch in stage.store.batches] == [1, MAX_BATCH, 1]
         nursery.cancel_scope.cancel()
