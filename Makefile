@@ -2,19 +2,20 @@
 # make test   every test, in parallel
 # make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes);
 #             ARGS="--schedules 300 --seed 1": so many random schedules of faults instead, from that seed on
-# make check  format, lint, types, imports, README, units
+# make check  format, lint, types, imports, docs, units
+# make docs   the documentation as a site, in build/docs, with all links checked (the first time it installs Sphinx)
 # make contract  linters, generated clients in Python, TypeScript and Go, and Schemathesis against a whole hookd, over its
 #             OpenAPI document; axe-core over /docs (about ten minutes; ARGS="--only clients": these alone)
 # make interop   the snippets of docs/how-to/verify.md, in seven languages, against real deliveries (two minutes)
 # make bench  all benchmarks (ARGS=drain, or "drain --runs 3": one)
-# make lock   requirements.lock anew, from pyproject.toml, and requirements-contract.lock
+# make lock   requirements.lock anew, from pyproject.toml, and those of `make contract` and `make docs`
 # make clean  remove what these made
 #
 # All but `lock` and `clean` need only Python 3.11 to 3.13, and make .venv first (PYTHON=… picks the interpreter).
 
 BIN := .venv/bin
 
-.PHONY: help setup run test faults contract interop check bench lock clean
+.PHONY: help setup run test faults contract interop check docs bench lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -48,9 +49,14 @@ check: setup
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m tools.check_readme README.md
+	$(BIN)/python -m tools.check_readme README.md docs
 	tools/check_units.sh
 	$(BIN)/python -m tools.check_plpgsql
+
+docs: setup
+	@tools/setup_docs.sh
+	@.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky -d build/doctrees docs build/docs
+	@$(BIN)/python -m tools.check_site build/docs
 
 bench: setup
 	@$(BIN)/python -m bench $(or $(ARGS),all)
@@ -59,5 +65,5 @@ lock:
 	@tools/lock.sh
 
 clean:
-	rm -rf .venv .venv-contract build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-contract .venv-docs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

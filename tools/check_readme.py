@@ -1,10 +1,10 @@
-"""Check what README shows: settings that exist, and commands and options that exist.
+"""Check what README and the documents show: settings that exist, and commands and options that exist.
 
-    python -m tools.check_readme README.md
+    python -m tools.check_readme README.md docs
 
-```toml blocks must load as a configuration. In ```console, ```bash and ```sh blocks, each call of `hookd`
-must have a subcommand and options that exist; in a console block with "$ " prompts, only those lines are
-commands. ```sql blocks are counted only: a test runs them.
+A directory stands for all Markdown below it. ```toml blocks must load as a configuration. In ```console,
+```bash and ```sh blocks, each call of `hookd` must have a subcommand and options that exist; in a console
+block with "$ " prompts, only those lines are commands. ```sql blocks are counted only: a test runs them.
 """
 
 import argparse
@@ -12,13 +12,15 @@ import difflib
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from daemon.config.load import ConfigError, load
 
+SUMMARY = "{toml} TOML blocks, {commands} commands, {sql} SQL blocks"
 SHELLS = ("console", "bash", "sh", "shell")
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,}) *(?P<language>[\w-]*)")
 _ASSIGNMENT = re.compile(r"\w+=")
@@ -54,6 +56,7 @@ def check_toml(block: Block, name: str) -> list[str]:
     """Return what is wrong with a configuration; line numbers are those of the whole text."""
     with TemporaryDirectory() as directory:
         path = Path(directory, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n" * (block.line - 1) + "\n".join([*block.lines, ""]))
         try:
             load(path, environ={})
@@ -104,8 +107,14 @@ def check_command(words: list[str], parser: argparse.ArgumentParser) -> str | No
 
 def check(text: str, parser: argparse.ArgumentParser, name: str = "README.md") -> tuple[list[str], str]:
     """Return the problems of a text, and a line that says how much was looked at."""
+    problems, counts = counted(text, parser, name)
+    return problems, SUMMARY.format(**counts)
+
+
+def counted(text: str, parser: argparse.ArgumentParser, name: str) -> tuple[list[str], Counter[str]]:
+    """Return the problems of a text, and how much of each kind was looked at."""
     problems = []
-    counts = {"toml": 0, "commands": 0, "sql": 0}
+    counts = Counter(toml=0, commands=0, sql=0)
     for block in blocks(text):
         if block.language == "toml":
             counts["toml"] += 1
@@ -118,8 +127,7 @@ def check(text: str, parser: argparse.ArgumentParser, name: str = "README.md") -
                 problem = check_command(words, parser)
                 if problem:
                     problems.append(f"{name} line {line}: {problem}")
-    summary = "{toml} TOML blocks, {commands} commands, {sql} SQL blocks".format(**counts)
-    return problems, summary
+    return problems, counts
 
 
 def _calls(line: str) -> Iterator[list[str]]:
@@ -152,16 +160,27 @@ def _nearest(word: str, known: object) -> str:
     return f": did you mean {close[0]}?" if close else ""
 
 
+def documents(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files that are meant: a directory stands for all Markdown below it."""
+    for path in paths:
+        yield from sorted(path.rglob("*.md")) if path.is_dir() else [path]
+
+
 def main() -> int:
-    """Check the file that the command line names, and return the exit code."""
+    """Check what the command line names, and return the exit code."""
     from daemon.cli.main import build_parser
 
-    path = Path(sys.argv[1])
-    problems, summary = check(path.read_text(), build_parser(), path.name)
+    problems: list[str] = []
+    counts = Counter[str]()
+    parser = build_parser()
+    for path in documents(map(Path, sys.argv[1:])):
+        found, looked_at = counted(path.read_text(), parser, str(path))
+        problems += found
+        counts.update(looked_at)
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
-        print(f"{path}: good ({summary})")
+        print(f"{' '.join(sys.argv[1:])}: good ({SUMMARY.format(**counts)})")
     return 1 if problems else 0
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes requirements.lock anew, the newest versions that pyproject.toml allows, for every Python it supports; and
-# requirements-contract.lock, the tools of `make contract`.
+# requirements-contract.lock and requirements-docs.lock, the tools of `make contract` and `make docs`.
 # Needs `uv` on PATH (`pip install uv`). Looks at no machine-wide pip configuration, and leaves no index address.
 set -eu
 cd "$(dirname "$0")/.."
@@ -36,3 +36,4 @@ lock() {
 lock pyproject.toml requirements.lock --all-extras
 lock tests/contract/requirements.in requirements-contract.lock --python-version 3.11
 lock tests/contract/toolchains.in tests/contract/toolchains.lock --python-version 3.11
+lock docs/requirements.in requirements-docs.lock --python-version 3.11

@@ -25,7 +25,7 @@ with warnings.catch_warnings():
         schema: Annotated[str, Text(checks.schema_name)] = "hookd"  # type: ignore[assignment]
         """Schema that holds everything; one server can hold several."""
         pool_size: Annotated[int, Whole(1, 1000)] = 10
-        """Connections to the server, beside the `OWN_CONNECTIONS` of the queue."""
+        """Connections to the server, for the API and upkeep; the queue has five more (`OWN_CONNECTIONS`)."""
         command_timeout: Annotated[float, Duration("100ms", "1h")] = 30.0
         """Seconds after which a statement is given up."""
         prepared_statements: Annotated[bool, Switch()] = True

@@ -7,4 +7,5 @@ class StateConfig(Section):
     """`[state]`."""
 
     directory: PathText = ""
-    """Directory for secrets and the embedded server; "": see `daemon.config.state`."""
+    """Directory for secrets and the embedded server; "": systemd's, else /var/lib/hookd as root, else
+    ~/.local/state/hookd."""
