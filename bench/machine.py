@@ -2,12 +2,14 @@
 
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 from daemon.process.version import VERSION
 
 LIBRARIES = ("asyncpg", "httptools", "httpx", "trio")
+ROOT = Path(__file__).parents[1]
 
 
 def machine() -> dict[str, str | int | float]:
@@ -19,6 +21,16 @@ def machine() -> dict[str, str | int | float]:
         "kernel": platform.release(),
         "load_at_end": round(os.getloadavg()[0], 2),
     }
+
+
+def commit() -> str:
+    """Return the commit that is measured, with a "+" if files were changed since; "" outside of git."""
+    command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
 
 
 def versions() -> dict[str, str]:

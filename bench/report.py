@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Run, grid, medians, number, ratio, table
-from bench.machine import machine, versions
+from bench.machine import commit, machine, versions
 
 Subject = Callable[[], Run]
 
@@ -44,6 +44,7 @@ class Report:
     name: str
     parameters: dict[str, Any]
     versions: dict[str, str] = field(default_factory=versions)
+    commit: str = field(default_factory=commit)
     subjects: dict[str, list[Run]] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class Report:
         return {
             "bench": self.name,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": self.commit,
             "machine": machine(),
             "versions": self.versions,
             "parameters": self.parameters,
