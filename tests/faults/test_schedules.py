@@ -7,7 +7,6 @@ import pytest
 
 from tests.faults.schedules.cluster import OLD_COUNTER, Cluster, administer, count_up
 from tests.faults.schedules.run import run
-from tests.faults.schedules.starter import starting
 from tests.support.postgres import reachable_directory
 
 SEEDS = (23, 123)
@@ -29,8 +28,7 @@ def cluster(directory: Path) -> Iterator[Cluster]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_random_schedule_loses_nothing(seed: int, cluster: Cluster, directory: Path) -> None:
-    async with starting() as starter:
-        outcome = await run(seed, cluster, directory / str(seed), starter)
+    outcome = await run(seed, cluster, directory / str(seed))
     assert outcome.verdict.good, "\n".join(
         [*outcome.log, *outcome.verdict.problems, f'again: make faults ARGS="--seed {seed}"']
     )

@@ -1,7 +1,6 @@
 """The daemon as a real process that does what the real command does, for tests that kill it."""
 
 import json
-import os
 import signal
 import sys
 import time
@@ -16,7 +15,7 @@ import httpx
 import jwt
 import trio
 
-from tests.support.forked import ROOT, Forked, fork
+from tests.support.forked import HOOKD, Forked, fork
 
 SECRET = "a secret of the tests, long enough for HS256"
 TEST_SETTINGS: Mapping[str, object] = {
@@ -146,7 +145,7 @@ class Daemon:
 
 async def _program(module: Sequence[str], log: BinaryIO) -> trio.Process:
     return await trio.lowlevel.open_process(
-        [sys.executable, "-m", *module], stdout=PIPE, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-m", *module], stdout=PIPE, stderr=log, env=HOOKD.environ()
     )
 
 

@@ -1,10 +1,14 @@
 """Starts daemons by forking: importing all of hookd takes longer than everything else that a start does.
 
-Run as a program by `tests.support.forked`. Its standard input is a socket, on which each order comes with
-three descriptors: the daemon's standard output, its standard error, and a pipe that is told its process and,
-at the end, its status.
+    python fork_server.py [MODULE.NAME=NUMBER …] [-- hookd's arguments]
+
+Constants of hookd that are no settings can be other ones, so that a test need not wait for them. With
+arguments it is `hookd` itself. Without, its standard input is a socket, on which each order comes with three
+descriptors: the daemon's standard output, its standard error, and a pipe that is told its process and, at the
+end, its status. `tests.support.forked` gives the orders.
 """
 
+import importlib
 import json
 import os
 import random
@@ -14,11 +18,22 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-import daemon.process.main  # noqa: F401  # what `run` imports when it is called
+# What `run` imports when it is called, and nothing of the tests: the daemons may be another checkout's.
+import daemon.process.main  # noqa: F401
 from daemon.cli.main import main
 
 LARGEST = 256 * 1024
 """Bytes of an order."""
+
+
+def replace(change: str) -> None:
+    """Set one constant, written "daemon.delivery.sweeper.PERIOD=0.5"."""
+    name, _, value = change.partition("=")
+    module, _, constant = name.rpartition(".")
+    loaded = importlib.import_module(module)
+    if not hasattr(loaded, constant):
+        raise AttributeError(f"{module} has no {constant} any more: find out who asks for {change}")
+    setattr(loaded, constant, float(value))
 
 
 def serve(orders: socket.socket) -> None:
@@ -75,4 +90,12 @@ def _become_daemon(order: dict[str, Any], output: int, errors: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=os.dup(0)))
+    # What comes before "--" is for this program.
+    own = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    for change in sys.argv[1:own]:
+        replace(change)
+    if sys.argv[own + 1 :]:
+        del sys.argv[1 : own + 1]
+        main()
+    else:
+        serve(socket.socket(fileno=os.dup(0)))

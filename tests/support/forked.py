@@ -1,4 +1,4 @@
-"""Daemons as forks of a server that has imported hookd already, one server for each process of tests."""
+"""Daemons as forks of a server that has imported hookd already; each process of tests has its own."""
 
 import atexit
 import json
@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import trio
 
 ROOT = Path(__file__).parents[2]
+FORK_SERVER = Path(__file__).with_name("fork_server.py")
 
 
 class Forked:
@@ -51,11 +53,33 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-async def fork(arguments: Sequence[str], errors: int) -> Forked:
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What daemons are: of which checkout, and with which constants "MODULE.NAME=NUMBER" changed."""
+
+    checkout: Path = ROOT
+    changes: tuple[str, ...] = ()
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command of one daemon with these arguments; without any, of the server."""
+        own = [sys.executable, "-P", str(FORK_SERVER), *self.changes]
+        return [*own, "--", *arguments] if arguments else own
+
+    def environ(self) -> dict[str, str]:
+        """Return its environment: it may keep what it compiles, as such programs start often."""
+        found = {**os.environ, "PYTHONPATH": str(self.checkout)}
+        found.pop("PYTHONDONTWRITEBYTECODE", None)
+        return found
+
+
+HOOKD = Program()
+
+
+async def fork(arguments: Sequence[str], errors: int, program: Program = HOOKD) -> Forked:
     """Start `hookd` with these arguments; its standard error goes to the descriptor `errors`."""
     order = {"arguments": list(arguments), "directory": os.getcwd(), "environment": dict(os.environ)}
     output, told = os.pipe(), os.pipe()
-    socket.send_fds(_server(), [json.dumps(order).encode()], [output[1], errors, told[1]])
+    socket.send_fds(_server(program), [json.dumps(order).encode()], [output[1], errors, told[1]])
     os.close(output[1])
     os.close(told[1])
     tells = trio.lowlevel.FdStream(told[0])
@@ -63,13 +87,10 @@ async def fork(arguments: Sequence[str], errors: int) -> Forked:
 
 
 @cache
-def _server() -> socket.socket:
+def _server(program: Program) -> socket.socket:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.fork_server"],
-        stdin=its.fileno(),
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        program.command(), stdin=its.fileno(), cwd=program.checkout, env=program.environ()
     )
     its.close()
 

@@ -21,7 +21,7 @@ import trio
 from tests.faults.schedules.cluster import OLD_COUNTER, Cluster, administer, count_up
 from tests.faults.schedules.members import FAKETIME
 from tests.faults.schedules.run import run
-from tests.faults.schedules.starter import CODE, starting
+from tests.faults.schedules.starter import CODE
 from tests.support.postgres import reachable_directory
 
 KEPT_DIRECTORY = Path(tempfile.gettempdir()) / "hookd-schedules"
@@ -62,19 +62,18 @@ def work() -> int:
 
 
 async def _work(cluster: Cluster, directory: Path) -> None:
-    async with starting() as starter:
-        while line := await trio.to_thread.run_sync(sys.stdin.readline):
-            own = directory / f"seed-{int(line)}"
-            kept = KEPT_DIRECTORY / own.name
-            try:
-                outcome = await run(int(line), cluster, own, starter)
-            finally:
-                shutil.rmtree(kept, ignore_errors=True)
-                shutil.copytree(own, kept, ignore=SERVERS)
-            if outcome.verdict.good:
-                shutil.rmtree(kept)
-            shutil.rmtree(own)
-            print(json.dumps(asdict(outcome)), flush=True)
+    while line := await trio.to_thread.run_sync(sys.stdin.readline):
+        own = directory / f"seed-{int(line)}"
+        kept = KEPT_DIRECTORY / own.name
+        try:
+            outcome = await run(int(line), cluster, own)
+        finally:
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(own, kept, ignore=SERVERS)
+        if outcome.verdict.good:
+            shutil.rmtree(kept)
+        shutil.rmtree(own)
+        print(json.dumps(asdict(outcome)), flush=True)
 
 
 class Summary:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from tests.faults.schedules.starter import Started, Starter, run_program
+from tests.faults.schedules.starter import Started
 from tests.support.daemon import SECRET, TEST_SETTINGS
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -25,7 +25,6 @@ class Member:
         directory: Path,
         database_url: Callable[[], str],
         settings: Mapping[str, object],
-        starter: Starter,
         note: Callable[[str], None],
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -37,7 +36,7 @@ class Member:
         self.port = _free_port()
         self.movable = False
         """Whether its clock can be moved."""
-        self._database_url, self._starter, self._note = database_url, starter, note
+        self._database_url, self._note = database_url, note
         self._process: Started | None = None
         self._wanted = trio.Event()
         self._ending = False
@@ -103,7 +102,7 @@ class Member:
     async def _run(self) -> None:
         self._ending = False
         async with trio.open_nursery() as nursery:
-            process = await self._start(nursery)
+            process = self._start(nursery)
             self._process = process
             nursery.start_soon(self._await_ready, process)
             await process.ended.wait()
@@ -114,15 +113,16 @@ class Member:
         if process.ready.is_set() and not self._ending:
             self.died.append(how)
 
-    async def _start(self, nursery: trio.Nursery) -> Started:
+    def _start(self, nursery: trio.Nursery) -> Started:
         arguments = ["run"]
         self.port = _free_port(self.port)  # another schedule may have taken it meanwhile
         told = {"api.bind": f"127.0.0.1:{self.port}", "database.url": self._database_url()}
         for key, value in {**self._settings, **told}.items():
             arguments += ["--set", f"{key}={json.dumps(value)}"]
-        if not self.movable:
-            return await self._starter.start(arguments, self.log)
         process = Started()
+        if not self.movable:
+            nursery.start_soon(process.run, arguments, self.log)
+            return process
         more = {
             "LD_PRELOAD": str(FAKETIME),
             "FAKETIME_TIMESTAMP_FILE": str(self._clock),
@@ -130,7 +130,7 @@ class Member:
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
         }
-        nursery.start_soon(run_program, process, arguments, self.log, more)
+        nursery.start_soon(process.run_program, arguments, self.log, more)
         return process
 
     async def _await_ready(self, process: Started) -> None:

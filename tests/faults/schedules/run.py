@@ -19,7 +19,6 @@ from tests.faults.schedules.plan import DAEMONS, HOSTS, ORGANISATIONS, Schedule,
 from tests.faults.schedules.proxy import Proxy
 from tests.faults.schedules.publishers import Publishers, token
 from tests.faults.schedules.receivers import Host
-from tests.faults.schedules.starter import Starter
 
 DRAIN = 120.0
 """Seconds in which everything must have arrived once no fault is left."""
@@ -54,15 +53,14 @@ class Outcome:
     log: list[str]
 
 
-async def run(seed: int, cluster: Cluster, directory: Path, starter: Starter) -> Outcome:
+async def run(seed: int, cluster: Cluster, directory: Path) -> Outcome:
     """Run the schedule of a seed on a cluster; logs go to `directory`."""
-    return await _Run(draw(seed), cluster, directory, starter).run()
+    return await _Run(draw(seed), cluster, directory).run()
 
 
 class _Run:
-    def __init__(self, schedule: Schedule, cluster: Cluster, directory: Path, starter: Starter) -> None:
+    def __init__(self, schedule: Schedule, cluster: Cluster, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._starter = starter
         self._schedule, self._directory = schedule, directory
         self._began = time.monotonic()
         self._log: list[str] = []
@@ -107,9 +105,7 @@ class _Run:
 
     async def _play(self, nursery: trio.Nursery) -> Verdict:
         members = [
-            Member(
-                str(n), self._directory / f"daemon-{n}", self._proxied(n), SETTINGS, self._starter, self._note
-            )
+            Member(str(n), self._directory / f"daemon-{n}", self._proxied(n), SETTINGS, self._note)
             for n in range(DAEMONS)
         ]
         beside = {
@@ -118,7 +114,7 @@ class _Run:
             "retention.events": "1s",
             "retention.attempts": "1s",
         }
-        second = Member("cell2", self._directory / "second", self._direct, beside, self._starter, self._note)
+        second = Member("cell2", self._directory / "second", self._direct, beside, self._note)
         for fault in self._schedule.faults:
             if fault.kind in CLOCKS and FAKETIME.exists():
                 members[fault.daemon].movable = True
