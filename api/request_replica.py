@@ -3,14 +3,13 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
 from uuid import UUID
 
 from daemon.egress.connection import encode_request
 from daemon.egress.errors import EgressError
 from daemon.egress.url import UrlRefused, parse_url
 from daemon.signing.secrets import SigningKey, parse_secret
-from daemon.signing.standard import header_fields, stamp
+from daemon.signing.standard import HeaderSettings, Message, attempt_headers, stamp
 from daemon.signing.vault import VaultError
 from daemon.store.history import Attempt, Delivery
 
@@ -20,15 +19,6 @@ HIDDEN = b"***"
 logger = logging.getLogger("hookd.api")
 
 Headers = Sequence[tuple[str, str]]
-
-
-class HeaderSettings(Protocol):
-    """What the daemon's settings put into every request."""
-
-    @property
-    def header_prefix(self) -> str: ...
-    @property
-    def user_agent(self) -> str: ...
 
 
 class RequestReplica:
@@ -53,19 +43,12 @@ class RequestReplica:
         if attempt.duration_ms is None or delivery.body is None:
             return None
         body = delivery.body.encode()
-        settings = self._settings()
+        # the sender takes both from one reading of the clock
+        timestamp = int(attempt.attempted_at.timestamp())
+        message = Message(delivery.event_id, delivery.id, delivery.event_type, timestamp, body)
         try:
-            values = stamp(
-                self._keys(delivery, attempt),
-                event_id=delivery.event_id,
-                delivery_id=delivery.id,
-                event_type=delivery.event_type,
-                # the sender takes both from one reading of the clock
-                timestamp=int(attempt.attempted_at.timestamp()),
-                body=body,
-            )
-            headers = header_fields(values, prefix=settings.header_prefix, user_agent=settings.user_agent)
-            headers += [(name.encode(), HIDDEN) for name in self._own_names(delivery)]
+            own = [(name.encode(), HIDDEN) for name in self._own_names(delivery)]
+            headers = attempt_headers(stamp(self._keys(delivery, attempt), message), self._settings(), own)
         except (VaultError, ValueError) as error:
             repeats = {"repeats_as": "deliveries whose headers cannot be shown"}
             logger.error("the headers of delivery %s cannot be shown: %s", delivery.id, error, extra=repeats)

@@ -17,22 +17,12 @@ from daemon.signing.secrets import (
     generate_secret,
     parse_secret,
 )
+from daemon.signing.standard import Message
 from daemon.uuid7 import uuid7
 
 UNKNOWN_TYPE = "webhook.test.unknown_type"
 STALE = 600.0
 """Age in seconds of a stale timestamp; the libraries of Standard Webhooks take five minutes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A synthetic event and its delivery. `timestamp`: that of the attempt, in Unix seconds."""
-
-    event_id: UUID
-    delivery_id: UUID
-    event_type: str
-    timestamp: int
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

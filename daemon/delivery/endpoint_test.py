@@ -4,16 +4,16 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Protocol
 from uuid import UUID
 
 import trio
 
-from daemon.delivery.conformance import CHECKS, Message, Variant, advice, message, status_detail, variants
+from daemon.delivery.conformance import CHECKS, Variant, advice, message, status_detail, variants
 from daemon.delivery.kept_answer import excerpt_of, headers_worth_keeping
-from daemon.delivery.policy import classify
+from daemon.delivery.policy import Exchanged, classify
 from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.sender import DeliverySettings, compose, timeout_of
 from daemon.delivery.targets import Target
@@ -29,7 +29,7 @@ from daemon.egress.report import (
     Sent,
 )
 from daemon.egress.url import Url
-from daemon.store.queue import TargetRow
+from daemon.signing.standard import Message
 from daemon.store.tokens import Tokens
 
 logger = logging.getLogger("hookd.delivery")
@@ -59,39 +59,41 @@ class FreshPost(Protocol):
     ) -> Answer: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much testing there may be: requests of an organisation, tests at once, and of one organisation."""
+
+    requests: RequestBudget
+    at_once: int = MAX_TESTS
+    at_once_per_organisation: int = MAX_TESTS_PER_ORGANISATION
+
+
 class EndpointTests:
     """Tests receivers; nothing of it reaches the queue, the history, a circuit or a failure count.
 
-    `fetch` reads a subscription's row anew and `read` makes its target by the rules of the moment, so that a
-    test shows what the next delivery would meet. Each request takes of its host's rate (`take`), as that of a
-    delivery does, and of what `budget` allows an organisation; `most` tests may be under way at once, and
-    `most_per_organisation` of one.
+    `target_of` reads a subscription anew and makes its target by the rules of the moment, so that a test
+    shows what the next delivery would meet. Each request takes of its host's rate (`take`), as that of a
+    delivery does, and of what `bounds` allow an organisation.
     """
 
     def __init__(
         self,
         *,
-        fetch: Callable[[UUID], Awaitable[TargetRow | None]],
-        read: Callable[[TargetRow], Target],
+        target_of: Callable[[UUID], Awaitable[Target | None]],
         take: Callable[[UUID, UUID, int], Awaitable[Tokens | None]],
         post: FreshPost,
         settings: Callable[[], DeliverySettings],
         stopping: Callable[[], bool],
         now: Callable[[], float],
-        budget: RequestBudget,
-        most: int = MAX_TESTS,
-        most_per_organisation: int = MAX_TESTS_PER_ORGANISATION,
+        bounds: Bounds,
     ) -> None:
-        self._fetch = fetch
-        self._read = read
+        self._target_of = target_of
         self._take = take
         self._post = post
         self._settings = settings
         self._stopping = stopping
         self._now = now
-        self._budget = budget
-        self._most = most
-        self._most_per_organisation = most_per_organisation
+        self._bounds = bounds
         self._running: Counter[UUID] = Counter()
 
     async def run(self, org_id: UUID, subscription_id: UUID, *, conformance: bool) -> EndpointTest | None:
@@ -104,17 +106,16 @@ class EndpointTests:
         if self._stopping():
             raise EndpointTestsStopping
         with self._room(org_id):
-            row = await self._fetch(subscription_id)
+            target = await self._target_of(subscription_id)
             tokens = await self._permitted(org_id, subscription_id, 1 + len(CHECKS) * conformance)
-            if row is None or tokens is None:
+            if target is None or tokens is None:
                 return None
-            target = self._read(row)
             test = await self._test(subscription_id, target, conformance)
         _log(subscription_id, target, test)
         return replace(test, blocked_until=tokens.blocked_until)
 
     async def _permitted(self, org_id: UUID, subscription_id: UUID, requests: int) -> Tokens | None:
-        wait = self._budget.take(org_id, requests)
+        wait = self._bounds.requests.take(org_id, requests)
         if wait:
             raise EndpointTestsBusy(
                 ceil(wait), "Your organisation has had as many test requests sent as it may for now"
@@ -130,8 +131,8 @@ class EndpointTests:
 
     @contextmanager
     def _room(self, org_id: UUID) -> Iterator[None]:
-        running = self._running
-        if running.total() >= self._most or running[org_id] >= self._most_per_organisation:
+        running, bounds = self._running, self._bounds
+        if running.total() >= bounds.at_once or running[org_id] >= bounds.at_once_per_organisation:
             raise EndpointTestsBusy(RETRY_AFTER, "As many tests are under way as there may be at once")
         running[org_id] += 1
         try:
@@ -172,7 +173,7 @@ class EndpointTests:
         """Send one request and judge it as a delivery would be. It fails only by being cancelled."""
         began = trio.current_time()
         try:
-            url, headers = _composed(target, settings, what)
+            url, headers = compose(target, settings, what)
             timeout = timeout_of(target, settings)
             owner = target.org_id
             answer = await self._post(url, headers, what.body, owner=owner, timeout=timeout, fresh=True)
@@ -184,9 +185,7 @@ class EndpointTests:
             return Outcome(None, error.code, error.detail, took, error.phases, None)
         took = (trio.current_time() - began) * 1000
         verdict = classify(
-            answer.status,
-            None,
-            None,
+            Exchanged(answer.status),
             failed_before=0,
             schedule=(),
             jitter=0.0,
@@ -206,25 +205,11 @@ class EndpointTests:
         )
 
 
-def _composed(
-    target: Target, settings: DeliverySettings, what: Message
-) -> tuple[Url, list[tuple[bytes, bytes]]]:
-    return compose(
-        target,
-        settings,
-        event_id=what.event_id,
-        delivery_id=what.delivery_id,
-        event_type=what.event_type,
-        timestamp=what.timestamp,
-        body=what.body,
-    )
-
-
 def _shown(target: Target, settings: DeliverySettings, what: Message) -> Sent | None:
     """Return the request for people: one of the subscription's own headers may hold a password."""
     hidden = replace(target, headers=tuple((name, _HIDDEN) for name, _ in target.headers))
     try:
-        url, headers = _composed(hidden, settings, what)
+        url, headers = compose(hidden, settings, what)
         return sent("POST", url, headers, what.body)
     except EgressError:
         return None

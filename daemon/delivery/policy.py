@@ -35,6 +35,25 @@ _TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
 
 
+@dataclass(slots=True)
+class Exchanged:
+    """What came of one request: a final `status`, or the `error_code` of an exchange that failed.
+
+    `retry_after` is what the answer asks for in seconds. `fault` says what brought the error about,
+    `shortened` that the subscription sets itself less time than the operator gives: only what everybody would
+    have met counts against a host that others use as well. `late`: the answer's body had not ended when the
+    time was up. Its status counts for the delivery, but to the lane it is no answer in time, as it held a
+    sender for as long as none.
+    """
+
+    status: int | None = None
+    error_code: str | None = None
+    retry_after: float | None = None
+    fault: Fault = Fault.HOST
+    shortened: bool = False
+    late: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The meaning of one attempt.
@@ -64,30 +83,21 @@ _LATE_SUCCESS = Verdict(Outcome.SUCCEEDED, None, None, None, False, LaneEffect.U
 
 
 def classify(
-    status: int | None,
-    error_code: str | None,
-    retry_after: float | None,
+    exchange: Exchanged,
     *,
-    fault: Fault = Fault.HOST,
-    shortened: bool = False,
-    late: bool = False,
     failed_before: int,
     schedule: Sequence[float],
     jitter: float,
     retry_after_max: float,
     random: float,
 ) -> Verdict:
-    """Judge an attempt by its answer's `status`, or by the `error_code` of the exchange, which goes first.
+    """Judge an attempt by its answer's status, or by the error code of the exchange, which goes first.
 
-    `fault` says what brought the error about, `shortened` that the subscription sets itself less time than
-    the operator gives: only what everybody would have met counts against a host that others use as well.
-    `late`: the answer's body had not ended when the time was up. Its status counts for the delivery, but to
-    the lane it is no answer in time, as it held a sender for as long as none.
-    `retry_after` is what the answer asks for in seconds, heard with 429 (RFC 6585 section 4) and 503 (RFC
-    9110 section 15.6.4) and bounded by `retry_after_max`. `failed_before` counts the delivery's failed
-    attempts before this one; `schedule`, `jitter` and `random` are as in `retry_delay`. Raises `ValueError`
-    without status and error.
+    `Retry-After` is heard with 429 (RFC 6585 section 4) and 503 (RFC 9110 section 15.6.4) and bounded by
+    `retry_after_max`. `failed_before` counts the delivery's failed attempts before this one; `schedule`,
+    `jitter` and `random` are as in `retry_delay`. Raises `ValueError` without status and error.
     """
+    status, error_code, late = exchange.status, exchange.error_code, exchange.late
     if status is None and error_code is None:
         raise ValueError("an attempt ends with a status or an error code; pass one of them")
     if error_code is None and status is not None and 200 <= status < 300:
@@ -95,9 +105,11 @@ def classify(
     error = error_code or _status_error(status or 0)
     answered = status if error_code is None else None
     hold = None
-    if answered in (_TOO_MANY_REQUESTS, _UNAVAILABLE) and retry_after is not None and retry_after > 0:
-        hold = min(retry_after, retry_after_max)
-    if error in HOST_ERRORS and fault is Fault.DEADLINE and not shortened:
+    asked = exchange.retry_after
+    if answered in (_TOO_MANY_REQUESTS, _UNAVAILABLE) and asked is not None and asked > 0:
+        hold = min(asked, retry_after_max)
+    fault = exchange.fault
+    if error in HOST_ERRORS and fault is Fault.DEADLINE and not exchange.shortened:
         fault = Fault.HOST
     lane = LaneEffect.UNANSWERED if late else _lane_effect(answered, error, fault)
     host_failed = error in HOST_ERRORS and fault is Fault.HOST

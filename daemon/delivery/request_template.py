@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from uuid import UUID
 
 from daemon.egress.connection import encode_request
 from daemon.egress.errors import EgressError
 from daemon.egress.url import Url
 from daemon.signing.secrets import SigningKey
-from daemon.signing.standard import Stamp, header_fields, stamp
+from daemon.signing.standard import HeaderSettings, Message, Stamp, attempt_headers, stamp
 
 _NO_BODY = b"Content-Length: 0\r\n\r\n"
 
@@ -27,38 +26,27 @@ class RequestTemplate:
         url: Url,
         keys: Sequence[SigningKey],
         headers: Sequence[tuple[bytes, bytes]],
-        *,
-        prefix: str,
-        user_agent: str,
+        settings: HeaderSettings,
     ) -> None:
         placeholders = Stamp(*(os.urandom(16).hex().encode() for _ in Stamp._fields))
         try:
-            fields = header_fields(placeholders, prefix=prefix, user_agent=user_agent)
+            fields = attempt_headers(placeholders, settings, headers)
         except ValueError as error:
             raise EgressError("header_invalid", str(error)) from error
-        text = encode_request("POST", url, [*fields, *headers], b"").replace(b"%", b"%%")
+        text = encode_request("POST", url, fields, b"").replace(b"%", b"%%")
         for placeholder in placeholders:
             text = text.replace(placeholder, b"%b")
         self._text = text.removesuffix(_NO_BODY) + b"Content-Length: %d\r\n\r\n%b"
         self._keys = keys
         self.url = url
 
-    def render(
-        self, *, event_id: UUID, delivery_id: UUID, event_type: str, timestamp: int, body: bytes
-    ) -> bytes:
-        """Return the request of one attempt as it goes over the wire; `timestamp` is in Unix seconds.
+    def render(self, message: Message) -> bytes:
+        """Return the request of one attempt as it goes over the wire.
 
         Raises `EgressError` (header_invalid) where the type cannot stand in a header.
         """
         try:
-            values = stamp(
-                self._keys,
-                event_id=event_id,
-                delivery_id=delivery_id,
-                event_type=event_type,
-                timestamp=timestamp,
-                body=body,
-            )
+            values = stamp(self._keys, message)
         except ValueError as error:
             raise EgressError("header_invalid", str(error)) from error
-        return self._text % (*values, len(body), body)
+        return self._text % (*values, len(message.body), message.body)

@@ -10,14 +10,14 @@ from uuid import UUID
 
 from daemon.delivery.attempt_logging import log_attempt
 from daemon.delivery.kept_answer import as_lines, excerpt_of, headers_worth_keeping
-from daemon.delivery.policy import classify
+from daemon.delivery.policy import Exchanged, Verdict, classify
 from daemon.delivery.retry_after import parse_retry_after
 from daemon.delivery.targets import Target, Targets, unsendable
 from daemon.egress.answer import Answer
 from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.url import Url
 from daemon.model import Outcome
-from daemon.signing.standard import header_fields, stamp
+from daemon.signing.standard import HeaderSettings, Message, attempt_headers, stamp
 from daemon.store.queue import Claimed
 from daemon.store.results import Result
 
@@ -48,8 +48,7 @@ class DeliverySettings:
     retry_schedule: Sequence[float]
     retry_jitter: float
     retry_after_max: float
-    header_prefix: str
-    user_agent: str
+    headers: HeaderSettings
 
 
 class Sender:
@@ -87,89 +86,97 @@ class Sender:
     async def _attempt(self, claimed: Claimed, target: Target, body: bytes) -> Result:
         settings = self._settings()
         now = self._now()
-        status, code, retry_after, fault, detail, late = None, None, None, Fault.HOST, None, False
-        note, headers = None, None
         timeout = timeout_of(target, settings)
         try:
-            url, request = _request(claimed, target, int(now), body)
-            answer = await self._send(url, request, owner=target.org_id, timeout=timeout)
+            template = target.template
+            if template is None:
+                raise unsendable(target)
+            message = Message(claimed.event_id, claimed.delivery_id, claimed.event_type, int(now), body)
+            request = template.render(message)
+            answer = await self._send(template.url, request, owner=target.org_id, timeout=timeout)
         except EgressError as error:
             if error.fault is Fault.PROXY:
                 # The operator's to mend, and no failed attempt; not all come back in the same moment.
                 return replace(claimed.result(Outcome.UNSENT), hold=error.hold * random.uniform(0.5, 1.0))
-            code, phases, fault = error.code, error.phases, error.fault
-            excerpt, detail = error.detail, error.note or error.detail
+            seen = _of_error(error)
         else:
-            status, phases, late, note = answer.status, answer.phases, answer.late, answer.note or None
-            imperfect = not 200 <= status < 300 or note is not None
-            headers = headers_worth_keeping(answer, failed=imperfect)
-            excerpt = excerpt_of(answer, headers)
-            if status >= 400 and (value := answer.header(b"retry-after")) is not None:
-                heard = datetime.fromtimestamp(self._now(), UTC)
-                retry_after = parse_retry_after(value, now=heard, maximum=settings.retry_after_max)
+            seen = _of_answer(answer, self._now, settings.retry_after_max)
+        seen.exchange.shortened = timeout < settings.timeout
         verdict = classify(
-            status,
-            code,
-            retry_after,
-            fault=fault,
-            shortened=timeout < settings.timeout,
-            late=late,
+            seen.exchange,
             failed_before=claimed.failures,
             schedule=settings.retry_schedule if target.retry_schedule is None else target.retry_schedule,
             jitter=settings.retry_jitter,
             retry_after_max=settings.retry_after_max,
             random=random.random(),
         )
-        result = Result(
-            claimed.token,
-            claimed.delivery_id,
-            claimed.subscription_id,
-            claimed.host_id,
-            claimed.event_id,
-            claimed.event_type,
-            claimed.attempt,
-            verdict.outcome,
-            verdict.reason,
-            status,
-            verdict.error,
-            verdict.next_delay,
-            verdict.hold,
-            verdict.lane,
-            True if verdict.host_failed else False if verdict.host_reached else None,
-            started=now,
-            duration=(phases.total or 0.0) * 1000,
-            phases=_milliseconds(phases),
-            excerpt=excerpt,
-            note=note,
-            headers=None if headers is None else as_lines(headers),
-        )
+        result = _result(claimed, seen, verdict, now)
         host = "nowhere" if target.url is None else target.url.host_key
-        log_attempt(result, host, detail)
+        log_attempt(result, host, seen.detail)
         return result
 
 
-def _request(claimed: Claimed, target: Target, timestamp: int, body: bytes) -> tuple[Url, bytes]:
-    template = target.template
-    if template is None:
-        raise unsendable(target)
-    return template.url, template.render(
-        event_id=claimed.event_id,
-        delivery_id=claimed.delivery_id,
-        event_type=claimed.event_type,
-        timestamp=timestamp,
-        body=body,
+@dataclass(slots=True)
+class _Seen:
+    """What came of one request, before it is judged. `detail`: what went wrong, for people."""
+
+    exchange: Exchanged
+    phases: Phases
+    excerpt: str | None
+    detail: str | None = None
+    note: str | None = None
+    headers: str | None = None
+
+
+def _of_error(error: EgressError) -> _Seen:
+    exchange = Exchanged(error_code=error.code, fault=error.fault)
+    return _Seen(exchange, error.phases, error.detail, error.note or error.detail)
+
+
+def _of_answer(answer: Answer, now: Callable[[], float], retry_after_max: float) -> _Seen:
+    status, retry_after = answer.status, None
+    imperfect = not 200 <= status < 300 or bool(answer.note)
+    kept = headers_worth_keeping(answer, failed=imperfect)
+    if status >= 400 and (value := answer.header(b"retry-after")) is not None:
+        heard = datetime.fromtimestamp(now(), UTC)
+        retry_after = parse_retry_after(value, now=heard, maximum=retry_after_max)
+    return _Seen(
+        Exchanged(status, retry_after=retry_after, late=answer.late),
+        answer.phases,
+        excerpt_of(answer, kept),
+        note=answer.note or None,
+        headers=None if kept is None else as_lines(kept),
+    )
+
+
+def _result(claimed: Claimed, seen: _Seen, verdict: Verdict, started: float) -> Result:
+    return Result(
+        claimed.token,
+        claimed.delivery_id,
+        claimed.subscription_id,
+        claimed.host_id,
+        claimed.event_id,
+        claimed.event_type,
+        claimed.attempt,
+        verdict.outcome,
+        verdict.reason,
+        seen.exchange.status,
+        verdict.error,
+        delay=verdict.next_delay,
+        hold=verdict.hold,
+        lane=verdict.lane,
+        host_failed=True if verdict.host_failed else False if verdict.host_reached else None,
+        started=started,
+        duration=(seen.phases.total or 0.0) * 1000,
+        phases=_milliseconds(seen.phases),
+        excerpt=seen.excerpt,
+        note=seen.note,
+        headers=seen.headers,
     )
 
 
 def compose(
-    target: Target,
-    settings: DeliverySettings,
-    *,
-    event_id: UUID,
-    delivery_id: UUID,
-    event_type: str,
-    timestamp: int,
-    body: bytes,
+    target: Target, settings: DeliverySettings, message: Message
 ) -> tuple[Url, list[tuple[bytes, bytes]]]:
     """Return where an attempt goes and its headers, but for those that the transport adds.
 
@@ -179,18 +186,9 @@ def compose(
     if target.url is None or not target.keys:
         raise unsendable(target)
     try:
-        values = stamp(
-            target.keys,
-            event_id=event_id,
-            delivery_id=delivery_id,
-            event_type=event_type,
-            timestamp=timestamp,
-            body=body,
-        )
-        headers = header_fields(values, prefix=settings.header_prefix, user_agent=settings.user_agent)
+        return target.url, attempt_headers(stamp(target.keys, message), settings.headers, target.headers)
     except ValueError as error:
         raise EgressError("header_invalid", str(error)) from error
-    return target.url, [*headers, *target.headers]
 
 
 def timeout_of(target: Target, settings: DeliverySettings) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
+from uuid import UUID
 
 import trio
 
@@ -24,12 +25,12 @@ from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
 from daemon.config.secret_file import SecretFileError
 from daemon.delivery.auto_reset_event import AutoResetEvent
-from daemon.delivery.endpoint_test import BURST, RATE, EndpointTests
+from daemon.delivery.endpoint_test import BURST, RATE, Bounds, EndpointTests
 from daemon.delivery.large_bodies import LargeBodies
 from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.request_template import RequestTemplate
 from daemon.delivery.sender import DeliverySettings, Sender
-from daemon.delivery.targets import Targets
+from daemon.delivery.targets import Target, Targets
 from daemon.egress.addresses import AddressRules
 from daemon.egress.assemble import make_exchange
 from daemon.egress.pool import Pool
@@ -47,6 +48,7 @@ from daemon.process.version import VERSION
 from daemon.progress import Way
 from daemon.schemas import SchemaError, load_schemas
 from daemon.signing.secrets import SigningKey
+from daemon.signing.standard import HeaderSettings
 from daemon.signing.vault import Vault
 from daemon.store.asyncio_auto_reset_event import AsyncioAutoResetEvent
 from daemon.store.database import Database
@@ -145,14 +147,13 @@ class Application:
             now=clock.now,
         )
         self.endpoint_tests = EndpointTests(
-            fetch=partial(target_of, database),
-            read=self.targets.read,
+            target_of=self._target_of,
             take=partial(take_tokens, database),
             post=self.exchange.post,
             settings=self.delivery_settings,
             stopping=self.stopping.is_set,
             now=clock.now,
-            budget=RequestBudget(rate=RATE, burst=BURST, now=trio.current_time),
+            bounds=Bounds(RequestBudget(rate=RATE, burst=BURST, now=trio.current_time)),
         )
         self._of_config = (self.config, self._api_settings())
         self.way = Way(trio.current_time)
@@ -179,13 +180,14 @@ class Application:
             self._delivery_settings = (self.config, settings)
         return settings
 
+    async def _target_of(self, subscription_id: UUID) -> Target | None:
+        row = await target_of(self.database, subscription_id)
+        return None if row is None else self.targets.read(row)
+
     def _write_template(
         self, url: Url, keys: Sequence[SigningKey], headers: Sequence[tuple[bytes, bytes]]
     ) -> RequestTemplate:
-        settings = self.delivery_settings()
-        return RequestTemplate(
-            url, keys, headers, prefix=settings.header_prefix, user_agent=settings.user_agent
-        )
+        return RequestTemplate(url, keys, headers, self.delivery_settings().headers)
 
     def host_limits(self, host_key: str) -> HostSettings:
         """Return what the configuration of the moment holds a host to."""
@@ -303,7 +305,9 @@ class Application:
             deliveries=History(self.database),
             replays=Replays(self.database, changed=self.wakeups.replays.set),
             endpoint_tests=self.endpoint_tests,
-            replica=RequestReplica(decrypt=self.vault.decrypt, settings=self.delivery_settings),
+            replica=RequestReplica(
+                decrypt=self.vault.decrypt, settings=lambda: self.delivery_settings().headers
+            ),
             settings=self._settings,
             check_url=self._check_url,
             ready=Readiness(
@@ -336,6 +340,5 @@ def _delivery_settings(config: Config) -> DeliverySettings:
         retry_schedule=delivery.retry_schedule,
         retry_jitter=delivery.retry_jitter,
         retry_after_max=delivery.retry_after_max,
-        header_prefix=config.signing.header_prefix,
-        user_agent=f"hookd/{VERSION}",
+        headers=HeaderSettings(config.signing.header_prefix, f"hookd/{VERSION}"),
     )

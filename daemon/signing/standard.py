@@ -1,6 +1,7 @@
 """The headers of a delivery: Standard Webhooks 1.0, and the platform's own with their prefix."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
@@ -19,6 +20,25 @@ def sign(keys: Sequence[SigningKey], event_id: str, timestamp: int, body: bytes)
     return " ".join([key.signature(content) for key in keys])
 
 
+@dataclass(slots=True)
+class Message:
+    """An event on its way to one subscription. `timestamp`: that of the attempt, in Unix seconds."""
+
+    event_id: UUID
+    delivery_id: UUID
+    event_type: str
+    timestamp: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderSettings:
+    """What the operator's settings put into every request: the prefix of the platform's own headers."""
+
+    prefix: str
+    user_agent: str
+
+
 class Stamp(NamedTuple):
     """What differs between two attempts in the headers, as it stands there, in their order."""
 
@@ -30,51 +50,45 @@ class Stamp(NamedTuple):
     own_signature: bytes
 
 
-def stamp(
-    keys: Sequence[SigningKey],
-    *,
-    event_id: UUID,
-    delivery_id: UUID,
-    event_type: str,
-    timestamp: int,
-    body: bytes,
-) -> Stamp:
+def stamp(keys: Sequence[SigningKey], message: Message) -> Stamp:
     """Return the headers' values for one attempt, signed.
 
     `keys` are the subscription's, newest first, several while a rotated secret overlaps: each makes a
     signature in `webhook-signature`. `{prefix}Signature`, the hexadecimal HMAC-SHA256 of the body alone, has
     room for one: the oldest keys it, as it was given, so that a receiver which knows no other yet is served
-    until the overlap ends. `timestamp` is the attempt's, in Unix seconds. Raises `ValueError` without a key,
-    or where the type cannot stand in a header.
+    until the overlap ends. Raises `ValueError` without a key, or where the type cannot stand in a header.
     """
     if not keys:
         raise ValueError("a delivery needs a key to sign with; rotate the subscription's secret to make one")
-    identifier = str(event_id)
+    identifier = str(message.event_id)
     return Stamp(
         identifier.encode(),
-        b"%d" % timestamp,
-        sign(keys, identifier, timestamp, body).encode(),
-        _field(event_type),
-        str(delivery_id).encode(),
-        keys[-1].given_mac.digest(body).hex().encode(),
+        b"%d" % message.timestamp,
+        sign(keys, identifier, message.timestamp, message.body).encode(),
+        _field(message.event_type),
+        str(message.delivery_id).encode(),
+        keys[-1].given_mac.digest(message.body).hex().encode(),
     )
 
 
-def header_fields(values: Stamp, *, prefix: str, user_agent: str) -> list[tuple[bytes, bytes]]:
+def attempt_headers(
+    values: Stamp, settings: HeaderSettings, own: Iterable[tuple[bytes, bytes]] = ()
+) -> list[tuple[bytes, bytes]]:
     """Return the headers of one attempt, but for those that the transport adds (host, length, encoding).
 
-    Raises `ValueError` where the prefix or the user agent cannot stand in a header.
+    `own` are the subscription's. Raises `ValueError` where a setting cannot stand in a header.
     """
-    event, delivery, signature = _own_names(prefix)
+    event, delivery, signature = _own_names(settings.prefix)
     return [
         (b"content-type", b"application/json"),
-        (b"user-agent", _field(user_agent)),
+        (b"user-agent", _field(settings.user_agent)),
         (b"webhook-id", values.event_id),
         (b"webhook-timestamp", values.timestamp),
         (b"webhook-signature", values.signature),
         (event, values.event_type),
         (delivery, values.delivery_id),
         (signature, values.own_signature),
+        *own,
     ]
 
 

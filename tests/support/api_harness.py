@@ -29,6 +29,7 @@ from api.services import ApiSettings, Check, EndpointTests, Services
 from daemon.egress.report import EndpointTest
 from daemon.egress.url import Url, parse_url
 from daemon.signing.secrets import PrivateKey, parse_secret
+from daemon.signing.standard import HeaderSettings
 from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
 from daemon.store.replays import Replay, Selection
 from daemon.store.subscriptions import (
@@ -282,12 +283,8 @@ class FakeReplays:
         return replay
 
 
-@dataclass(frozen=True)
-class HeaderSettings:
-    """What the daemon's settings put into every request."""
-
-    header_prefix: str = "X-Alter-"
-    user_agent: str = "hookd/test"
+HEADER_SETTINGS = HeaderSettings("X-Alter-", "hookd/test")
+"""What the daemon's settings put into every request."""
 
 
 @dataclass
@@ -316,7 +313,9 @@ class World:
             deliveries=self.deliveries,
             replays=self.replays,
             endpoint_tests=self.endpoint_tests,
-            replica=RequestReplica(decrypt=lambda sealed, _: sealed.decode(), settings=HeaderSettings),
+            replica=RequestReplica(
+                decrypt=lambda sealed, _: sealed.decode(), settings=lambda: HEADER_SETTINGS
+            ),
             settings=lambda: self.settings,
             check_url=self._check_url,
             ready=self.check or self._ready,

@@ -12,14 +12,14 @@ import trio
 from standardwebhooks import Webhook
 
 from api.endpoint_tests import shown
-from daemon.delivery.endpoint_test import EndpointTests
+from daemon.delivery.endpoint_test import Bounds, EndpointTests
 from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.sender import DeliverySettings
 from daemon.delivery.targets import Target
 from daemon.egress.report import EndpointTestsBusy, EndpointTestsStopping
 from daemon.egress.url import UrlRefused, parse_url
 from daemon.signing.secrets import generate_private_key, generate_secret, parse_secret
-from daemon.store.queue import TargetRow
+from daemon.signing.standard import HeaderSettings
 from daemon.store.tokens import Tokens
 from tests.support.egress_harness import (
     Handler,
@@ -46,39 +46,28 @@ def target(url: str | None, *secrets: str, **more: Any) -> Target:
     return Target(ORG, 1, parsed, more.pop("refused", None), keys, None, **more)
 
 
+def bounds(at_once: int = 32, of_organisation: int = 4) -> Bounds:
+    return Bounds(RequestBudget(rate=1e6, burst=1e6, now=time.monotonic), at_once, of_organisation)
+
+
 def endpoint_tests(one: Target | None, *, timeout: float = 5.0, **more: Any) -> EndpointTests:
     """Return what tests the receiver at `one`; None: the subscription is gone."""
-    row = TargetRow(
-        subscription_id=SUBSCRIPTION,
-        org_id=ORG,
-        revision=1,
-        url="",
-        timeout=None,
-        headers=None,
-        secrets=(),
-        secrets_until=None,
-    )
 
-    async def fetch(subscription_id: UUID) -> TargetRow | None:
+    async def target_of(subscription_id: UUID) -> Target | None:
         await trio.lowlevel.checkpoint()
-        return None if one is None else row
-
-    def read(row: TargetRow) -> Target:
-        assert one is not None
         return one
 
     async def take(org_id: UUID, subscription_id: UUID, count: int) -> Tokens | None:
         return Tokens("https://a.test:443", 10.0, None, None)
 
-    settings = DeliverySettings(timeout, (5.0,), 0.0, 60.0, "X-Alter-", "hookd/test")
+    settings = DeliverySettings(timeout, (5.0,), 0.0, 60.0, HeaderSettings("X-Alter-", "hookd/test"))
     given: dict[str, Any] = {
-        "fetch": fetch,
-        "read": read,
+        "target_of": target_of,
         "settings": lambda: settings,
         "stopping": lambda: False,
         "now": time.time,
         "take": take,
-        "budget": RequestBudget(rate=1e6, burst=1e6, now=time.monotonic),
+        "bounds": bounds(),
         **more,
     }
     return EndpointTests(post=make_exchange().post, **given)
@@ -323,7 +312,7 @@ async def ended(work: Callable[[], Awaitable[object]]) -> str:
 
 async def test_one_organisation_cannot_take_all_the_room() -> None:
     async with receiving(hang) as receiver, trio.open_nursery() as nursery:
-        tests = endpoint_tests(target(receiver.url()), timeout=60.0, most=3, most_per_organisation=2)
+        tests = endpoint_tests(target(receiver.url()), timeout=60.0, bounds=bounds(3, 2))
 
         async def run(org: UUID) -> None:
             await tests.run(org, SUBSCRIPTION, conformance=False)
@@ -337,7 +326,7 @@ async def test_one_organisation_cannot_take_all_the_room() -> None:
         assert await ended(lambda: run(OTHER_ORG)) == "EndpointTestsBusy"  # none is left for anybody
         nursery.cancel_scope.cancel()
     async with receiving(accept) as receiver:
-        tests = endpoint_tests(target(receiver.url()), most=1, most_per_organisation=1)
+        tests = endpoint_tests(target(receiver.url()), bounds=bounds(1, 1))
         for _ in range(3):
             assert await ended(lambda: tests.run(ORG, SUBSCRIPTION, conformance=True)) == "done"
 
@@ -367,7 +356,7 @@ async def test_a_test_takes_of_the_hosts_rate_or_is_told_when_it_may() -> None:
 async def test_an_organisation_has_a_budget_of_test_requests() -> None:
     budget = RequestBudget(rate=0.001, burst=2 * REQUESTS, now=time.monotonic)
     async with receiving(accept) as receiver:
-        tests = endpoint_tests(target(receiver.url()), budget=budget)
+        tests = endpoint_tests(target(receiver.url()), bounds=Bounds(budget))
         for _ in range(2):
             await tests.run(ORG, SUBSCRIPTION, conformance=True)
         with pytest.raises(EndpointTestsBusy, match="as many test requests"):
@@ -379,13 +368,13 @@ async def test_an_organisation_has_a_budget_of_test_requests() -> None:
 async def test_room_that_a_cancelled_or_failed_test_held_is_free_again() -> None:
     error: Exception | None = None
 
-    async def fetch(subscription_id: UUID) -> TargetRow | None:
+    async def target_of(subscription_id: UUID) -> Target | None:
         if error is not None:
             raise error
         await trio.sleep_forever()
         raise AssertionError
 
-    tests = endpoint_tests(None, fetch=fetch, most=1, most_per_organisation=1)
+    tests = endpoint_tests(None, target_of=target_of, bounds=bounds(1, 1))
     with trio.move_on_after(0.05) as scope:
         await tests.run(ORG, SUBSCRIPTION, conformance=False)
     assert scope.cancelled_caught

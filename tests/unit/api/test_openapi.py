@@ -24,7 +24,7 @@ from api.reference.problems import PROBLEMS
 from api.reference.shell import pretty, shell_line
 from daemon.signing.canonical import event_body
 from daemon.signing.secrets import generate_secret, parse_secret
-from daemon.signing.standard import header_fields, stamp
+from daemon.signing.standard import HeaderSettings, Message, attempt_headers, stamp
 from daemon.uuid7 import uuid7
 from tests.support.api_harness import TYPES, World
 
@@ -170,11 +170,8 @@ def test_receivers_are_told_of_each_type_what_they_get() -> None:
         assert judge.is_valid({**body, "data": {"n": "1"}}) is (event_type != "a.b")
         assert not judge.is_valid({**body, "type": "other"})
         names = {parameter["name"] for parameter in operation["parameters"]}
-        stamped = stamp(
-            [parse_secret(generate_secret())],
-            event_id=uuid7(), delivery_id=uuid7(), event_type=event_type, timestamp=1, body=b"",
-        )  # fmt: skip
-        sent = {name.decode() for name, _ in header_fields(stamped, prefix="X-Own-", user_agent="x")}
+        stamped = stamp([parse_secret(generate_secret())], Message(uuid7(), uuid7(), event_type, 1, b""))
+        sent = {name.decode() for name, _ in attempt_headers(stamped, HeaderSettings("X-Own-", "x"))}
         assert names == sent - {"content-type", "user-agent"}
 
 

@@ -9,7 +9,7 @@ from api.request_replica import RequestReplica
 from daemon.signing.vault import VaultError
 from daemon.store.history import Attempt, Delivery, SealedSecret
 from daemon.uuid7 import uuid7
-from tests.support.api_harness import HeaderSettings
+from tests.support.api_harness import HEADER_SETTINGS
 
 NOW = datetime.now(UTC)
 OLD, NEW = "whsec_b2xkLW9sZC1vbGQ=", "whsec_bmV3LW5ldy1uZXc="
@@ -22,7 +22,7 @@ def decrypt(sealed: bytes, subscription: UUID) -> str:
     return sealed.decode()
 
 
-REPLICA = RequestReplica(decrypt=decrypt, settings=HeaderSettings)
+REPLICA = RequestReplica(decrypt=decrypt, settings=lambda: HEADER_SETTINGS)
 
 
 def attempt(seconds: float, duration: float | None = 12.5) -> Attempt:

@@ -10,7 +10,7 @@ from daemon.cli.screen import Screen
 from daemon.cli.tally import Tally
 from daemon.signing.canonical import BigInteger, event_body
 from daemon.signing.secrets import generate_secret, parse_secret
-from daemon.signing.standard import header_fields, stamp
+from daemon.signing.standard import HeaderSettings, Message, attempt_headers, stamp
 from daemon.uuid7 import uuid7
 
 SECRET = generate_secret()
@@ -32,15 +32,8 @@ class World:
 
 def request(path: str, event_id: UUID, *, secret: str = SECRET, data: object = 1) -> Request:
     made = event_body(event_id, "match.proposed", data)  # type: ignore[arg-type]
-    values = stamp(
-        [parse_secret(secret)],
-        event_id=event_id,
-        delivery_id=uuid7(),
-        event_type="match.proposed",
-        timestamp=int(time.time()),
-        body=made.encode(),
-    )
-    headers = header_fields(values, prefix="X-Alter-", user_agent="test")
+    message = Message(event_id, uuid7(), "match.proposed", int(time.time()), made.encode())
+    headers = attempt_headers(stamp([parse_secret(secret)], message), HeaderSettings("X-Alter-", "test"))
     return Request(path, {name.decode().lower(): value.decode() for name, value in headers}, made.encode())
 
 

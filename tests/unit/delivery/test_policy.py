@@ -11,6 +11,7 @@ from daemon.delivery.policy import (
     BAD_ANSWER_ERRORS,
     HOST_ERRORS,
     UNANSWERED_ERRORS,
+    Exchanged,
     Verdict,
     classify,
     retry_delay,
@@ -32,6 +33,7 @@ waits = st.none() | st.floats(0, 1e9)
 def judge(
     status: int | None = None, error: str | None = None, retry_after: float | None = None, **changed: Any
 ) -> Verdict:
+    told = {name: changed.pop(name) for name in ("fault", "shortened", "late") if name in changed}
     settings: dict[str, Any] = {
         "failed_before": 0,
         "schedule": SCHEDULE,
@@ -39,7 +41,7 @@ def judge(
         "retry_after_max": 86400.0,
         "random": 0.5,
     }
-    return classify(status, error, retry_after, **(settings | changed))
+    return classify(Exchanged(status, error, retry_after, **told), **(settings | changed))
 
 
 def test_every_error_of_an_exchange_has_one_meaning() -> None:

@@ -11,7 +11,7 @@ from daemon.egress.connection import encode_request
 from daemon.egress.errors import EgressError
 from daemon.egress.url import parse_url
 from daemon.signing.secrets import generate_private_key, generate_secret, parse_secret
-from daemon.signing.standard import header_fields, stamp
+from daemon.signing.standard import HeaderSettings, Message, attempt_headers, stamp
 
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=30)
 NAMES = st.from_regex(r"x-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,20}", fullmatch=True)
@@ -39,32 +39,20 @@ def test_a_filled_form_is_what_encoding_the_headers_makes(
 ) -> None:
     url = parse_url(f"https://example.com{path}")
     headers = [(name.encode(), value.encode()) for name, value in own]
-    template = RequestTemplate(url, KEYS, headers, prefix="X-100%b-", user_agent="hookd/1 (%s)")
-    values = stamp(
-        KEYS,
-        event_id=event_id,
-        delivery_id=delivery_id,
-        event_type=event_type,
-        timestamp=timestamp,
-        body=body,
-    )
-    fields = header_fields(values, prefix="X-100%b-", user_agent="hookd/1 (%s)")
-    assert template.render(
-        event_id=event_id,
-        delivery_id=delivery_id,
-        event_type=event_type,
-        timestamp=timestamp,
-        body=body,
-    ) == encode_request("POST", url, [*fields, *headers], body)
+    settings = HeaderSettings("X-100%b-", "hookd/1 (%s)")
+    message = Message(event_id, delivery_id, event_type, timestamp, body)
+    whole = attempt_headers(stamp(KEYS, message), settings, headers)
+    made = RequestTemplate(url, KEYS, headers, settings).render(message)
+    assert made == encode_request("POST", url, whole, body)
 
 
 @pytest.mark.parametrize("headers", [[(b"Host", b"a")], [(b"x-a", b"1\r\nx-b: 2")], [(b"x a", b"1")]])
 def test_a_header_that_cannot_be_sent_makes_no_form(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(EgressError, match="header_invalid"):
-        RequestTemplate(parse_url("https://example.com/"), KEYS, headers, prefix="X-", user_agent="hookd")
+        RequestTemplate(parse_url("https://example.com/"), KEYS, headers, HeaderSettings("X-", "hookd"))
 
 
 @pytest.mark.parametrize("prefix, user_agent", [("X\n", "hookd"), ("X-", "hookd\r\nx: y")])
 def test_settings_that_cannot_stand_in_a_header_make_no_form(prefix: str, user_agent: str) -> None:
     with pytest.raises(EgressError, match="header_invalid"):
-        RequestTemplate(parse_url("https://example.com/"), KEYS, [], prefix=prefix, user_agent=user_agent)
+        RequestTemplate(parse_url("https://example.com/"), KEYS, [], HeaderSettings(prefix, user_agent))

@@ -16,6 +16,7 @@ from daemon.egress.answer import Answer
 from daemon.egress.errors import EgressError, Fault, Phases
 from daemon.egress.url import Url, parse_url
 from daemon.signing.secrets import generate_secret
+from daemon.signing.standard import HeaderSettings
 from daemon.signing.vault import VaultError
 from daemon.store.queue import Claimed, TargetRow
 
@@ -25,8 +26,7 @@ SETTINGS = DeliverySettings(
     retry_schedule=(5.0,),
     retry_jitter=0.0,
     retry_after_max=60.0,
-    header_prefix="X-Alter-",
-    user_agent="hookd/test",
+    headers=HeaderSettings("X-Alter-", "hookd/test"),
 )
 
 
@@ -93,7 +93,7 @@ def sender(
     targets = Targets(
         parse_url=lambda text: parse_url(text, https_only=True),
         decrypt=decrypt,
-        write=partial(RequestTemplate, prefix="X-Alter-", user_agent="hookd/test"),
+        write=partial(RequestTemplate, settings=SETTINGS.headers),
         now=time.time,
     )
     targets.learn([TargetRow(SUBSCRIPTION, ORG, 1, url, timeout, None, (b"x",), None)])
@@ -146,7 +146,7 @@ async def test_a_target_is_read_when_it_is_first_sent_to() -> None:
     targets = Targets(
         parse_url=lambda text: parse_url(text, https_only=True),
         decrypt=decrypt,
-        write=partial(RequestTemplate, prefix="X-Alter-", user_agent="hookd/test"),
+        write=partial(RequestTemplate, settings=SETTINGS.headers),
         now=time.time,
     )
     past = datetime(2020, 1, 1, tzinfo=UTC)

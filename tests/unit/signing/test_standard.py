@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from daemon.signing.secrets import PrivateKey, SigningKey, generate_private_key, generate_secret, parse_secret
-from daemon.signing.standard import header_fields, sign, stamp
+from daemon.signing.standard import HeaderSettings, Message, attempt_headers, sign, stamp
 
 EVENT = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 DELIVERY = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
@@ -28,15 +28,9 @@ def headers(
     event_type: str = "match.proposed",
     prefix: str = "X-Alter-",
 ) -> dict[str, str]:
-    values = stamp(
-        keys,
-        event_id=EVENT,
-        delivery_id=DELIVERY,
-        event_type=event_type,
-        timestamp=int(time.time()) if timestamp is None else timestamp,
-        body=body,
-    )
-    pairs = header_fields(values, prefix=prefix, user_agent="hookd/1.0")
+    at = int(time.time()) if timestamp is None else timestamp
+    values = stamp(keys, Message(EVENT, DELIVERY, event_type, at, body))
+    pairs = attempt_headers(values, HeaderSettings(prefix, "hookd/1.0"))
     found = {name.decode(): value.decode() for name, value in pairs}
     assert len(found) == len(pairs)
     return found
