@@ -92,8 +92,8 @@ def _timed(state: DeliveryState) -> Iterator[Waiting]:
         yield Waiting(Reason.RETRY, state.hold_until, detail)
     else:  # before the retry: one that the receiver put off is due as the pause ends
         detail = (
-            "The receiver asked for a pause with Retry-After, or hookd cannot send for now: its proxy does"
-            " not work, or no secret can be opened to sign with."
+            "The receiver asked for a pause with Retry-After, or gives no answer and is tried now and then,"
+            " or hookd cannot send for now: its proxy does not work, or no secret can be opened to sign with."
         )
         yield Waiting(Reason.RETRY_AFTER, state.hold_until, detail)
     if state.catching_up:

@@ -1,6 +1,7 @@
 """How many requests a lane may have under way, and when a host that could not be reached is tried again."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -135,6 +136,26 @@ async def test_silence_beside_answers_costs_nothing(session: Session) -> None:
     assert proven and size >= 64
 
 
+async def test_a_lane_that_gives_no_answer_rests_a_tenth_of_the_time(session: Session) -> None:
+    """Its timeout is a tenth of a second: ten requests a second for nothing would be others' loss."""
+    org = await lane(session)
+    await owe(session, org, 200)
+    tried: list[float] = []
+    for tick in range(1500):
+        if held := await claim_any(session):
+            tried.append(tick / 10)
+            await advance(session, 0.1)
+            await record(session, failed(held, {**SILENT, "duration": 100.0}))
+        else:
+            await advance(session, 0.1)
+    gaps = [round(later - one, 1) for one, later in pairwise(tried) if one > 1.5]
+    assert gaps == sorted(gaps), "the longer it is away, the less it is tried"
+    assert gaps[0] == pytest.approx(1.1, abs=0.2) and gaps[-1] == pytest.approx(10.0, abs=1.0)
+    await advance(session, 10)
+    await record(session, [result(one) for one in await claim_any(session)])
+    assert await claim_any(session), "it answers, and goes on at once"
+
+
 async def test_a_lane_that_gives_no_answer_shrinks_to_one(session: Session) -> None:
     org = await lane(session)
     await owe(session, org, 200)
@@ -144,6 +165,7 @@ async def test_a_lane_that_gives_no_answer_shrinks_to_one(session: Session) -> N
     assert await window(session) == (1, False)
     await record(session, failed(held[1:], SILENT))
     assert await window(session) == (1, False)
+    await advance(session, 1.5)
     (one,) = await claim_any(session)
     await record(session, [result(one)])
     assert await window(session) == (2, True)

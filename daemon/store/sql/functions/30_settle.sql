@@ -57,7 +57,9 @@ begin
                 case when v.silent or v.results >= v.span then 0 else v.results end as window_results,
                 case when v.silent or v.results >= v.span then 0 else v.bad end as window_bad,
                 case when y.answered then p_now else k.answered_at end as answered_at,
-                case when y.active then '-infinity' else greatest(k.hold_until, y.hold) end as hold_until,
+                case when y.active then '-infinity'
+                    when v.silent then greatest(k.hold_until, y.hold, p_now + hookd.silence_pause(p_now - k.answered_at))
+                    else greatest(k.hold_until, y.hold) end as hold_until,
                 case when k.rate is not null and y.taken > 0
                     then greatest(k.paced_until, p_now) + make_interval(secs => y.taken / k.rate)
                     else k.paced_until end as paced_until,

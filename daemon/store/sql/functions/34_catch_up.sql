@@ -16,6 +16,13 @@ create or replace function hookd.silence(p_duration float8) returns interval lan
     select make_interval(secs => greatest(1000, p_duration) / 1000) where p_duration is not null
 $$;
 
+-- How long a lane rests after each request that waited in vain, where no answer has come for so long: its
+-- backlog would else keep a sender, a connection and Postgres at work for nothing, and the more the shorter its timeout is. A
+-- tenth of the time away, so that whoever comes back does not wait for longer, a second at least and ten at most.
+create or replace function hookd.silence_pause(p_since interval) returns interval language sql immutable parallel safe as $$
+    select greatest(interval '1 second', least(interval '10 seconds', p_since / 10))
+$$;
+
 -- These subscriptions had only failed, and now one event succeeded.
 create or replace function hookd.catch_up(p_ids uuid[], p_now timestamptz) returns void language sql volatile as $$
     update hookd.lane l set
