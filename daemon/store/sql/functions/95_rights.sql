@@ -2,7 +2,7 @@
 -- than the one of Postgres, which takes any array. So no function looks for names anywhere but in pg_catalog; pg_temp is
 -- named last, since left out it would come first. Functions in SQL without settings of their own are inlined into those that
 -- call them, and a setting would forbid that: their text is read with the path of the caller, which is one of ours.
--- And nobody else may call them: README says whom to grant publish() to.
+-- And nobody else may call them: docs/how-to/publish-in-sql.md says whom to grant publish() to.
 do $$
 declare
     v_function record;
