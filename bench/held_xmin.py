@@ -17,7 +17,7 @@ from bench.report import Report, Subject
 
 SHAPES = ((1, 1), (1000, 100))
 HELD, FREE = "a transaction held", "free"
-STEPS = {"route_us": "the inbox", "claim_us": "claims", "record_us": "results"}
+STEPS = {"route_us": "routing", "claim_us": "claims", "record_us": "results"}
 
 
 def measure(options: Options, place: Path, report: Report) -> None:
