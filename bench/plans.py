@@ -22,7 +22,6 @@ from bench.hookd import EVENT_TYPE
 from bench.postgres import Sql, connected, server
 from bench.queue_calls import BATCH, RECORD, STATEMENTS, claim, lay_out, publish, recorded, route
 from bench.report import CannotRun, Report
-from daemon.delivery import arrival
 from daemon.store.routing import HOLD, NO_CLAIM, ROUTE_SHARDS
 
 LANES, HOSTS = 10_000, 1000
@@ -115,7 +114,6 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
     route_raw(watch)
     run("publish_bodies, REST", lambda: publish(sql, [], orgs[:BATCH], BATCH), _batch)
     run("poll", lambda: sql.rows(STATEMENTS["poll"]))
-    run("newest_of_crowds", lambda: sql.rows(STATEMENTS["newest_of_crowds"], arrival.MANY))
     run(
         "route_ready",
         lambda: sql.rows(

@@ -16,7 +16,7 @@ from bench.report import CannotRun
 from daemon.model import LaneEffect, Outcome
 from daemon.signing.canonical import event_body
 from daemon.store.migrate import migrate
-from daemon.store.queue import Asked
+from daemon.store.queue import ClaimRequest
 from daemon.store.results import Result, record_arguments, record_statement
 from daemon.store.routing import HOLD, NO_CLAIM
 from daemon.store.statements import load
@@ -95,7 +95,8 @@ def claim(sql: Sql, calls: list[Call], batch: int = BATCH) -> tuple[UUID, list[a
     """Claim as the daemon does; return the lease's token and what it holds."""
     token = uuid4()
     began = time.perf_counter()
-    rows = sql.rows(STATEMENTS["claim_both"], *Asked((token, uuid4()), batch, batch // 4, LEASE).arguments)
+    request = ClaimRequest((token, uuid4()), batch, batch // 4, LEASE)
+    rows = sql.rows(STATEMENTS["claim_both"], *request.arguments)
     spent = time.perf_counter() - began
     if rows and rows[-1]["delivery_id"] is None:
         rows.pop()

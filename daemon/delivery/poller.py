@@ -4,19 +4,18 @@ While many transactions publish, they are told to send no hints, and the router 
 milliseconds. At rest it looks seldom, and hints wake the router.
 """
 
-import logging
-import random
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import trio
-from asyncpg import PostgresError
 
+from daemon.delivery.run_forever import Pauses, jittered, run_forever
 from daemon.progress import Progress
-from daemon.store.database import Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.database import Database
 from daemon.store.failure import IS_READ_ONLY
-from daemon.store.queue import poll, stay_awake
-
-logger = logging.getLogger("hookd.poller")
+from daemon.store.notify_listener import NotifyListener
+from daemon.store.poll import poll, stay_awake
 
 BUSY = 100.0
 """Transactions whose events are routed in a second, from which on it is worth staying awake."""
@@ -24,7 +23,7 @@ AWAKE = 5.0
 """Seconds for which publishers are told to send no hints; the router stays awake for a second longer."""
 STEADY, SLOW, QUICK = 0.25, 4.0, 0.05
 """Seconds between polls; at rest where hints arrive; and at rest where publishers give none."""
-FAULT_PAUSE = 5.0
+PAUSES = Pauses(retry=STEADY, outage=STEADY)
 
 
 class PublishRate:
@@ -39,12 +38,12 @@ class PublishRate:
 
     def note(self, transactions: int) -> None:
         """Count the transactions of events that were routed just now."""
-        self._turn()
+        self._renew()
         self._count += transactions
 
     def busy(self) -> bool:
-        """Tell whether so many publish that hints would cost more than polling."""
-        self._turn()
+        """Return whether so many publish that hints would cost more than polling."""
+        self._renew()
         return self._rate >= BUSY
 
     def stay_awake(self, seconds: float) -> None:
@@ -52,10 +51,10 @@ class PublishRate:
         self._awake_until = self._clock() + seconds
 
     def awake(self) -> bool:
-        """Tell whether the router is to look for itself."""
+        """Return whether the router is to look for itself."""
         return self._clock() < self._awake_until
 
-    def _turn(self) -> None:
+    def _renew(self) -> None:
         passed = self._clock() - self._since
         if passed >= 1.0:
             self._rate = self._count / passed
@@ -72,47 +71,40 @@ def rest(*, awake: bool, hinted: bool, unhinted: bool) -> float:
     return SLOW if hinted else STEADY
 
 
-async def serve_poller(
-    database: Database,
-    *,
-    publish_rate: PublishRate,
-    hinted: Callable[[], bool],
-    published: Callable[[], None],
-    claimable: Callable[[], None],
-    stopping: trio.Event,
-    progress: Progress,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Look until `stopping`; call `published` when there are events to route, `claimable` for what is due.
+@dataclass
+class Poller:
+    """Looks whether there is something to do; where `listener` hears of it at once, seldom.
 
-    `hinted` tells whether hints arrive.
+    `wake_routers` is called when there are events to route, `wake_claimer` for what is due.
     """
-    task_status.started()
-    said = -AWAKE
-    while not stopping.is_set():
+
+    database: Database
+    publish_rate: PublishRate
+    listener: NotifyListener
+    wake_routers: Callable[[], None]
+    wake_claimer: Callable[[], None]
+    progress: Progress
+    _said_awake: float = -math.inf
+
+    async def run(self, stopping: trio.Event) -> None:
+        """Look until `stopping`."""
+        await run_forever("poller", self._step, stopping, pauses=PAUSES, progress=self.progress)
+
+    async def _step(self, woken: bool) -> float:
         now = trio.current_time()
-        progress.begin()
-        try:
-            if publish_rate.busy() and now >= said + AWAKE / 2:
-                await stay_awake(database, AWAKE)
-                said = now
-                publish_rate.stay_awake(AWAKE + 1)
-            seen = await poll(database)
-            if seen.inbox:
-                published()
-            if seen.due:
-                claimable()
-            if seen.read_only:
-                progress.failed(IS_READ_ONLY)
-            else:
-                progress.done()
-            pause = rest(awake=publish_rate.awake(), hinted=hinted(), unhinted=seen.unhinted)
-        except (DatabaseUnavailable, RetryTransaction) as error:
-            progress.failed(error)
-            pause = STEADY
-        except PostgresError as error:
-            progress.failed(repr(error))
-            logger.exception("polling failed and goes on after a pause; report this")
-            pause = FAULT_PAUSE
-        with trio.move_on_after(pause * random.uniform(0.8, 1.2)):
-            await stopping.wait()
+        self.progress.begin()
+        if self.publish_rate.busy() and now >= self._said_awake + AWAKE / 2:
+            await stay_awake(self.database, AWAKE)
+            self._said_awake = now
+            self.publish_rate.stay_awake(AWAKE + 1)
+        seen = await poll(self.database)
+        if seen.inbox:
+            self.wake_routers()
+        if seen.due:
+            self.wake_claimer()
+        if seen.read_only:
+            self.progress.failed(IS_READ_ONLY)
+        else:
+            self.progress.done()
+        hinted, awake = self.listener.working, self.publish_rate.awake()
+        return jittered(rest(awake=awake, hinted=hinted, unhinted=seen.unhinted))

@@ -1,215 +1,208 @@
-"""Routing: takes events from the inbox and makes the deliveries they owe, as fast as they come."""
+"""Routing: a router takes round after round of events from the inbox and waits when there are none.
+
+A daemon has two: one serves the shards with a burst or a wide fan-out in front, and the other all who must
+not wait for those; each wakes the other where a burst begins or ends. Rounds of the former are bulk work,
+which yields as the governor says, but for those that serve a single event that came into a burst's shard.
+What was routed is claimed in the same transaction and handed to the senders at once.
+"""
 
 import asyncio
-import logging
-import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
-from time import perf_counter
-from uuid import UUID
+import math
+from dataclasses import dataclass, field
 
 import trio
-from asyncpg import PostgresError
 
-from daemon.delivery.arrival import MANY, Arrival
+from daemon.delivery.body_writer import BodyWriter
+from daemon.delivery.bulk_lock import BulkLock
 from daemon.delivery.claims import Claims
-from daemon.delivery.round_size import RoundSize
-from daemon.delivery.work_pieces import WorkPieces
-from daemon.metrics import Metrics
+from daemon.delivery.governor import SMALL_ROUND_EVENTS, Governor
+from daemon.delivery.poller import PublishRate
+from daemon.delivery.run_forever import Pauses, run_forever
 from daemon.progress import Progress
-from daemon.schemas import Schemas
-from daemon.signing.canonical import Unrepresentable, event_body, parse
 from daemon.store.asyncio_auto_reset_event import AsyncioAutoResetEvent
-from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
-from daemon.store.precedence import Precedence
-from daemon.store.queue import Asked
-from daemon.store.routing import Round, route
-from daemon.store.turn import TakeTurn
-
-logger = logging.getLogger("hookd.router")
+from daemon.store.database import Connection, Database, DatabaseUnavailable
+from daemon.store.routing import Opened, Round, RoundRequest, make_plans, next_round, write_round
 
 GATHER = 0.005
 """Seconds for which a router at work lets events gather."""
-QUICK, LONGEST_WAIT = 0.005, 30.0
-"""Seconds after which it looks by itself: awake; else, when nothing wakes it before."""
-BREATHER, SLICE_BREATHER = 0.005, 0.010
-"""Seconds for which a router of crowds rests while others publish: after a round of a burst, and after a
-slice of a fan-out, which keeps its processor busy for longer."""
-RING_AT_LEAST = 0.1
-"""Seconds after which a router of crowds at work wakes the other one, whatever it does."""
-KEPT = 600.0
+QUICK, MAX_WAIT = 0.005, 30.0
+"""Seconds after which it looks by itself: while nothing wakes it; and else."""
+WAKE_INTERVAL = 0.1
+"""Seconds after which the router for bulk work wakes the other one, whatever it does."""
+MAX_CONNECTION_USE = 600.0
 """Seconds after which the connection is given back, which replaces it now and then."""
-OUTAGE_PAUSE = 0.5
-FAULT_PAUSE = 0.2
-FEW_EVENTS, FEW_DELIVERIES, MANY_DELIVERIES = 40, 150, 400
-"""In one routing transaction: few where others wait for its end, many of a crowd."""
-TURNS = 2
-"""Rounds in a crowd's shard of which one is for those who pass it."""
+FEW_DELIVERIES, MANY_DELIVERIES = 150, 400
+"""In one routing transaction: few where others wait for its end, many of bulk work."""
+URGENT_ROUNDS = 2
+"""Rounds in a burst's shard of which one is for those who pass it."""
+PAUSES = Pauses(retry=GATHER / 2, outage=0.5, fault=0.2)
 
 
-async def serve_router(
-    database: Database,
-    *,
-    crowds: bool,
-    turn: TakeTurn,
-    precedence: Precedence,
-    hurry: AsyncioAutoResetEvent,
-    wake_other: Callable[[], None],
-    size: RoundSize,
-    bell: AsyncioAutoResetEvent,
-    awake: Callable[[], bool],
-    routed: Callable[[int], None],
-    claims: Claims,
-    stopping: trio.Event,
-    max_depth: Callable[[], int],
-    max_values: Callable[[], int],
-    schemas: Callable[[], Schemas],
-    metrics: Metrics,
-    progress: Progress,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Route until `stopping`, in long units of work on a connection of its own; ring `bell` for it.
+@dataclass
+class RouterState:
+    """What a router, for `bulk` work or not, knows between its rounds. Pure.
 
-    `crowds`: serve the shards with a burst or a wide fan-out in front, in rounds of `size` that wait for
-    their `turn` while others publish. Else those without, in small rounds. A crowd begins where a round was
-    cut, and ends where none is any more: then `wake_other` lets the router for the other kind look. That one
-    rings `hurry` when it was rung for and finds nothing: it may be for somebody in a crowd's shard, who is
-    served by small rounds out of turn. What it is rung for has `precedence` until it was looked for, unless
-    so many publish that nothing rings. `awake` tells whether nothing rings. `routed` hears of how many
-    transactions the events of each round were, and `claims` take what was claimed with it.
-
-    An event from SQL is held to `max_depth`, `max_values` and to the schema of its type here: what publish()
-    cannot check. A body that takes long to make is made in pieces, between which others have the loop.
+    `told`: something was announced that no round has met yet. `urgent_rounds`: so many are for a single event
+    in a burst's shard. `worked`: there were rounds since the other router was told that nothing is left.
+    `gathers`: all there was has been taken.
     """
 
-    async def canonicalise(event_id: UUID, event_type: str, text: str) -> tuple[str | None, str | None]:
-        try:
-            began = perf_counter()
-            data = parse(text, max_depth=max_depth(), max_values=max_values())
-            await pieces.end(began)
-            began = perf_counter()
-            body = event_body(event_id, event_type, data)
-            await pieces.end(began)
-        except Unrepresentable as error:
-            return None, refused(event_id, error.reason)
-        violation = schemas().violation(event_type, data, len(body))
-        if violation is not None:
-            return None, refused(event_id, f"/data{violation.pointer} {violation.advice}")
-        return body, None
+    bulk: bool
+    told: bool = False
+    urgent_rounds: int = 0
+    worked: bool = False
+    gathers: bool = False
+    other_woken_at: float = -math.inf
 
-    def refused(event_id: UUID, reason: str) -> str:
-        repeats = {"repeats_as": "events that cannot be delivered"}
-        logger.warning("event %s cannot be delivered: %s", event_id, reason, extra=repeats)
-        metrics.unrepresentable.add()
-        return reason
+    def begin_round(self) -> bool:
+        """Return whether the round that begins is an urgent one."""
+        urgent = self.urgent_rounds > 0
+        self.urgent_rounds = max(0, self.urgent_rounds - 1)
+        return urgent
 
-    pieces = WorkPieces()
-    arrival = Arrival()
-    gather = idled = worked = hurried = told = slices = False
-    small_rounds = 0
-    since = other_woken = trio.current_time()
-
-    async def heard(connection: Connection, done: Round, asked: Asked) -> None:
-        nonlocal gather, other_woken, worked, told, slices, small_rounds
-        progress.done()
-        now = trio.current_time()
-        gather, worked, told, slices = not done.cut, True, False, done.slices
+    def end_round(self, done: Round, now: float) -> bool:
+        """Return whether the other router is to look after this round: a burst begins, or ends, there."""
+        self.gathers, self.worked, self.told = not done.cut, True, False
         if not done.cut:
-            small_rounds = 0
-        if done.cut != crowds or (crowds and now > other_woken + RING_AT_LEAST):
-            other_woken = now
-            wake_other()
-        # A crowd is often one transaction in many rounds, and its last one goes on.
-        routed(max(0, done.transactions - 1) if crowds and done.cut else done.transactions)
-        size.note(done.events, done.seconds, now, cut=done.cut)
-        await claims.follow(connection, done, asked)
-        if crowds and done.cut and arrival.look_due(now) and size.others(now):
-            seen = await connection.fetch(database.sql("newest_of_crowds"), MANY)
-            arrival.note((tuple(row) for row in seen), now)
-
-    async def go_on(more: bool) -> bool:
-        nonlocal gather, idled, worked, hurried, told, small_rounds
-        progress.rest() if more else progress.done()
-        idled = not more
-        if told:
-            hurry.set()  # there was nothing for this router
-            told = False
-        if not crowds:
-            precedence.end()
-        if crowds and await hurry.wait(rest() if more else 0.0):
-            small_rounds = TURNS
-        hurried = small_rounds > 0
-        small_rounds = max(0, small_rounds - 1)
-        if not more:
-            if crowds and worked:
-                worked = False
-                wake_other()
-            if gather:
-                await asyncio.sleep(GATHER)
-                gather = False
-            news = await bell.wait(QUICK if awake() and not crowds else LONGEST_WAIT)
-            told = news and not crowds
-            if told and not awake():
-                precedence.give()
-        if trio.current_time() >= since + KEPT or stopping.is_set():
+            self.urgent_rounds = 0
+        if done.cut == self.bulk and not (self.bulk and now > self.other_woken_at + WAKE_INTERVAL):
             return False
-        progress.begin()
+        self.other_woken_at = now
         return True
 
-    def rest() -> float:
-        now = trio.current_time()
-        if small_rounds or awake() or not size.others(now):
-            return 0.0
-        return SLICE_BREATHER if slices else max(BREATHER, arrival.rest(now))
+    def end_search(self) -> bool:
+        """Return whether something was announced and not found: it may be in a burst's shard."""
+        told, self.told = self.told, False
+        return told
 
-    def events() -> int:
-        return size.events if crowds and not hurried else FEW_EVENTS
+    def find_nothing(self) -> bool:
+        """Return whether the other router is to look, as nothing is left: who came meanwhile is its own."""
+        worked, self.worked = self.worked, False
+        return self.bulk and worked
 
-    @asynccontextmanager
-    async def in_turn() -> AsyncIterator[None]:
-        nonlocal hurried, small_rounds
-        if not crowds or hurried or not (precedence.given or size.others(trio.current_time())):
-            yield
-            return
-        async with turn():
-            if await hurry.wait(0.0):  # it rang meanwhile
-                hurried, small_rounds = True, TURNS - 1
-            yield
+    def hurry(self) -> None:
+        """Somebody may wait in a burst's shard, and one of the next rounds serves those who pass it."""
+        self.urgent_rounds = URGENT_ROUNDS
 
-    routing = partial(
-        route,
-        database,
-        canonicalise,
-        events=events,
-        deliveries=MANY_DELIVERIES if crowds else FEW_DELIVERIES,
-        crowds=crowds,
-        turn=in_turn,
-        asking=partial(claims.asking, crowds),
-        routed=heard,
-        go_on=go_on,
-    )
-    task_status.started()
-    while not stopping.is_set():
-        since = trio.current_time()
-        progress.begin()
+
+@dataclass
+class Router:
+    """One of the two, on a connection of its own that it keeps for long units of work.
+
+    `wake` is set when there is something to route, `other_wake` wakes the other router; `urgent` is set by
+    the router for single events and heard by the one for bulk work. `bodies` makes those of events from SQL.
+    """
+
+    state: RouterState
+    database: Database
+    wake: AsyncioAutoResetEvent
+    other_wake: AsyncioAutoResetEvent
+    urgent: AsyncioAutoResetEvent
+    governor: Governor
+    lock: BulkLock
+    claims: Claims
+    bodies: BodyWriter
+    publish_rate: PublishRate
+    progress: Progress
+    _failed: bool = False
+    _idle: bool = False
+    _give_back_at: float = 0.0
+    _stopping: trio.Event = field(default_factory=trio.Event)
+
+    async def run(self, stopping: trio.Event) -> None:
+        """Route until `stopping`."""
+        self._stopping = stopping
+        await run_forever("router", self._work, stopping, pauses=PAUSES, progress=self.progress)
+
+    async def _work(self, woken: bool) -> float:
+        """Do one long unit of work."""
+        if self._failed:
+            self.claims.wake()  # it gives back what a claim may have leased, and not before that has ended
+            self.other_wake.set(news=False)  # some shard may have been routed, and be the other's now
+        self._failed = True
+        self._give_back_at = trio.current_time() + MAX_CONNECTION_USE
+        self.progress.begin()
         try:
-            await routing()
-            continue
-        except RetryTransaction:
-            claims.claimable()  # for what other shards were owed before that
-            await trio.sleep(GATHER * random.random())
-        except DatabaseUnavailable as error:
-            if idled:
-                idled = False  # the connection was lost while nobody used it: try another one at once
-                continue
-            progress.failed(error)
-            with trio.move_on_after(OUTAGE_PAUSE * random.uniform(0.5, 1.5)):
-                await stopping.wait()
-            claims.claimable()  # it gives back what a claim may have leased, and not before that has ended
-        except PostgresError as error:
-            progress.failed(repr(error))
-            logger.exception("routing failed; the other shards of the inbox go on")
-            claims.claimable()
-            await trio.sleep(FAULT_PAUSE)
-        wake_other()  # some shard may have been routed before that, and be the other's now
+            await self.database.run(self._unit)
+        except DatabaseUnavailable:
+            if not self._idle:
+                raise
+            self._idle = False  # the connection was lost while nobody used it: try another one at once
+        self._failed = False
+        return 0.0
+
+    async def _unit(self, connection: Connection) -> None:
+        await make_plans(self.database, connection)
+        more = True
+        while await self._wait(more):
+            more = await self._round(connection)
+
+    async def _wait(self, more: bool) -> bool:
+        """Wait until a round is due, `more`: there may be events; return whether to go on."""
+        state, bulk = self.state, self.state.bulk
+        if not more:
+            self.progress.done()
+        self._idle = not more
+        if state.end_search():
+            self.urgent.set()
+        if not bulk:
+            self.governor.end_announcement()
+        elif await self.urgent.wait(self.governor.wait() if more and not state.urgent_rounds else 0.0):
+            state.hurry()
+        if not more:
+            await self._wait_for_events()
+        if trio.current_time() >= self._give_back_at or self._stopping.is_set():
+            return False
+        self.progress.begin()
+        return True
+
+    async def _wait_for_events(self) -> None:
+        if self.state.find_nothing():
+            self.other_wake.set(news=False)
+        if self.state.gathers:
+            await asyncio.sleep(GATHER)
+            self.state.gathers = False
+        quick = self.publish_rate.awake() and not self.state.bulk
+        news = await self.wake.wait(QUICK if quick else MAX_WAIT)
+        if news and not self.state.bulk:
+            self.state.told = True
+            if not self.publish_rate.awake():  # else many come, and most of them without being announced
+                self.governor.announce()
+
+    async def _round(self, connection: Connection) -> bool:
+        """Do one round, when it may begin; return whether there may be more to route."""
+        urgent = self.state.begin_round()
+        if urgent or not self.state.bulk:
+            return await self._route(connection, SMALL_ROUND_EVENTS)
+        async with self.lock.piece():
+            events = self.governor.round_events
+            if await self.urgent.wait(0.0):  # somebody came while it waited
+                self.state.hurry()
+                self.state.begin_round()
+                events = SMALL_ROUND_EVENTS
+            return await self._route(connection, events)
+
+    async def _route(self, connection: Connection, events: int) -> bool:
+        bulk, database = self.state.bulk, self.database
+        with self.claims.with_round(bulk) as reserved:
+            deliveries = MANY_DELIVERIES if bulk else FEW_DELIVERIES
+            request = RoundRequest(bulk, events, deliveries, reserved.request)
+            done = await next_round(database, connection, request)
+            if isinstance(done, Opened):
+                bodies = await self.bodies.write(done.events)
+                done = await write_round(database, connection, done, bodies)
+            self._note(done)
+            await self.claims.take_routed(connection, done, reserved)
+        return done.more
+
+    def _note(self, done: Round) -> None:
+        if not (done.events or done.cut):
+            return
+        self.progress.done()
+        if not done.cut:
+            self.governor.note_single()
+        if self.state.end_round(done, trio.current_time()):
+            self.other_wake.set(news=False)
+        # A burst is often one transaction in many rounds, and its last one goes on.
+        goes_on = self.state.bulk and done.cut
+        self.publish_rate.note(max(0, done.transactions - 1) if goes_on else done.transactions)

@@ -3,17 +3,18 @@
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import trio
-from asyncpg import PostgresError
 
 from daemon.clock import distance
 from daemon.delivery.attempt_metrics import count_given_up
 from daemon.delivery.auto_reset_event import AutoResetEvent
+from daemon.delivery.run_forever import Pauses, run_forever
 from daemon.metrics import Metrics
 from daemon.rfc3339 import rfc3339
-from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
+from daemon.store.database import Connection, Database
 from daemon.store.retention import SeenClock, retain, see_clock
 from daemon.store.set_back import set_back
 from daemon.store.upkeep import Partitions, forget_hosts, forget_keys, forget_secrets, make_partitions
@@ -22,50 +23,44 @@ logger = logging.getLogger("hookd.upkeep")
 
 PERIOD = 3600.0
 LOOK_PERIOD = 60.0
-AGAIN = 30.0
+PAUSES = Pauses(retry=30.0, outage=30.0, fault=30.0)
 ALARM = timedelta(weeks=3)
 
 
-async def serve_upkeep(
-    database: Database,
-    *,
-    ages: Callable[[], Mapping[str, float]],
-    wake: AutoResetEvent,
-    set_back_done: Callable[[], None],
-    metrics: Metrics,
-    stopping: trio.Event,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Keep eight weeks of partitions ahead, and drop what is older than `ages` (seconds, by table).
+@dataclass
+class Upkeep:
+    """Keeps eight weeks of partitions ahead, and drops what is older than `ages` gives (seconds, by table).
 
-    It does so every hour, after a leap of Postgres' clock, for which it looks every minute, and when the
-    `wake` is set: set after `stopping`, it ends this. After a leap nothing is dropped before the new time
-    has stood for an hour. `set_back_done` is called when the queue has followed a clock that was set back, so
-    that something may be due.
+    It does so every hour, after a leap of Postgres' clock, for which it looks every minute, and when `wake`
+    is set. After a leap nothing is dropped before the new time has stood for an hour. `wake_claimer` is
+    called when the queue has followed a clock that was set back, so that something may be due.
     """
-    task_status.started()
-    next_round = -math.inf
-    while not stopping.is_set():
-        try:
-            seen = await see_clock(database)
-            if seen.leapt_from is not None:
-                _tell_of_leap(seen.at, seen.leapt_from, seen.even_from)
-                next_round = -math.inf
-            if trio.current_time() >= next_round:
-                await _round(database, ages(), seen, metrics)
-                next_round = trio.current_time() + pause_after(seen)
-            if seen.set_back_from is not None and await set_back(database, seen.set_back_from):
-                logger.info("what waited by the clock before it was set back goes by the new one now")
-                set_back_done()
-            pause = LOOK_PERIOD
-        except (DatabaseUnavailable, RetryTransaction) as error:
-            logger.debug("upkeep waits for Postgres: %s", error)
-            pause = AGAIN
-        except PostgresError:
-            logger.exception("upkeep failed and goes on after a pause; report this")
-            pause = AGAIN
-        if await wake.wait(pause):
-            next_round = -math.inf
+
+    database: Database
+    ages: Callable[[], Mapping[str, float]]
+    wake: AutoResetEvent
+    wake_claimer: Callable[[], None]
+    metrics: Metrics
+    _next_round: float = -math.inf
+
+    async def run(self, stopping: trio.Event) -> None:
+        """Look after all that until `stopping`."""
+        await run_forever("upkeep", self._step, stopping, wake=self.wake, pauses=PAUSES)
+
+    async def _step(self, woken: bool) -> float:
+        if woken:
+            self._next_round = -math.inf
+        seen = await see_clock(self.database)
+        if seen.leapt_from is not None:
+            _tell_of_leap(seen.at, seen.leapt_from, seen.even_from)
+            self._next_round = -math.inf
+        if trio.current_time() >= self._next_round:
+            await _round(self.database, self.ages(), seen, self.metrics)
+            self._next_round = trio.current_time() + pause_after(seen)
+        if seen.set_back_from is not None and await set_back(self.database, seen.set_back_from):
+            logger.info("what waited by the clock before it was set back goes by the new one now")
+            self.wake_claimer()
+        return LOOK_PERIOD
 
 
 def pause_after(seen: SeenClock) -> float:

@@ -24,7 +24,9 @@ from daemon.clock import Clock
 from daemon.config.hosts import HostSettings, host_settings
 from daemon.config.model import Config
 from daemon.config.secret_file import SecretFileError
+from daemon.delivery.attendance import Attendance
 from daemon.delivery.auto_reset_event import AutoResetEvent
+from daemon.delivery.body_writer import EventRules
 from daemon.delivery.endpoint_test import BURST, RATE, Bounds, EndpointTests
 from daemon.delivery.large_bodies import LargeBodies
 from daemon.delivery.request_budget import RequestBudget
@@ -56,7 +58,7 @@ from daemon.store.events import Events
 from daemon.store.history import History
 from daemon.store.observation import Observer
 from daemon.store.publisher import Publisher
-from daemon.store.queue import Place, target_of
+from daemon.store.queue import target_of
 from daemon.store.replays import Replays
 from daemon.store.subscriptions import Subscriptions
 from daemon.store.tokens import take_tokens
@@ -98,7 +100,7 @@ class Application:
         self.database = database
         self.clock = clock
         self.stopping = trio.Event()
-        self.place = Place()
+        self.attendance = Attendance(database)
         self.wakeups = Wakeups(
             database.auto_reset_event(),
             database.auto_reset_event(),
@@ -168,10 +170,6 @@ class Application:
         """Seconds for which a claimed delivery is ours."""
         return self.config.delivery.timeout + RECORDING_TIME
 
-    def take_place(self, place: Place) -> None:
-        """Know which of the daemons this one is."""
-        self.place = place
-
     def delivery_settings(self) -> DeliverySettings:
         """Return how deliveries are sent now."""
         of, settings = self._delivery_settings
@@ -188,6 +186,11 @@ class Application:
         self, url: Url, keys: Sequence[SigningKey], headers: Sequence[tuple[bytes, bytes]]
     ) -> RequestTemplate:
         return RequestTemplate(url, keys, headers, self.delivery_settings().headers)
+
+    def event_rules(self) -> EventRules:
+        """Return what events from SQL are held to now."""
+        events = self.config.events
+        return EventRules(events.max_depth, events.max_values, self.schemas)
 
     def host_limits(self, host_key: str) -> HostSettings:
         """Return what the configuration of the moment holds a host to."""

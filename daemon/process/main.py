@@ -22,12 +22,11 @@ from api.server import serve_api
 from daemon.clock import Clock
 from daemon.config.bind import numbered_bind
 from daemon.config.model import Config
-from daemon.delivery.attendance import serve_attendance
 from daemon.delivery.auto_reset_event import AutoResetEvent
-from daemon.delivery.poller import PublishRate, serve_poller
-from daemon.delivery.replayer import serve_replays
-from daemon.delivery.sweeper import serve_sweeper
-from daemon.delivery.upkeep import serve_upkeep
+from daemon.delivery.poller import Poller, PublishRate
+from daemon.delivery.replayer import Replayer
+from daemon.delivery.sweeper import Sweeper
+from daemon.delivery.upkeep import Upkeep
 from daemon.process.application import RECORDING_TIME, Application
 from daemon.process.child import serve_channel
 from daemon.process.connections import check_connections
@@ -313,67 +312,52 @@ async def _serve_exchange(application: Application, scope: trio.CancelScope) -> 
 
 async def _serve_queue(application: Application, publish_rate: PublishRate) -> None:
     """Poller, attendance, clock, replays, sweeper, partitions: each ends by itself when the daemon stops."""
+    database, wakeups, stopping = application.database, application.wakeups, application.stopping
+    replayer = Replayer(
+        database,
+        rate=lambda: application.config.delivery.replay_rate,
+        wake=wakeups.replays,
+        fed=wakeups.claimable.set,
+    )
+    sweeper = Sweeper(
+        database,
+        disable_after=lambda: application.config.delivery.disable_after,
+        grace=RECORDING_TIME,
+        now=application.clock.now,
+        wake_claimer=wakeups.claimable.set,
+        wake_routers=wakeups.look_in_inbox,
+        metrics=application.metrics,
+    )
+    upkeep = Upkeep(
+        database,
+        ages=application.retention,
+        wake=wakeups.upkeep,
+        wake_claimer=wakeups.claimable.set,
+        metrics=application.metrics,
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve_poller, application, publish_rate)
         nursery.start_soon(
-            lambda: serve_attendance(
-                application.database, placed=application.take_place, stopping=application.stopping
-            )
+            lambda: serve_clock(database, application.clock, leapt=wakeups.upkeep.set, stopping=stopping)
         )
-        nursery.start_soon(
-            lambda: serve_clock(
-                application.database,
-                application.clock,
-                leapt=application.wakeups.upkeep.set,
-                stopping=application.stopping,
-            )
-        )
-        nursery.start_soon(
-            lambda: serve_replays(
-                application.database,
-                rate=lambda: application.config.delivery.replay_rate,
-                wake=application.wakeups.replays,
-                fed=application.wakeups.claimable.set,
-                stopping=application.stopping,
-            )
-        )
-        nursery.start_soon(
-            lambda: serve_sweeper(
-                application.database,
-                disable_after=lambda: application.config.delivery.disable_after,
-                grace=RECORDING_TIME,
-                swept=application.wakeups.claimable.set,
-                found_below=application.wakeups.look_in_inbox,
-                now=application.clock.now,
-                metrics=application.metrics,
-                stopping=application.stopping,
-            )
-        )
-        nursery.start_soon(
-            lambda: serve_upkeep(
-                application.database,
-                ages=application.retention,
-                wake=application.wakeups.upkeep,
-                set_back_done=application.wakeups.claimable.set,
-                metrics=application.metrics,
-                stopping=application.stopping,
-            )
-        )
+        for one in (application.attendance, replayer, sweeper, upkeep):
+            nursery.start_soon(one.run, stopping)
 
 
 async def _serve_poller(application: Application, publish_rate: PublishRate) -> None:
-    listener = NotifyListener(application.database, application.wakeups.published.set)
+    database, wakeups = application.database, application.wakeups
+    listener = NotifyListener(database, wakeups.published.set)
+    poller = Poller(
+        database,
+        publish_rate,
+        listener,
+        wake_routers=wakeups.look_in_inbox,
+        wake_claimer=wakeups.claimable.set,
+        progress=application.way.polling,
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listener.serve)
-        await serve_poller(
-            application.database,
-            publish_rate=publish_rate,
-            hinted=lambda: listener.working,
-            published=application.wakeups.look_in_inbox,
-            claimable=application.wakeups.claimable.set,
-            stopping=application.stopping,
-            progress=application.way.polling,
-        )
+        await poller.run(application.stopping)
         nursery.cancel_scope.cancel()
 
 

@@ -6,7 +6,7 @@ having been checked, and for events so large that a filter takes long after all.
 
 import logging
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -29,20 +29,24 @@ _NOT_ITS_FAULT = ("08", "25", "40", "531", "533", "55", "57P")
 """SQLSTATE of errors that come whatever the filter is: the connection, locks, resources, a shutdown."""
 
 
-async def block_failing_filters(
-    connection: Connection,
-    database: Database,
-    shards: Sequence[int] | None,
-    *,
-    crowds: bool,
-    events: int,
-    deliveries: int,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Which rounds are looked at: as in `RoundRequest`; of all its shards, or of these alone."""
+
+    bulk: bool
+    events: int
+    deliveries: int
+    shards: tuple[int, ...] | None = None
+
+
+async def block_failing_filters(database: Database, connection: Connection, rounds: Ahead) -> int:
     """Try the filters that the next rounds meet, one by one; return how many failed and are passed over now.
 
-    `shards` None: of all with a crowd, or of all without. To be called between transactions.
+    To be called between transactions.
     """
-    ahead = await connection.fetch(database.sql("filters_ahead"), shards, crowds, events, deliveries)
+    ahead = await connection.fetch(
+        database.sql("filters_ahead"), rounds.shards, rounds.bulk, rounds.events, rounds.deliveries
+    )
     blocked: set[UUID] = set()
     until = time.monotonic() + SEARCH_TIME
     for org_id, event_id, subscription_id in dict.fromkeys(tuple(row) for row in ahead):

@@ -3,12 +3,13 @@
 The rules live in `sql/functions/`; here each is one unit of work, so that each costs one hop to asyncio.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from daemon.store.attendance import ALONE, Place
 from daemon.store.database import Connection, Database
 from daemon.store.results import Held
 
@@ -47,14 +48,6 @@ class TargetRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Which of the `daemons` that live a daemon is, from 0: so it knows which hosts it prefers."""
-
-    rank: int = 0
-    daemons: int = 1
-
-
-@dataclass(frozen=True, slots=True)
 class Shares:
     """Organisations that get nothing in a claim, and how much each of the others gets at most (None: all)."""
 
@@ -63,7 +56,7 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ClaimRequest:
     """What a claim may lease, for `lease` seconds: `room` deliveries, `probe_room` of them to unproven lanes.
 
     `tokens` are random: one for the proven, one for the unproven; whoever loses the answer gives them to
@@ -74,7 +67,7 @@ class Asked:
     room: int
     probe_room: int
     lease: float
-    place: Place = Place()
+    place: Place = ALONE
     shares: Shares = Shares()
     probe_shares: Shares = Shares()
 
@@ -100,7 +93,6 @@ class Claim:
     """What a claim brought. `next_due`: seconds until another may bring more, None while nothing is owed."""
 
     deliveries: list[Claimed]
-    targets: list[TargetRow]
     next_due: float | None
 
 
@@ -113,91 +105,19 @@ class Repair:
     asleep: int
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """Whether there are events to route, and deliveries that a claim may find.
-
-    `read_only`: no writes are taken. `unhinted`: publishers wake nobody, as they may be in a transaction of
-    two phases.
-    """
-
-    inbox: bool
-    due: bool
-    read_only: bool
-    unhinted: bool
+async def claim(database: Database, connection: Connection, request: ClaimRequest) -> Claim:
+    """Lease due deliveries of any hosts, in a unit of work."""
+    return read_claim(request, await connection.fetch(database.sql("claim_both"), *request.arguments))
 
 
-async def poll(database: Database) -> Poll:
-    """Look, cheaply, whether there is anything to do."""
-    statement = database.sql("poll")
-
-    async def unit(connection: Connection) -> Poll:
-        row = await connection.fetchrow(statement)
-        return Poll(False, False, False, False) if row is None else Poll(*row)
-
-    return await database.run(unit)
-
-
-async def attend(database: Database, daemon: UUID, seconds: float) -> Place:
-    """Say that a daemon lives, for so many seconds, and return its place among those that do."""
-    statement = database.sql("attend")
-
-    async def unit(connection: Connection) -> Place:
-        [row] = await connection.fetch(statement, daemon, timedelta(seconds=seconds))
-        return Place(*row)
-
-    return await database.run(unit)
-
-
-async def leave(database: Database, daemon: UUID) -> None:
-    """Leave a daemon's hosts to the others at once."""
-    statement = database.sql("leave")
-
-    async def unit(connection: Connection) -> None:
-        await connection.execute(statement, daemon)
-
-    await database.run(unit)
-
-
-async def stay_awake(database: Database, seconds: float) -> None:
-    """Let publishers know that nobody needs waking for so many seconds."""
-    statement = database.sql("stay_awake")
-
-    async def unit(connection: Connection) -> None:
-        await connection.execute(statement, timedelta(seconds=seconds))
-
-    await database.run(unit)
-
-
-async def claim(
-    database: Database, connection: Connection, asked: Asked, known: Callable[[UUID, int], bool]
-) -> Claim:
-    """Lease due deliveries of any hosts, in a unit of work.
-
-    `known` tells whether a subscription's target is at hand in that revision.
-    """
-    rows = await connection.fetch(database.sql("claim_both"), *asked.arguments)
-    return await claim_of(database, connection, asked, rows, known)
-
-
-async def claim_of(
-    database: Database,
-    connection: Connection,
-    asked: Asked,
-    rows: Sequence[Any],
-    known: Callable[[UUID, int], bool],
-) -> Claim:
-    """Return what a statement that claims has answered, in `rows`; the rest is as in `claim`."""
+def read_claim(request: ClaimRequest, rows: Sequence[Any]) -> Claim:
+    """Return what a statement that claims has answered, in `rows`."""
     wait: float | None = 0.0
     if rows and rows[-1][2] is None:
         wait = rows[-1][1]
         rows = rows[:-1]
-    taken = [Claimed(asked.tokens[row[0]], *row[2:]) for row in rows]
-    targets: list[TargetRow] = []
-    unknown = {one.subscription_id for one in taken if not known(one.subscription_id, one.revision)}
-    if unknown:
-        targets = await fetch_targets(database, connection, unknown)
-    return Claim(taken, targets, None if wait is None else max(0.0, wait))
+    taken = [Claimed(request.tokens[row[0]], *row[2:]) for row in rows]
+    return Claim(taken, None if wait is None else max(0.0, wait))
 
 
 async def fetch_targets(

@@ -4,7 +4,7 @@ The rules live in `sql/functions/6*.sql`. Here each field of a `Result` names th
 goes into, so that a new one is told of once: the field makes the statement and its arguments.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
@@ -14,7 +14,6 @@ from uuid import UUID
 from daemon.model import LaneEffect, Outcome, Reason
 from daemon.store.columns import Pack, alike, every, some, unusual
 from daemon.store.database import Connection, Database
-from daemon.store.turn import TakeTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,30 +123,23 @@ class Recorded:
     owed: bool
 
 
-def recording(
+async def record(
     database: Database,
+    connection: Connection,
     results: Sequence[Result],
     done: Sequence[UUID],
     disable_after: float,
-    turn: TakeTurn,
-) -> Callable[[Connection], Awaitable[Recorded]]:
-    """Return the unit that records `results` and drops those of the leases `done` that hold nothing any more;
-    run twice, it counts once.
+) -> Recorded:
+    """Record `results` and drop those of the leases `done` that hold nothing any more, in a unit of work.
 
-    It waits for its `turn`. `disable_after`: seconds of nothing but failures after which a subscription is
+    Run twice, it counts once. `disable_after`: seconds of nothing but failures after which a subscription is
     disabled.
     """
     statement = record_statement(database.sql("record"))
-    arguments = record_arguments(results, done, disable_after)
+    [(counted, owed)] = await connection.fetch(statement, *record_arguments(results, done, disable_after))
     failed = list({one.host_id for one in results if one.host_failed})
-
-    async def unit(connection: Connection) -> Recorded:
-        async with turn():
-            [(counted, owed)] = await connection.fetch(statement, *arguments)
-        rows = await connection.fetch(database.sql("open_circuits"), failed) if failed else []
-        return Recorded(counted or [], [Circuit(*row) for row in rows], owed)
-
-    return unit
+    rows = await connection.fetch(database.sql("open_circuits"), failed) if failed else []
+    return Recorded(counted or [], [Circuit(*row) for row in rows], owed)
 
 
 async def leased(database: Database, token: UUID) -> list[Held]:

@@ -1,9 +1,15 @@
-"""Routing as a unit of work: rounds that make deliveries of the events in the inbox."""
+"""Routing: rounds that make deliveries of the events that wait in the inbox.
+
+A round is one statement: it opens some shards of the inbox, makes the deliveries that their first events owe,
+and claims what it can of those (`next_round`). Where events came through SQL that statement gives them back
+instead, for their bodies must be written first: the caller makes these, and a second statement routes with
+them (`write_round`). What fails costs only the filter at fault, which is passed over from then on, or the
+shard at fault, which waits for a while.
+"""
 
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -12,209 +18,232 @@ from uuid import UUID
 from asyncpg import DeadlockDetectedError, PostgresError, Record, SerializationError
 
 from daemon.store.database import FAILURES, Connection, Database
-from daemon.store.filter_faults import block_failing_filters
-from daemon.store.queue import Asked
-from daemon.store.turn import TakeTurn
+from daemon.store.filter_faults import Ahead, block_failing_filters
+from daemon.store.queue import ClaimRequest
 
 logger = logging.getLogger("hookd.store")
 
 HOLD = timedelta(seconds=1)
-"""How long no other router takes a shard while its events' bodies are written."""
+"""How long no other router takes a shard while its events' bodies are made."""
 DEFER = timedelta(seconds=5)
 """How long a shard waits that could not be routed."""
 ROUTE_SHARDS = 8
 """Shards in one routing transaction, so that few events in many shards are not one each."""
 ROUND_TIME = 3.0
 """Seconds after which a round is broken off, to see whether a filter is at fault. If not, it has longer."""
-ROUTE_WIDTH, READY_WIDTH = 5, 11
+ROUTE_WIDTH, READY_WIDTH = 4, 10
 """Columns that tell of the round, before those of what was claimed."""
 RETRIED = (SerializationError, DeadlockDetectedError)
-NO_CLAIM = Asked((UUID(int=0), UUID(int=0)), 0, 0, 0.0)
+NO_CLAIM = ClaimRequest((UUID(int=0), UUID(int=0)), 0, 0, 0.0)
 
 
-class _Body(NamedTuple):
-    """The canonical body of an event from SQL, or the reason why there is none."""
+@dataclass(frozen=True, slots=True)
+class RoundRequest:
+    """What a round is to do.
+
+    `bulk`: serve the shards with a burst or a wide fan-out in front, else those without. It looks at so many
+    `events` and makes so many `deliveries` at most: a wider fan-out goes in slices. `claim`: what it may
+    lease of what it routed, in the same transaction, unless there was more than it could take.
+    """
+
+    bulk: bool
+    events: int
+    deliveries: int
+    claim: ClaimRequest
+
+
+class RawEvent(NamedTuple):
+    """An event that came through SQL, whose body is still to be made of its type and its data's JSON text."""
 
     shard: int
     event_id: UUID
     org_id: UUID
-    body: str | None
+    type: str
+    data: str
+
+
+class Body(NamedTuple):
+    """The canonical body of an event from SQL, or the reason why there can be none."""
+
+    event: RawEvent
+    text: str | None
     problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """Shards that wait for the bodies of their first events; give it to `write_round` with those.
+
+    `in_doubt`: as in `Round`. `timeout`: seconds that the statement may take, if it is bound.
+    """
+
+    request: RoundRequest
+    shards: tuple[int, ...]
+    events: tuple[RawEvent, ...]
+    in_doubt: bool = False
+    timeout: float | None = ROUND_TIME
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """A round of routing: how many events it looked at, in how many seconds; `cut`: there was more.
+    """What a round of routing did: how many events it looked at, and of how many transactions they were.
 
-    `transactions`: of so many; `hosts`: those at which deliveries are owed for them; `slices`: some event has
-    slices left; `claimed`: what was claimed with it, for `claim_of`, None if nothing was tried; `unheard`: a
-    claim may have been committed whose answer was lost.
+    `cut`: there was more than it could take. `hosts`: those at which deliveries are owed for its events.
+    `claimed`: what was leased with it, for `read_claim`, None if nothing was tried. `in_doubt`: a claim may
+    have been committed whose answer was lost. `more`: there may be events left.
     """
 
-    events: int
-    transactions: int
-    cut: bool
+    events: int = 0
+    transactions: int = 0
+    cut: bool = False
     hosts: tuple[int, ...] = ()
-    slices: bool = False
-    seconds: float = 0.0
     claimed: list[tuple[Any, ...]] | None = None
-    unheard: bool = False
+    in_doubt: bool = False
+    more: bool = True
 
 
-Canonicalise = Callable[[UUID, str, str], Awaitable[tuple[str | None, str | None]]]
-"""From id, type and JSON text of an event to its canonical body, or None and the reason why there is none."""
+async def next_round(database: Database, connection: Connection, request: RoundRequest) -> Round | Opened:
+    """Route the shards that have waited longest, or open them. `Round(more=False)`: nothing waits.
 
-
-async def route(
-    database: Database,
-    canonicalise: Canonicalise,
-    *,
-    events: Callable[[], int],
-    deliveries: int,
-    crowds: bool,
-    turn: TakeTurn,
-    asking: Callable[[], AbstractContextManager[Asked]],
-    routed: Callable[[Connection, Round, Asked], Awaitable[None]],
-    go_on: Callable[[bool], Awaitable[bool]],
-) -> None:
-    """Route what is in the inbox, round by round, until `go_on` says no.
-
-    Each round is a transaction of its own, of up to `ROUTE_SHARDS` shards, that looks at as many events as
-    `events` says and makes `deliveries` at most: a wider fan-out goes in slices. `crowds`: of the shards with
-    a burst or a wide fan-out in front, else of those without. Each round waits for its `turn`, and `asking`
-    says what may be claimed in the same transaction, of a round that was not cut. `routed` hears of each
-    round at once, and goes on with the connection. `go_on` is asked after each look with whether there may be
-    more, and waits.
-
-    Errors: `RetryTransaction` where a subscription moved meanwhile, `DatabaseUnavailable`.
+    Errors: `PostgresError`, `TimeoutError`; if it asked for a claim, that may have been committed.
     """
-    route_ready, open_shards = database.sql("route_ready"), database.sql("open_shards")
-
-    async def blocks_filters(connection: Connection, shards: Sequence[int] | None) -> int:
-        return await block_failing_filters(
-            connection, database, shards, crowds=crowds, events=events(), deliveries=deliveries
+    try:
+        rows = await connection.fetch(
+            database.sql("route_ready"),
+            request.events,
+            ROUTE_SHARDS,
+            request.deliveries,
+            HOLD,
+            request.bulk,
+            *request.claim.arguments,
+            timeout=ROUND_TIME,
         )
+    except RETRIED:
+        raise
+    except (PostgresError, TimeoutError) as error:
+        return await _open_after(error, database, connection, request)
+    if not rows:
+        return Round(more=False)
+    if rows[0]["events"] is not None:
+        return _round(rows, READY_WIDTH, request.claim, more=rows[0]["more"])
+    return _opened(request, [row[ROUTE_WIDTH + 1 : READY_WIDTH] for row in rows])
 
-    async def write(
-        connection: Connection,
-        shards: Sequence[int],
-        bodies: Sequence[_Body],
-        asked: Asked,
-        timeout: float | None = None,
-    ) -> Round:
+
+async def write_round(
+    database: Database, connection: Connection, opened: Opened, bodies: Sequence[Body]
+) -> Round:
+    """Route shards that were opened, with the `bodies` of their events.
+
+    Errors: `PostgresError` and `TimeoutError` if no shard could be routed, and `RETRIED` if a subscription
+    moved meanwhile; a claim that was asked for may have been committed.
+    """
+    try:
+        return await _write(database, connection, opened, bodies)
+    except RETRIED:
+        await connection.execute(database.sql("defer_shards"), opened.shards, timedelta())
+        raise
+    except (PostgresError, TimeoutError) as error:
+        failure = error
+    request = opened.request
+    again = replace(
+        opened,
+        request=replace(request, claim=NO_CLAIM),
+        in_doubt=opened.in_doubt or _in_doubt(failure, request.claim),
+    )
+    ahead = Ahead(request.bulk, request.events, request.deliveries, opened.shards)
+    if await block_failing_filters(database, connection, ahead):
+        return await write_round(database, connection, again, bodies)
+    if len(opened.shards) > 1 or request.claim.room:
+        return await _write_each(database, connection, again, bodies)
+    logger.error("a shard of the inbox cannot be routed and waits; report this: %r", failure)
+    with suppress(*FAILURES, TimeoutError):
+        await connection.execute(database.sql("defer_shards"), opened.shards, DEFER)
+    raise failure
+
+
+async def make_plans(database: Database, connection: Connection) -> None:
+    """Route nothing of no shard: Postgres makes its plans now, and not when a burst or a fan-out comes."""
+    nothing = Opened(RoundRequest(True, 1, 1, NO_CLAIM), (), (), timeout=None)
+    await _write(database, connection, nothing, [])
+
+
+async def _open_after(
+    error: Exception, database: Database, connection: Connection, request: RoundRequest
+) -> Round | Opened:
+    """Go on after a round that failed: without the filters at fault, or step by step and without a claim.
+
+    Step by step it fails again, and then `write_round` finds out which shard waits.
+    """
+    in_doubt = _in_doubt(error, request.claim)
+    ahead = Ahead(request.bulk, request.events, request.deliveries)
+    if await block_failing_filters(database, connection, ahead):
+        return Round(in_doubt=in_doubt)
+    rows = await connection.fetch(database.sql("open_shards"), request.events, ROUTE_SHARDS, request.bulk)
+    if not rows:
+        return Round(in_doubt=in_doubt, more=False)
+    opened = _opened(replace(request, claim=NO_CLAIM), [tuple(row) for row in rows])
+    return replace(opened, in_doubt=in_doubt, timeout=None)
+
+
+async def _write(database: Database, connection: Connection, opened: Opened, bodies: Sequence[Body]) -> Round:
+    request = opened.request
+    rows = await connection.fetch(
+        database.sql("route"),
+        opened.shards,
+        request.events,
+        request.deliveries,
+        [one.event.event_id for one in bodies],
+        [one.event.org_id for one in bodies],
+        [one.text for one in bodies],
+        [one.problem for one in bodies],
+        *request.claim.arguments,
+        timeout=opened.timeout,
+    )
+    return replace(_round(rows, ROUTE_WIDTH, request.claim), in_doubt=opened.in_doubt)
+
+
+async def _write_each(
+    database: Database, connection: Connection, opened: Opened, bodies: Sequence[Body]
+) -> Round:
+    """Route one by one, so that only the shard at fault waits."""
+    done = Round(in_doubt=opened.in_doubt)
+    failure: Exception | None = None
+    for shard in opened.shards:
+        of_shard = [one for one in bodies if one.event.shard == shard]
         try:
-            rows = await connection.fetch(
-                database.sql("route"),
-                shards,
-                events(),
-                deliveries,
-                [one.event_id for one in bodies],
-                [one.org_id for one in bodies],
-                [one.body for one in bodies],
-                [one.problem for one in bodies],
-                *asked.arguments,
-                timeout=timeout,
+            each = await write_round(
+                database, connection, replace(opened, shards=(shard,), timeout=None), of_shard
             )
         except RETRIED:
-            await connection.execute(database.sql("defer_shards"), shards, timedelta())
             raise
         except (PostgresError, TimeoutError) as error:
-            if await blocks_filters(connection, shards):
-                done = await write(connection, shards, bodies, NO_CLAIM, timeout)
-                return replace(done, unheard=done.unheard or _unheard(error, asked))
-            if len(shards) > 1 or asked.room:
-                done = await write_each(connection, shards, bodies)
-                return replace(done, unheard=_unheard(error, asked))
-            logger.error("a shard of the inbox cannot be routed and waits; report this: %r", error)
-            with suppress(*FAILURES, TimeoutError):
-                await connection.execute(database.sql("defer_shards"), shards, DEFER)
-            raise
-        return _round(rows, ROUTE_WIDTH, asked)
-
-    async def write_each(connection: Connection, shards: Sequence[int], bodies: Sequence[_Body]) -> Round:
-        """Route one by one, and claim nothing, so that only the shard at fault waits."""
-        done = Round(0, 0, False)
-        failure: Exception | None = None
-        for shard in shards:
-            try:
-                each = await write(
-                    connection, [shard], [one for one in bodies if one.shard == shard], NO_CLAIM
-                )
-                done = Round(
-                    done.events + each.events,
-                    done.transactions + each.transactions,
-                    done.cut or each.cut,
-                    done.hosts + each.hosts,
-                    each.slices,
-                )
-            except RETRIED:
-                raise
-            except (PostgresError, TimeoutError) as error:
-                failure = error
-        if failure is not None and not done.events:
-            raise failure
-        return done
-
-    async def next_round(connection: Connection, asked: Asked) -> tuple[Round | None, bool]:
-        """Route some shards, None if there are none; return also whether there may be more."""
-        unheard = False
-        timeout: float | None = ROUND_TIME
-        try:
-            rows = await connection.fetch(
-                route_ready,
-                events(),
-                ROUTE_SHARDS,
-                deliveries,
-                HOLD,
-                crowds,
-                *asked.arguments,
-                timeout=timeout,
+            failure = error
+        else:
+            done = replace(
+                done,
+                events=done.events + each.events,
+                transactions=done.transactions + each.transactions,
+                cut=done.cut or each.cut,
+                hosts=done.hosts + each.hosts,
             )
-            if rows and rows[0]["events"] is not None:
-                return _round(rows, READY_WIDTH, asked), rows[0]["more"]
-            opened = [row[6:READY_WIDTH] for row in rows]
-        except RETRIED:
-            raise
-        except (PostgresError, TimeoutError) as error:
-            unheard, asked, timeout = _unheard(error, asked), NO_CLAIM, None
-            if await blocks_filters(connection, None):
-                return Round(0, 0, False, unheard=unheard), True
-            # Step by step it fails again, and then it is found out which shard waits.
-            opened = [
-                tuple(row) for row in await connection.fetch(open_shards, events(), ROUTE_SHARDS, crowds)
-            ]
-        if not opened:
-            return Round(0, 0, False, unheard=True) if unheard else None, False
-        bodies = [
-            _Body(shard, event_id, org_id, *(await canonicalise(event_id, event_type, text)))
-            for shard, event_id, org_id, event_type, text in opened
-            if event_id is not None
-        ]
-        done = await write(connection, list(dict.fromkeys(one[0] for one in opened)), bodies, asked, timeout)
-        return replace(done, unheard=done.unheard or unheard), True
-
-    async def unit(connection: Connection) -> None:
-        # Nothing of no shard: Postgres makes its plans now, and not when the first burst or fan-out comes.
-        await connection.fetch(database.sql("route"), [], 1, 1, [], [], [], [], *NO_CLAIM.arguments)
-        more = True
-        while await go_on(more):
-            async with turn():
-                began = time.monotonic()
-                with asking() as asked:
-                    done, more = await next_round(connection, asked)
-                    if done is not None:
-                        await routed(connection, replace(done, seconds=time.monotonic() - began), asked)
-
-    await database.run(unit)
+    if failure is not None and not done.events:
+        raise failure
+    return done
 
 
-def _round(rows: Sequence[Record], width: int, asked: Asked) -> Round:
+def _opened(request: RoundRequest, rows: Sequence[tuple[Any, ...]]) -> Opened:
+    """Read the rows of `open_shards`: one an event, or one of a shard without its columns."""
+    shards = tuple(dict.fromkeys(row[0] for row in rows))
+    return Opened(request, shards, tuple(RawEvent(*row) for row in rows if row[1] is not None))
+
+
+def _round(rows: Sequence[Record], width: int, claim: ClaimRequest, *, more: bool = True) -> Round:
     """Read what a statement says of the round, and behind the first `width` columns of what was claimed."""
-    events, transactions, cut, hosts, slices = rows[0][:5]
-    claimed = [row[width:] for row in rows] if asked.room and hosts and not cut else None
-    return Round(events, transactions, cut, tuple(hosts or ()), slices, claimed=claimed)
+    events, transactions, cut, hosts = rows[0][:ROUTE_WIDTH]
+    claimed = [row[width:] for row in rows] if claim.room and hosts and not cut else None
+    return Round(events, transactions, cut, tuple(hosts or ()), claimed, more=more)
 
 
-def _unheard(error: Exception, asked: Asked) -> bool:
-    """Tell whether what was asked for may have been committed nevertheless."""
-    return asked.room > 0 and not isinstance(error, PostgresError)
+def _in_doubt(error: Exception, claim: ClaimRequest) -> bool:
+    """Return whether what was asked for may have been committed nevertheless."""
+    return claim.room > 0 and not isinstance(error, PostgresError)

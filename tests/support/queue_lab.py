@@ -3,7 +3,6 @@
 # ruff: noqa: S608  (statements are put together from a test's own numbers and names)
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +11,10 @@ from uuid import UUID, uuid4
 
 from daemon.filters import path_of
 from daemon.model import LaneEffect, Outcome
-from daemon.store.results import Held, Result, recording
-from daemon.store.routing import NO_CLAIM
+from daemon.store.database import Connection, Database
+from daemon.store.results import Held, Result
+from daemon.store.results import record as record_results
+from daemon.store.routing import NO_CLAIM, Body, Opened, Round, RoundRequest, next_round, write_round
 from daemon.store.statements import load
 
 NAIVE = Path(__file__).parent.parent / "integration" / "store" / "naive"
@@ -261,6 +262,30 @@ async def route_all(session: Runs, **more: Any) -> int:
     return rounds
 
 
+async def route_rounds(
+    database: Database,
+    *,
+    bulk: bool,
+    events: int = 100,
+    deliveries: int = 600,
+    text: str | None = None,
+) -> list[Round]:
+    """Do the rounds that a router does, until nothing is left; events from SQL get that body, or none."""
+
+    async def unit(connection: Connection) -> list[Round]:
+        request = RoundRequest(bulk, events, deliveries, NO_CLAIM)
+        rounds: list[Round] = []
+        while not rounds or rounds[-1].more:
+            done = await next_round(database, connection, request)
+            if isinstance(done, Opened):
+                bodies = [Body(one, text, None if text else "no") for one in done.events]
+                done = await write_round(database, connection, done, bodies)
+            rounds.append(done)
+        return rounds
+
+    return await database.run(unit)
+
+
 async def claim(
     session: Runs,
     *,
@@ -306,8 +331,9 @@ async def record(
     """Record `results`, and drop their leases if `done`."""
     listed = list(results)
     tokens = list({one.token for one in listed}) if done else []
-    unit = recording(_Named(), listed, tokens, disable_after, nullcontext)  # type: ignore[arg-type]
-    return (await unit(session)).counted  # type: ignore[arg-type]
+    named: Any = _Named()
+    written = await record_results(named, session, listed, tokens, disable_after)  # type: ignore[arg-type]
+    return written.counted
 
 
 async def expired(session: Runs) -> list[Held]:
@@ -330,7 +356,7 @@ async def unserved(session: Runs) -> int:
 
 
 class _Named:
-    """The one method of `Database` that `recording` needs."""
+    """The one method of `Database` that `record` needs."""
 
     def sql(self, name: str) -> str:
         return STATEMENTS[name]

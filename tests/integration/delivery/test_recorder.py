@@ -7,14 +7,14 @@ from uuid import uuid4
 
 import trio
 
+from daemon.delivery.bulk_lock import BulkLock
+from daemon.delivery.governor import Governor
 from daemon.delivery.leases import Leases
 from daemon.delivery.recorder import Recorder
 from daemon.metrics import Metrics
 from daemon.progress import Progress
 from daemon.store.database import Database, DatabaseUnavailable
-from daemon.store.precedence import Precedence
 from daemon.store.results import Result
-from daemon.store.turn import Turn
 from tests.support.postgres import Session
 from tests.support.queue_lab import claim, prepare, prove, publish_ready, register, result, route_all
 
@@ -55,13 +55,13 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
         nursery.start_soon(
             Recorder(
                 database,
-                turn=Turn(Precedence()).take,
+                BulkLock(Governor(trio.current_time)),
                 leases=leases,
                 disable_after=disable_after,
-                claimable=lambda: None,
+                wake_claimer=lambda: None,
                 metrics=metrics,
                 progress=Progress("recording", trio.current_time),
-            ).serve,
+            ).run,
             take,
         )
         with trio.fail_after(20):
@@ -76,7 +76,7 @@ async def test_a_result_that_cannot_be_written_keeps_its_lease(database: Databas
     assert await session.fetchval("select count(*) from hookd.lease where token = $1", bad.token) == 1
 
 
-async def test_results_wait_for_their_turn_but_for_lone_ones(database: Database, connect: Connect) -> None:
+async def test_results_are_bulk_work_but_for_lone_ones(database: Database, connect: Connect) -> None:
     session = await owing(connect, 2)
     [one] = [result(held) for held in await claim(session, batch=1)]
     [another] = [result(held) for held in await claim(session, batch=1)]
@@ -85,14 +85,17 @@ async def test_results_wait_for_their_turn_but_for_lone_ones(database: Database,
     leases.add(another.token, 1, lone=True)
     give, take = trio.open_memory_channel[Result](2)
     metrics = Metrics()
-    turns = 0
 
-    @asynccontextmanager
-    async def turn() -> AsyncIterator[None]:
-        nonlocal turns
-        turns += 1
-        assert metrics.deliveries.values[("succeeded",)] == 1, "the lone one was written before"
-        yield
+    class Lock:
+        pieces = 0
+
+        @asynccontextmanager
+        async def piece(self) -> AsyncIterator[None]:
+            self.pieces += 1
+            assert metrics.deliveries.values[("succeeded",)] == 1, "the lone one was written before"
+            yield
+
+    lock = Lock()
 
     with trio.fail_after(20):
         async with give:
@@ -100,14 +103,14 @@ async def test_results_wait_for_their_turn_but_for_lone_ones(database: Database,
                 give.send_nowait(each)
         await Recorder(
             database,
-            turn=turn,
+            lock,  # type: ignore[arg-type]
             leases=leases,
             disable_after=lambda: 1e6,
-            claimable=lambda: None,
+            wake_claimer=lambda: None,
             metrics=metrics,
             progress=Progress("recording", trio.current_time),
-        ).serve(take)
-    assert turns == 1
+        ).run(take)
+    assert lock.pieces == 1
     assert metrics.deliveries.values[("succeeded",)] == 2
 
 
@@ -127,10 +130,10 @@ async def test_it_ends_without_postgres_where_nothing_is_to_be_recorded() -> Non
     with trio.fail_after(2):
         await Recorder(
             Full(),  # type: ignore[arg-type]
-            turn=Turn(Precedence()).take,
+            BulkLock(Governor(trio.current_time)),
             leases=Leases(),
             disable_after=lambda: 1e6,
-            claimable=lambda: None,
+            wake_claimer=lambda: None,
             metrics=Metrics(),
             progress=Progress("recording", trio.current_time),
-        ).serve(take)
+        ).run(take)

@@ -1,16 +1,14 @@
 """A filter that fails or takes long while events are routed: it costs its subscription alone."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from uuid import UUID, uuid4
 
 import pytest
 
 from daemon.store import filter_faults, routing
-from daemon.store.database import Connection, Database
-from daemon.store.queue import Asked
+from daemon.store.database import Database
 from tests.support.postgres import Session
-from tests.support.queue_lab import advance, prepare, publish, publish_ready, register
+from tests.support.queue_lab import advance, prepare, publish, publish_ready, register, route_rounds
 
 Connect = Callable[[], Awaitable[Session]]
 
@@ -61,33 +59,8 @@ async def publish_body(session: Session, org: UUID, data: str) -> UUID:
 async def route_all(session: Session, database: Database) -> None:
     """Route as both routers of a daemon do until nothing is left."""
     while await session.fetchval("select count(*) from hookd.inbox"):
-        for crowds in (False, True):
-            await route(database, crowds)
-
-
-async def route(database: Database, crowds: bool) -> None:
-    """Route while there may be more."""
-
-    async def routed(connection: Connection, done: routing.Round, asked: Asked) -> None:
-        pass
-
-    async def go_on(more: bool) -> bool:
-        return more
-
-    async def body_of(event_id: UUID, *_: object) -> tuple[str, None]:
-        return f'{{"data":{DATA},"id":"{event_id}"}}', None
-
-    await routing.route(
-        database,
-        body_of,
-        events=lambda: 40,
-        deliveries=150,
-        crowds=crowds,
-        turn=nullcontext,
-        asking=lambda: nullcontext(routing.NO_CLAIM),
-        routed=routed,
-        go_on=go_on,
-    )
+        for bulk in (False, True):
+            await route_rounds(database, bulk=bulk, events=40, deliveries=150, text=f'{{"data":{DATA}}}')
 
 
 async def neighbour(session: Session, org: UUID) -> UUID:

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from daemon.store.queue import Asked, Place, Shares
+from daemon.store.attendance import Place
+from daemon.store.queue import ClaimRequest, Shares
 from daemon.store.routing import READY_WIDTH
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
@@ -38,7 +39,7 @@ async def claim(
     session: Session, place: Place, room: int = 500, **more: Shares
 ) -> tuple[set[int], float | None]:
     """Claim for a daemon; return the hosts that it came to, and in how many seconds it is to look again."""
-    asked = Asked((uuid4(), uuid4()), room, room, 60.0, place, **more)
+    asked = ClaimRequest((uuid4(), uuid4()), room, room, 60.0, place, **more)
     rows = await session.fetch(STATEMENTS["claim_both"], *asked.arguments)
     wait = rows.pop()["wait"] if rows and rows[-1]["delivery_id"] is None else 0.0
     return {row["host_id"] for row in rows}, wait
@@ -113,7 +114,7 @@ async def test_whoever_came_goes_on_until_the_one_comes_whose_it_is(session: Ses
 async def follow(session: Session, org: UUID, place: Place) -> int:
     """Publish an event and route it for a daemon; return how much of it that claimed at once."""
     await publish_ready(session, org)
-    asked = Asked((uuid4(), uuid4()), 40, 8, 60.0, place)
+    asked = ClaimRequest((uuid4(), uuid4()), 40, 8, 60.0, place)
     rows = await session.fetch(
         STATEMENTS["route_ready"], 50, 8, 50, timedelta(seconds=1), None, *asked.arguments
     )
@@ -188,7 +189,7 @@ async def test_no_organisation_gets_more_in_one_claim_than_its_share(session: Se
     await prove(session)
     await publish_ready(session, other, 50)
     await route_all(session)
-    asked = Asked((uuid4(), uuid4()), 400, 0, 60.0, shares=Shares((), 12))
+    asked = ClaimRequest((uuid4(), uuid4()), 400, 0, 60.0, shares=Shares((), 12))
     rows = await session.fetch(STATEMENTS["claim_both"], *asked.arguments)
     orgs = [row["org_id"] for row in rows if row["delivery_id"] is not None]
     assert len(orgs) == 24 and orgs.count(other) == 12

@@ -6,15 +6,15 @@ Costs are counted in blocks, which the machine's speed does not change.
 # ruff: noqa: S608  (statements are put together from a test's own numbers and names)
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
 
 from daemon.store import routing
 from daemon.store.database import Connection, Database
-from daemon.store.queue import Asked
 from tests.support.postgres import (
     Session,
     connect_session,
@@ -196,15 +196,6 @@ async def test_what_a_transaction_holds_of_one_organisation_is_stepped_over(sess
 
 
 async def test_a_router_has_its_plans_before_the_first_event(database: Database) -> None:
-    async def no_body(*_: object) -> tuple[None, str]:
-        return None, "no"
-
-    async def routed(connection: Connection, done: routing.Round, asked: Asked) -> None:
-        raise AssertionError("there is nothing to route")
-
-    async def go_on(more: bool) -> bool:
-        return False
-
     async def known(connection: Connection) -> int:
         count: int = await connection.fetchval(
             "select count(*) from pg_prepared_statements"
@@ -213,17 +204,7 @@ async def test_a_router_has_its_plans_before_the_first_event(database: Database)
         return count
 
     async with database.own_connection() as own:
-        await routing.route(
-            own,
-            no_body,
-            events=lambda: 100,
-            deliveries=600,
-            crowds=True,
-            turn=nullcontext,
-            asking=lambda: nullcontext(routing.NO_CLAIM),
-            routed=routed,
-            go_on=go_on,
-        )
+        await own.run(partial(routing.make_plans, own))
         assert await own.run(known) == 1
 
 

@@ -1,7 +1,6 @@
 """What subscriptions ask of the queue: order, pace, filters; and what changes and deletions do to it."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import RFC_4122, UUID, uuid4
@@ -11,9 +10,7 @@ import pytest
 import trio
 
 from daemon.filters import path_of
-from daemon.store import routing
-from daemon.store.database import Connection, Database
-from daemon.store.queue import Asked
+from daemon.store.database import Database
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
     STATEMENTS,
@@ -26,6 +23,7 @@ from tests.support.queue_lab import (
     register,
     result,
     route_all,
+    route_rounds,
 )
 
 Connect = Callable[[], Awaitable[Session]]
@@ -258,33 +256,9 @@ class TestFilter:
             await route_once(database)
 
 
-async def no_body(*_: object) -> tuple[None, str]:
-    return None, "no"
-
-
 async def route_once(database: Database) -> int:
     """Route until nothing is left, and return how many events there were."""
-    events = 0
-
-    async def routed(connection: Connection, done: routing.Round, asked: Asked) -> None:
-        nonlocal events
-        events += done.events
-
-    async def go_on(more: bool) -> bool:
-        return more
-
-    await routing.route(
-        database,
-        no_body,
-        events=lambda: 100,
-        deliveries=600,
-        crowds=False,
-        turn=nullcontext,
-        asking=lambda: nullcontext(routing.NO_CLAIM),
-        routed=routed,
-        go_on=go_on,
-    )
-    return events
+    return sum(one.events for one in await route_rounds(database, bulk=False))
 
 
 async def change(session: Session, org: UUID, subscription: UUID, **given: Any) -> str:

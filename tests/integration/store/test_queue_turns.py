@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from daemon.store.queue import Asked
+from daemon.store.queue import ClaimRequest
 from daemon.store.routing import NO_CLAIM, READY_WIDTH
 from tests.support.postgres import Session
 from tests.support.queue_lab import (
@@ -96,11 +96,11 @@ async def test_a_wide_fan_out_lets_others_pass_between_its_slices(connect: Conne
     assert await session.fetchval("select count(*) from hookd.delivery") == 42
 
 
-async def rounds(session: Session, *, crowds: bool | None, limit: int = 20) -> list[asyncpg.Record]:
+async def rounds(session: Session, *, bulk: bool | None, limit: int = 20) -> list[asyncpg.Record]:
     """Route until nothing is left for such a router; return the first row of each round."""
     found = []
     while rows := await session.fetch(
-        STATEMENTS["route_ready"], limit, 8, 99, timedelta(seconds=1), crowds, *NO_CLAIM.arguments
+        STATEMENTS["route_ready"], limit, 8, 99, timedelta(seconds=1), bulk, *NO_CLAIM.arguments
     ):
         found.append(rows[0])
     return found
@@ -111,15 +111,15 @@ async def test_one_router_serves_bursts_and_the_other_all_the_rest(connect: Conn
     await prepare(session)
     busy, other = await of_many_shards(session, 2)
     await publish_ready(session, busy, 70)
-    assert await rounds(session, crowds=True) == [], "nobody knows yet that it is a burst"
-    (first,) = await rounds(session, crowds=False)
+    assert await rounds(session, bulk=True) == [], "nobody knows yet that it is a burst"
+    (first,) = await rounds(session, bulk=False)
     assert (first["events"], first["cut"], first["more"]) == (20, True, False)
     await publish_ready(session, other)
-    assert [one["events"] for one in await rounds(session, crowds=False)] == [1]
+    assert [one["events"] for one in await rounds(session, bulk=False)] == [1]
     assert await waiting(session, busy) == 50
-    assert [one["events"] for one in await rounds(session, crowds=True)] == [20, 20, 10]
+    assert [one["events"] for one in await rounds(session, bulk=True)] == [20, 20, 10]
     await publish_ready(session, busy)
-    assert [one["events"] for one in await rounds(session, crowds=False)] == [1], "it is over"
+    assert [one["events"] for one in await rounds(session, bulk=False)] == [1], "it is over"
 
 
 async def test_whoever_comes_after_a_burst_is_alone_though_others_had_the_last_turn(
@@ -129,37 +129,12 @@ async def test_whoever_comes_after_a_burst_is_alone_though_others_had_the_last_t
     await prepare(session)
     busy, other = await of_one_shard(session, 2)
     await publish_ready(session, busy, 25)
-    assert len(await rounds(session, crowds=False)) == 1
+    assert len(await rounds(session, bulk=False)) == 1
     await publish_ready(session, other)
     await session.execute("delete from hookd.inbox where org_id = $1", busy)  # the rest is the other's
-    assert [one["events"] for one in await rounds(session, crowds=True)] == [1]
+    assert [one["events"] for one in await rounds(session, bulk=True)] == [1]
     await publish_ready(session, other)
-    assert [one["events"] for one in await rounds(session, crowds=False)] == [1]
-
-
-async def test_of_a_crowd_it_can_be_told_whether_many_have_come_since(connect: Connect) -> None:
-    session = await connect()
-    await prepare(session)
-    busy, other = await of_one_shard(session, 2)
-
-    async def look(many: int = 5) -> tuple[int, int]:
-        ((_, newest, before),) = await session.fetch(STATEMENTS["newest_of_crowds"], many)
-        return newest, before
-
-    await publish_ready(session, busy, 70)
-    assert await session.fetch(STATEMENTS["newest_of_crowds"], 5) == [], "nobody knows yet that it is a burst"
-    await route(session, limit=20)
-    newest, before = await look()
-    assert newest == before
-    await publish_ready(session, other, 5)
-    latest, before = await look()
-    assert latest > newest == before, "five are not yet one and five before it"
-    await publish_ready(session, busy)
-    _, before = await look()
-    assert before > newest
-    assert await session.fetch(STATEMENTS["newest_of_crowds"], 500) == [], "so many are not there"
-    await rounds(session, crowds=None)
-    assert await session.fetch(STATEMENTS["newest_of_crowds"], 5) == [], "it is over"
+    assert [one["events"] for one in await rounds(session, bulk=False)] == [1]
 
 
 async def test_routing_tells_of_how_many_transactions_the_events_were(connect: Connect) -> None:
@@ -169,32 +144,8 @@ async def test_routing_tells_of_how_many_transactions_the_events_were(connect: C
     await publish_ready(session, one, 5)
     await publish_ready(session, one, 3)
     await publish_ready(session, another)
-    (row,) = await rounds(session, crowds=None)
+    (row,) = await rounds(session, bulk=None)
     assert (row["events"], row["transactions"]) == (9, 3)
-
-
-async def test_routing_tells_while_an_event_has_slices_left(connect: Connect) -> None:
-    session = await connect()
-    await prepare(session)
-    wide, other = await of_many_shards(session, 2)
-    for _ in range(12):
-        await register(session, wide)
-    await register(session, other)
-
-    async def told(limit: int = 100) -> list[tuple[int, bool]]:
-        rounds = []
-        while rows := await session.fetch(
-            STATEMENTS["route_ready"], limit, 8, 5, timedelta(seconds=1), None, *NO_CLAIM.arguments
-        ):
-            rounds.append((rows[0]["events"], rows[0]["slices"]))
-            if len(rounds) == 1:
-                await publish_ready(session, other)
-        return rounds
-
-    await publish_ready(session, wide)
-    assert await told() == [(1, True), (1, True), (1, True), (1, False)], "the other's is the second"
-    await publish_ready(session, other, 30)
-    assert {slices for _, slices in await told(limit=10)} == {False}, "a burst has none"
 
 
 async def test_who_had_no_room_is_not_put_off_for_ever_by_those_who_have_more(connect: Connect) -> None:
@@ -253,7 +204,7 @@ async def test_a_shard_that_had_no_room_for_its_last_events_is_no_burst(connect:
     for org in orgs:
         await publish_ready(session, org, 3)
     assert await route(session, limit=5, shards=8) == 5
-    assert await session.fetchval("select count(*) from hookd.inbox_shard where crowd <> '{}'") == 0
+    assert await session.fetchval("select count(*) from hookd.inbox_shard where bulk_orgs <> '{}'") == 0
     await advance(session, 0.01)
     assert await route(session, limit=50, shards=8) == 7
 
@@ -273,7 +224,7 @@ async def test_what_is_published_while_bodies_are_written_makes_no_burst(connect
         )
         == 1
     )
-    assert await session.fetchval("select count(*) from hookd.inbox_shard where crowd <> '{}'") == 0
+    assert await session.fetchval("select count(*) from hookd.inbox_shard where bulk_orgs <> '{}'") == 0
     assert await waiting(session, org) == 1
 
 
@@ -369,12 +320,12 @@ async def test_a_round_claims_what_it_routed_and_nobody_takes_it_along(connect: 
     await route_all(session)
     await advance(session, 1)
     (event,) = await publish_ready(session, other)
-    asked = Asked((uuid4(), uuid4()), 16, 4, 60.0)
+    asked = ClaimRequest((uuid4(), uuid4()), 16, 4, 60.0)
     await session.begin()
     rows = await session.fetch(
         STATEMENTS["route_ready"], 50, 8, 50, timedelta(seconds=1), None, *asked.arguments
     )
-    more = Asked((uuid4(), uuid4()), 10_000, 0, 60.0)
+    more = ClaimRequest((uuid4(), uuid4()), 10_000, 0, 60.0)
     everything = await claimer.fetch(STATEMENTS["claim_both"], *more.arguments)
     await session.commit()
     assert len(everything) > 20
@@ -393,7 +344,7 @@ async def test_a_round_claims_nothing_without_room_or_where_there_is_more(connec
     await prove(session)
     for room, events, limit in ((0, 1, 50), (16, 3, 2)):
         await publish_ready(session, org, events)
-        asked = Asked((uuid4(), uuid4()), room, 0, 60.0)
+        asked = ClaimRequest((uuid4(), uuid4()), room, 0, 60.0)
         rows = await session.fetch(
             STATEMENTS["route_ready"], limit, 8, 50, timedelta(seconds=1), None, *asked.arguments
         )

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from daemon.delivery.auto_reset_event import AutoResetEvent
-from daemon.delivery.replayer import serve_replays
+from daemon.delivery.replayer import Replayer
 from daemon.store import replays
 from daemon.store.database import Database, open_database
 from daemon.store.replays import (
@@ -795,16 +795,14 @@ async def test_a_selection_that_takes_too_long_leaves_nothing(lab: Lab, postgres
     assert await lab.session.fetchval("select count(*) from hookd.replay") == 0
 
 
-async def test_the_feeder_works_when_rung_and_ends_when_told(lab: Lab) -> None:
+async def test_the_feeder_works_when_woken_and_ends_when_told(lab: Lab) -> None:
     await lab.past(5)
     subscription = await register(lab.session, lab.org)
     await prove(lab.session)
     event, stopping, made = AutoResetEvent(), trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
-            lambda: serve_replays(
-                lab.database, rate=lambda: 1000.0, wake=event, fed=made.set, stopping=stopping
-            )
+            Replayer(lab.database, rate=lambda: 1000.0, wake=event, fed=made.set).run, stopping
         )
         replay = await lab.ask(subscription)
         event.set()

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from daemon.delivery.auto_reset_event import AutoResetEvent
-from daemon.delivery.upkeep import pause_after, serve_upkeep
+from daemon.delivery.upkeep import Upkeep, pause_after
 from daemon.metrics import Metrics
 from daemon.store.database import Connection, Database
 from daemon.store.retention import DUTY, DUTY_TIME, SeenClock, retain, see_clock
@@ -166,14 +166,14 @@ async def test_upkeep_makes_partitions_of_the_new_time_at_once_and_drops_none_of
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
-            lambda: serve_upkeep(
+            Upkeep(
                 database,
                 ages=lambda: {"event": 30 * DAY, "attempt": 30 * DAY},
                 wake=wake,
-                set_back_done=lambda: followed.append(True),
+                wake_claimer=lambda: followed.append(True),
                 metrics=metrics,
-                stopping=stopping,
-            )
+            ).run,
+            stopping,
         )
         await said("made the partition")
         older = await session.fetchval("select hookd.publish($1, 't.t', '1')", uuid4())

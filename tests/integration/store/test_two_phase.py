@@ -7,7 +7,7 @@ import pytest
 
 from daemon.store.database import open_database
 from daemon.store.embedded import embedded
-from daemon.store.queue import poll
+from daemon.store.poll import poll
 from tests.support.postgres import (
     FAST,
     Session,

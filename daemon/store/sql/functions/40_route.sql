@@ -25,7 +25,7 @@ $$;
 
 -- Looks behind a place in a shard for events that are not of p_skip's organisations, until it has p_limit or has gone a
 -- bounded way. places: what it found. If that is nothing, xid, org_id, id are how far it looked; null: to the end.
-create or replace function hookd.look_past(
+create or replace function hookd.scan_past(
     p_shard smallint, p_skip uuid[], p_limit integer, inout xid xid8, inout org_id uuid, inout id uuid, out places tid[]
 ) language plpgsql stable as $$
 #variable_conflict use_column
@@ -40,7 +40,7 @@ begin
             (array_agg(s.event_id))[count(*)] as id
         into v_step from (
             select j.ctid as place, j.xid, j.org_id, j.event_id from hookd.inbox j
-            where j.shard = p_shard and (j.xid, j.org_id, j.event_id) > (look_past.xid, look_past.org_id, look_past.id)
+            where j.shard = p_shard and (j.xid, j.org_id, j.event_id) > (scan_past.xid, scan_past.org_id, scan_past.id)
             order by j.xid, j.org_id, j.event_id limit 200) s;
         places := places || v_step.found;
         exit when cardinality(places) >= p_limit;
@@ -71,13 +71,13 @@ begin
     else
         return query
             select i.ctid, i.xid, i.event_id, i.org_id, i.type, i.data, i.deliver_after, i.routed_to from hookd.inbox i
-            where i.ctid = any ((select l.places from hookd.look_past(p_shard, p_skip, p_limit, p_xid, p_org, p_id) l)::tid[])
+            where i.ctid = any ((select l.places from hookd.scan_past(p_shard, p_skip, p_limit, p_xid, p_org, p_id) l)::tid[])
             order by i.xid, i.org_id, i.event_id;
     end if;
 end $$;
 
 -- Whose turn it is in a shard, as arguments for next_events(): that of all, from the floor, or that of those who pass.
-create or replace function hookd.whose_turn(p_shard smallint, out xid xid8, out org_id uuid, out id uuid, out skip uuid[])
+create or replace function hookd.next_range(p_shard smallint, out xid xid8, out org_id uuid, out id uuid, out skip uuid[])
 language plpgsql volatile as $$
 #variable_conflict use_column
 declare
@@ -94,7 +94,7 @@ begin
             org_id := s.passed_org;
             id := s.passed_id;
         end if;
-        skip := s.crowd;
+        skip := s.bulk_orgs;
     end if;
 end $$;
 
@@ -103,7 +103,7 @@ create or replace function hookd.others_wait(p_shard smallint, p_xid xid8, p_org
 returns boolean language plpgsql volatile as $$
 declare
     v_xmin xid8 := pg_snapshot_xmin(pg_current_snapshot()); -- whatever commits after the search is not below it
-    v_past record := hookd.look_past(p_shard, p_skip, 1, p_xid, p_org, p_id);
+    v_past record := hookd.scan_past(p_shard, p_skip, 1, p_xid, p_org, p_id);
 begin
     if v_past.places <> '{}' then
         return true;
@@ -123,23 +123,23 @@ $$;
 
 -- After everybody's turn, in which p_orgs were served. If that was not all, those who wait behind them pass: every other
 -- turn is theirs until the shard has been emptied.
-create or replace function hookd.all_had(p_shard smallint, p_orgs uuid[], p_more boolean) returns void language sql volatile as $$
+create or replace function hookd.end_full_round(p_shard smallint, p_orgs uuid[], p_more boolean) returns void language sql volatile as $$
     update hookd.inbox_shard s set others_next = p_more,
-        crowd = case when not p_more then '{}' when x.fits then x.crowd else p_orgs end,
-        -- who joins a crowd has been served up to there; after a new one it is looked through from the floor
-        passed_xid = case when x.fits and s.crowd <> '{}' then s.passed_xid else '0' end
-    from (select crowd, cardinality(crowd) <= 100 as fits from (
-        select array(select unnest(i.crowd) union select unnest(p_orgs)) as crowd
+        bulk_orgs = case when not p_more then '{}' when x.fits then x.bulk_orgs else p_orgs end,
+        -- who joins a burst has been served up to there; after a new one it is looked through from the floor
+        passed_xid = case when x.fits and s.bulk_orgs <> '{}' then s.passed_xid else '0' end
+    from (select bulk_orgs, cardinality(bulk_orgs) <= 100 as fits from (
+        select array(select unnest(i.bulk_orgs) union select unnest(p_orgs)) as bulk_orgs
         from hookd.inbox_shard i where i.shard = p_shard) y) x
-    where s.shard = p_shard and (p_more or s.crowd <> '{}')
+    where s.shard = p_shard and (p_more or s.bulk_orgs <> '{}')
 $$;
 
 -- Takes the inbox shards that have waited longest, as many as have p_limit events together and at most p_shards: few events
 -- of many lanes cost as much as many of few. They are under locks that only routers use; one with a burst
 -- comes alone, so that nobody else waits for its round. Returns for each its first events from SQL, whose bodies the router
--- must write first; or one row without an event if none needs that. p_crowds: of the shards with a burst alone, or of those
+-- must write first; or one row without an event if none needs that. p_bulk: of the shards with a burst alone, or of those
 -- without; null: of all.
-create or replace function hookd.open_shards(p_limit integer, p_shards integer, p_crowds boolean default null)
+create or replace function hookd.open_shards(p_limit integer, p_shards integer, p_bulk boolean default null)
 returns table (shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -157,18 +157,18 @@ begin
             using hint = 'Reset default_transaction_isolation for the daemon''s role.';
     end if;
     perform hookd.fresh_plans();
-    select array_agg(s.shard order by s.served_at), array_agg(s.shard) filter (where s.crowd <> '{}') into v_waiting, v_bursts
+    select array_agg(s.shard order by s.served_at), array_agg(s.shard) filter (where s.bulk_orgs <> '{}') into v_waiting, v_bursts
     from hookd.inbox_shard s
     where exists (
         select from hookd.inbox i
         where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
         offset 0) -- looked up shard by shard: as a join it would read the whole inbox
-        and (p_crowds is null or p_crowds = (s.crowd <> '{}'))
+        and (p_bulk is null or p_bulk = (s.bulk_orgs <> '{}'))
         -- deferred; a clock that was set back must not make that last
         and (s.served_at <= hookd.clock() or s.served_at > hookd.clock() + interval '1 minute');
     select array_agg(x.shard) into v_shards from (
         select s.shard from unnest(v_waiting) with ordinality w(shard, n) join hookd.inbox_shard s on s.shard = w.shard
-        where (v_waiting[1] = any (v_bursts) or s.crowd = '{}')
+        where (v_waiting[1] = any (v_bursts) or s.bulk_orgs = '{}')
             -- again, for whoever had the lock may have deferred it
             and (s.served_at <= hookd.clock() or s.served_at > hookd.clock() + interval '1 minute')
         order by w.n limit case when v_waiting[1] = any (v_bursts) then 1 else p_shards end
@@ -181,9 +181,9 @@ begin
     end if;
     -- the locks are had: what the routers before us left is visible to the next statements
     foreach shard in array coalesce(v_shards, '{}') loop
-        t := hookd.whose_turn(shard);
+        t := hookd.next_range(shard);
         if t.skip <> '{}' and not hookd.others_wait(shard, t.xid, t.org_id, t.id, t.skip) then
-            t := hookd.whose_turn(shard);
+            t := hookd.next_range(shard);
         end if;
         v_raw := false;
         for event_id, org_id, type, data in
@@ -211,10 +211,10 @@ end $$;
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
 -- events it looked at, with none left the shards are empty; of how many transactions they are; whether there was more than
--- it could take; the hosts at which deliveries are owed for them; and whether some event has slices left, in whichever shard.
+-- it could take; and the hosts at which deliveries are owed for them.
 create or replace function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
-    p_problems text[], out events integer, out transactions integer, out cut boolean, out hosts integer[], out slices boolean
+    p_problems text[], out events integer, out transactions integer, out cut boolean, out hosts integer[]
 )
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -259,7 +259,7 @@ begin
     with found as materialized (
         select i.*, p.turn, p.shard, x.id is not null as written, x.problem, row_number() over inbox_order as k,
             bool_and(i.data is null or x.id is not null) over inbox_order as ready
-        from unnest(p_shards) with ordinality p(shard, turn) cross join lateral hookd.whose_turn(p.shard) t
+        from unnest(p_shards) with ordinality p(shard, turn) cross join lateral hookd.next_range(p.shard) t
         cross join lateral hookd.next_events(p.shard, t.xid, t.org_id, t.id, t.skip, p_limit) i
         left join unnest(p_ids, p_problems) x(id, problem) on x.id = i.event_id
         window inbox_order as (partition by p.turn order by i.xid, i.org_id, i.event_id)),
@@ -369,14 +369,14 @@ begin
         update hookd.inbox i set data = null where i.ctid = any (v_later);
     end if;
     for v_shard in
-        select s.shard from hookd.inbox_shard s where s.shard = any (p_shards) and (s.crowd <> '{}' or s.shard = any (v_more))
+        select s.shard from hookd.inbox_shard s where s.shard = any (p_shards) and (s.bulk_orgs <> '{}' or s.shard = any (v_more))
     loop
-        v_turn := hookd.whose_turn(v_shard);
+        v_turn := hookd.next_range(v_shard);
         v_full := coalesce(v_shard = any (v_more), false);
         select max(x.n), array_agg(distinct x.org_id) into v_end, v_served
         from unnest(v_from, v_orgs) with ordinality x(shard, org_id, n) where x.shard = v_shard;
         if v_turn.skip = '{}' then
-            perform hookd.all_had(v_shard, v_served, v_full) where v_end is not null or not v_full;
+            perform hookd.end_full_round(v_shard, v_served, v_full) where v_end is not null or not v_full;
         elsif v_last is null and v_end is not null then
             perform hookd.others_had(v_shard, v_xids[v_end], v_orgs[v_end], v_events[v_end], v_xmin);
         else -- a slice of one event, or none that is ready
@@ -389,7 +389,7 @@ begin
         -- rows that commit later have a transaction id not below the oldest one that is running now
         floor = least(f.xid, pg_snapshot_xmin(pg_current_snapshot())),
         -- whoever comes into an empty shard is alone there
-        crowd = case when f.xid is null then '{}' else s.crowd end,
+        bulk_orgs = case when f.xid is null then '{}' else s.bulk_orgs end,
         others_next = s.others_next and f.xid is not null
     from (select i.shard, (select j.xid from hookd.inbox j where j.shard = i.shard and j.xid >= hookd.inbox_floor(i.floor)
                            order by j.xid limit 1) as xid
@@ -398,19 +398,14 @@ begin
     events := coalesce(cardinality(v_events), 0);
     transactions := (select count(distinct x) from unnest(v_xids) x);
     cut := v_more is not null or events = p_limit;
-    slices := exists (
-        select from hookd.inbox_shard s cross join lateral (
-            select i.routed_to from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
-            order by i.xid, i.org_id, i.event_id limit 1) f
-        where s.crowd <> '{}' and f.routed_to is not null);
 end $$;
 
 -- Routes up to p_shards shards at once where their first events need no router to write bodies: one row, with what route()
 -- says, and whether a shard still has some. Else the rows of open_shards(), for route(); so that no other router takes the
 -- shards meanwhile, they have their next turn after p_hold. Nothing if no shard has events.
 create or replace function hookd.route_ready(
-    p_limit integer, p_shards integer, p_budget integer, p_hold interval, p_crowds boolean default null
-) returns table (events integer, transactions integer, cut boolean, hosts integer[], slices boolean, more boolean,
+    p_limit integer, p_shards integer, p_budget integer, p_hold interval, p_bulk boolean default null
+) returns table (events integer, transactions integer, cut boolean, hosts integer[], more boolean,
     shard smallint, event_id uuid, org_id uuid, type text, data text)
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -423,38 +418,20 @@ declare
 begin
     perform set_config('synchronous_commit', 'off', true);
     select array_agg(o.shard), array_agg(o.event_id), array_agg(o.org_id), array_agg(o.type), array_agg(o.data)
-    into v_shards, v_ids, v_orgs, v_types, v_data from hookd.open_shards(p_limit, p_shards, p_crowds) o;
+    into v_shards, v_ids, v_orgs, v_types, v_data from hookd.open_shards(p_limit, p_shards, p_bulk) o;
     if array_remove(v_ids, null) <> '{}' then
         update hookd.inbox_shard s set served_at = hookd.clock() + p_hold where s.shard = any (v_shards);
         return query
-            select null::integer, null::integer, false, null::integer[], false, true, x.*
+            select null::integer, null::integer, false, null::integer[], true, x.*
             from unnest(v_shards, v_ids, v_orgs, v_types, v_data) x;
     elsif v_shards is not null then
-        select r.events, r.transactions, r.cut, r.hosts, r.slices into events, transactions, cut, hosts, slices
+        select r.events, r.transactions, r.cut, r.hosts into events, transactions, cut, hosts
         from hookd.route(v_shards, p_limit, p_budget, '{}', '{}', '{}', '{}') r;
         more := exists (
-            select from hookd.inbox_shard s where (p_crowds is null or p_crowds = (s.crowd <> '{}')) and exists (
+            select from hookd.inbox_shard s where (p_bulk is null or p_bulk = (s.bulk_orgs <> '{}')) and exists (
                 select from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor) offset 0));
         return next;
     end if;
-end $$;
-
--- Of each shard with a crowd, the transactions of its newest event and of the one p_many events before that: if the latter is
--- newer than the former was a while ago, so many have come since. From the floor on: before it lies what is dead.
-create or replace function hookd.newest_of_crowds(p_many integer) returns table (shard smallint, newest bigint, before bigint)
-language plpgsql stable as $$
-#variable_conflict use_column
-begin
-    return query
-        select s.shard, x.newest::text::bigint, y.before::text::bigint
-        from hookd.inbox_shard s
-        cross join lateral (
-            select i.xid as newest from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
-            order by i.xid desc, i.org_id desc, i.event_id desc limit 1) x
-        cross join lateral (
-            select i.xid as before from hookd.inbox i where i.shard = s.shard and i.xid >= hookd.inbox_floor(s.floor)
-            order by i.xid desc, i.org_id desc, i.event_id desc offset p_many limit 1) y
-        where s.crowd <> '{}';
 end $$;
 
 -- A shard that could not be routed waits a while, so that it does not keep the others from their turn.

@@ -15,7 +15,7 @@ end $$;
 
 -- The filters that the next rounds of shards (p_shards; null: of all with a burst alone, or of all without) look at, by event
 -- and in the order of rounds: for each shard no more than a round of p_limit events and p_budget deliveries meets.
-create or replace function hookd.filters_ahead(p_shards smallint[], p_crowds boolean, p_limit integer, p_budget integer)
+create or replace function hookd.filters_ahead(p_shards smallint[], p_bulk boolean, p_limit integer, p_budget integer)
 returns table (org_id uuid, event_id uuid, subscription_id uuid)
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -25,12 +25,12 @@ declare
 begin
     for v_shard in
         select s.shard from hookd.inbox_shard s
-        where s.shard = any (p_shards) or p_shards is null and (p_crowds is null or p_crowds = (s.crowd <> '{}'))
+        where s.shard = any (p_shards) or p_shards is null and (p_bulk is null or p_bulk = (s.bulk_orgs <> '{}'))
     loop
         return query
             select e.org_id, e.event_id, i.subscription_id
             from ( -- whoever's turn it is, it may become that of all
-                select t.* from hookd.whose_turn(v_shard) t
+                select t.* from hookd.next_range(v_shard) t
                 union all
                 select hookd.inbox_floor(s.floor), '00000000-0000-0000-0000-000000000000',
                     '00000000-0000-0000-0000-000000000000', '{}'::uuid[]

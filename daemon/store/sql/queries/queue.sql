@@ -3,7 +3,7 @@ select * from hookd.open_shards($1, $2, $3)
 
 -- name: route_ready
 -- Then what is claimed of what was routed, while its hosts are still locked: whoever claims of all hosts cannot take it along.
-select r.events, r.transactions, r.cut, r.hosts, r.slices, r.more, r.shard, r.event_id, r.org_id, r.type, r.data, c.*
+select r.events, r.transactions, r.cut, r.hosts, r.more, r.shard, r.event_id, r.org_id, r.type, r.data, c.*
 from hookd.route_ready($1, $2, $3, $4, $5) r
 left join lateral (
     select * from hookd.claim_both($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, r.hosts) where not r.cut and r.hosts is not null and $8 > 0 offset 0) c on true
@@ -13,9 +13,6 @@ select r.*, c.* from hookd.route($1, $2, $3, $4, $5, $6, $7) r
 left join lateral (
     select * from hookd.claim_both($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, r.hosts) where not r.cut and r.hosts is not null and $10 > 0 offset 0) c
 on true
-
--- name: newest_of_crowds
-select shard, newest, before from hookd.newest_of_crowds($1)
 
 -- name: defer_shards
 select hookd.defer_shards($1, $2)

@@ -1,0 +1,90 @@
+"""How bulk work yields to single events. Pure.
+
+Bulk work is what there is much of: rounds of a burst, slices of a fan-out, claims and results out of a
+backlog. Alone it takes all there is; while single events come its pieces are small, it rests after each, and
+it begins none while an event that was just announced is on its way. So a single event waits for the end of
+one piece at most, and bulk work keeps the larger part of the time.
+"""
+
+import math
+from collections.abc import Callable
+
+SINGLE_EVENTS_WINDOW = 0.5
+"""Seconds after a single event for which others are expected."""
+REST_PART = 0.5
+"""Seconds of rest for each second that a piece took."""
+MAX_REST = 0.02
+"""Seconds of rest, however long a piece took: it may have waited for a lock."""
+MAX_HEAD_START = 0.012
+"""Seconds for which bulk work waits for an event that was announced: one is on its way after 3 to 8 ms."""
+MAX_ROUND_EVENTS, SMALL_ROUND_EVENTS = 200, 50
+"""Events that a round of a burst looks at: 30 ms of work, and 7."""
+MAX_CLAIM, SMALL_CLAIM = 1_000_000, 64
+"""Deliveries that one claim takes."""
+MAX_REQUESTS, FEW_REQUESTS = 128, 16
+"""Requests that are begun in one turn of Trio's loop: a new event needs several turns, one after another."""
+
+
+class Governor:
+    """Says when bulk work may go on and how large its next piece may be; `clock` in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._single_until = -math.inf
+        self._announced_at = self._head_start_until = -math.inf
+        self._no_head_start_before = -math.inf
+        self._rest_until = -math.inf
+
+    def note_single(self) -> None:
+        """A single event was routed, or a few: there was no more than a round could take."""
+        self._single_until = self._clock() + SINGLE_EVENTS_WINDOW
+
+    def announce(self) -> None:
+        """Something was published, and is looked for now. Of all the time such waits take half at most."""
+        now = self._clock()
+        if now >= max(self._head_start_until, self._no_head_start_before):
+            self._announced_at, self._head_start_until = now, now + MAX_HEAD_START
+            self._no_head_start_before = now + 2 * MAX_HEAD_START
+
+    def end_announcement(self) -> None:
+        """It has been looked for: it is on its way, or there was nothing."""
+        now = self._clock()
+        if now < self._head_start_until:
+            self._head_start_until = now
+            self._no_head_start_before = 2 * now - self._announced_at
+
+    def note_piece(self, began: float, ended: float) -> None:
+        """A piece of bulk work took so long, by the clock."""
+        self._rest_until = ended + min(MAX_REST, (ended - began) * REST_PART)
+
+    @property
+    def single_events_come(self) -> bool:
+        """Whether there are single events to yield to, or one was just announced."""
+        now = self._clock()
+        return now < self._single_until or now < self._head_start_until
+
+    @property
+    def event_on_its_way(self) -> bool:
+        """Whether an event was announced that has not been looked for."""
+        return self._clock() < self._head_start_until
+
+    def wait(self) -> float:
+        """Return for how many seconds no piece of bulk work is to begin, as far as is known now."""
+        now = self._clock()
+        rest_until = self._rest_until if now < self._single_until else -math.inf
+        return max(0.0, rest_until - now, self._head_start_until - now)
+
+    @property
+    def round_events(self) -> int:
+        """How many events the next round of a burst may look at."""
+        return SMALL_ROUND_EVENTS if self.single_events_come else MAX_ROUND_EVENTS
+
+    @property
+    def claim_size(self) -> int:
+        """How many deliveries the next claim may take."""
+        return SMALL_CLAIM if self.single_events_come else MAX_CLAIM
+
+    @property
+    def requests_at_once(self) -> int:
+        """How many requests may be begun in one turn of the loop."""
+        return FEW_REQUESTS if self.single_events_come else MAX_REQUESTS

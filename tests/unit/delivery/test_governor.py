@@ -1,0 +1,119 @@
+"""Bulk work yields to single events: when it waits, for how long, and how large its pieces are."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.delivery.governor import (
+    FEW_REQUESTS,
+    MAX_CLAIM,
+    MAX_HEAD_START,
+    MAX_REQUESTS,
+    MAX_REST,
+    MAX_ROUND_EVENTS,
+    REST_PART,
+    SINGLE_EVENTS_WINDOW,
+    SMALL_CLAIM,
+    SMALL_ROUND_EVENTS,
+    Governor,
+)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def governor(clock: Clock) -> Governor:
+    return Governor(clock)
+
+
+def piece(governor: Governor, clock: Clock, seconds: float) -> None:
+    """Let a piece of bulk work take so long."""
+    began = clock.now
+    clock.now += seconds
+    governor.note_piece(began, clock.now)
+
+
+def test_alone_bulk_work_takes_all_there_is(governor: Governor, clock: Clock) -> None:
+    piece(governor, clock, 0.01)
+    assert governor.wait() == 0.0
+    assert governor.round_events == MAX_ROUND_EVENTS
+    assert governor.claim_size == MAX_CLAIM
+    assert governor.requests_at_once == MAX_REQUESTS
+
+
+def test_while_single_events_come_pieces_are_small_and_followed_by_a_rest(
+    governor: Governor, clock: Clock
+) -> None:
+    governor.note_single()
+    piece(governor, clock, 0.01)
+    assert governor.wait() == pytest.approx(0.01 * REST_PART)
+    assert governor.round_events == SMALL_ROUND_EVENTS
+    assert governor.claim_size == SMALL_CLAIM
+    assert governor.requests_at_once == FEW_REQUESTS
+    clock.now += 0.011 * REST_PART
+    assert governor.wait() == 0.0
+
+
+def test_a_piece_that_hung_is_not_followed_by_a_rest_as_long(governor: Governor, clock: Clock) -> None:
+    governor.note_single()
+    piece(governor, clock, SINGLE_EVENTS_WINDOW / 2)
+    assert governor.wait() == pytest.approx(MAX_REST)
+
+
+def test_a_while_after_the_last_single_event_there_are_no_more_rests(
+    governor: Governor, clock: Clock
+) -> None:
+    governor.note_single()
+    clock.now += SINGLE_EVENTS_WINDOW
+    assert not governor.single_events_come
+    piece(governor, clock, 0.01)
+    assert governor.wait() == 0.0
+
+
+def test_nothing_begins_while_an_event_that_was_announced_is_on_its_way(
+    governor: Governor, clock: Clock
+) -> None:
+    governor.announce()
+    assert governor.event_on_its_way
+    assert governor.single_events_come, "though none has come of late"
+    assert governor.wait() == pytest.approx(MAX_HEAD_START)
+    clock.now += 0.003
+    governor.end_announcement()
+    assert governor.wait() == 0.0
+
+
+def test_an_announcement_ends_by_itself(governor: Governor, clock: Clock) -> None:
+    governor.announce()
+    clock.now += MAX_HEAD_START
+    assert not governor.event_on_its_way
+    assert governor.wait() == 0.0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 0.02)), max_size=200))
+def test_whatever_is_announced_bulk_work_has_half_of_the_time(steps: list[tuple[bool, float]]) -> None:
+    clock = Clock()
+    governor = Governor(clock)
+    waited = 0.0
+    for announces, seconds in steps:
+        governor.announce() if announces else governor.end_announcement()
+        waited += min(seconds, governor.wait())
+        clock.now += seconds
+    assert waited <= (clock.now - 100.0) / 2 + MAX_HEAD_START
+
+
+def test_an_end_too_many_takes_no_time_from_anybody(governor: Governor, clock: Clock) -> None:
+    governor.end_announcement()
+    clock.now += 50.0
+    governor.end_announcement()
+    governor.announce()
+    assert governor.event_on_its_way
