@@ -55,17 +55,20 @@ A_ROW = 120
 """Blocks that a step may touch for each delivery."""
 
 
-@pytest.fixture
-def undisturbed_url() -> Iterator[str]:
-    """A migrated database on a server of its own.
+@pytest.fixture(scope="module")
+def undisturbed_server() -> Iterator[str]:
+    """The URL of a server of its own.
 
     What other tests do on theirs makes sessions forget plans, and their transactions hold inbox floors back.
     """
-    with (
-        reachable_directory() as directory,
-        server(directory) as server_url,
-        fresh_database(server_url, migrated_template(server_url)) as url,
-    ):
+    with reachable_directory() as directory, server(directory) as url:
+        yield url
+
+
+@pytest.fixture
+def undisturbed_url(undisturbed_server: str) -> Iterator[str]:
+    """A migrated database on it."""
+    with fresh_database(undisturbed_server, migrated_template(undisturbed_server)) as url:
         yield url
 
 
@@ -102,7 +105,7 @@ async def costs_of_a_full_queue(
     await cost(session, CLAIM.format(token=lost, batch=BATCH, probe="false"))
     found["leased"] = await cost(session, f"select * from hookd.leased('{lost}')")
     found["give back"] = await cost(session, RECORD.format(token=lost, outcome="unsent", delay="null"))
-    await fill_inbox(session, 20_000)
+    await fill_inbox(session, 5_000)
     await session.execute("begin")
     found["open_shards"] = await cost(session, OPEN_SHARDS)
     shard = await session.fetchval("select shard from hookd.open_shards(1, 1)")
@@ -123,7 +126,7 @@ async def test_plans_made_on_an_empty_queue_are_good_for_a_full_one(
     session: Session, lanes: int, hosts: int
 ) -> None:
     await session.execute("select hookd.make_partitions($1, $2)", NOON - timedelta(weeks=30), NOON)
-    found = await costs_of_a_full_queue(session, lanes=lanes, hosts=hosts, deliveries=50_000)
+    found = await costs_of_a_full_queue(session, lanes=lanes, hosts=hosts, deliveries=10_000)
     allowed = dict.fromkeys(found, A_ROW * BATCH) | {
         "route": 500 * A_ROW,
         "open_shards": 2000,
@@ -135,9 +138,9 @@ async def test_plans_made_on_an_empty_queue_are_good_for_a_full_one(
 
 async def test_plans_made_on_an_empty_queue_of_many_lanes_are_good_for_a_full_one(session: Session) -> None:
     """Beside the lanes, what is owed does not add much to the size of all tables."""
-    await register_many(session, None, 5_000, hosts=100, prefix="full")
+    await register_many(session, None, 2_500, hosts=100, prefix="full")
     await warm(session)
-    await fill_queue(session, 8_000, "full")
+    await fill_queue(session, 4_000, "full")
     steps = {
         "claim": CLAIM.format(token=uuid4(), batch=BATCH, probe="false"),
         "leased": "select * from hookd.leased('{token}')",
@@ -165,7 +168,7 @@ async def test_naive_plans_made_on_an_empty_queue_read_all_of_it(
     async with connect_session(undisturbed_url) as session:
         await prepare(session)
         await load_naive(session, "plans_as_they_come")
-        found = await costs_of_a_full_queue(session, lanes=200, hosts=100, deliveries=1_000)
+        found = await costs_of_a_full_queue(session, lanes=70, hosts=35, deliveries=700)
     assert max(one.blocks for one in found.values()) > 3 * A_ROW * BATCH, found
 
 
