@@ -59,71 +59,77 @@ class Exposition(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give them in the order in which they are shown."""
         metrics = self._metrics
-        yield InfoMetricFamily(
-            "hookd_build",
-            "The version of hookd and of the Python that runs it. process: which one of several answers.",
-            value={
-                "version": metrics.version,
-                "python": platform.python_version(),
-                "process": str(metrics.process),
-            },
-        )
-        yield _gauge(
-            "hookd_config_last_reload_successful",
-            "Whether the last try to read the configuration succeeded; after a failure the old one stays.",
-            metrics.reload_successful,
-        )
-        yield _gauge(
-            "hookd_config_last_reload_success_timestamp_seconds",
-            "When the configuration in force was read.",
-            metrics.reloaded_at,
-        )
-        yield _gauge(
-            "hookd_in_flight", "Requests to receivers under way in this daemon.", metrics.in_flight()
-        )
-        yield _gauge(
-            "hookd_clock_offset_seconds",
-            "By how many seconds the clock of this daemon's machine is ahead of Postgres', below 0: behind. "
-            "Postgres' is the one that counts: nothing goes by the other.",
-            metrics.clock_offset(),
-        )
-        yield _gauge(
-            "hookd_egress_proxy_up",
-            "Whether egress.proxy does what a proxy does; 1 without one. While it does not, what goes "
-            "through it waits, and no attempt is counted.",
-            not metrics.proxy_down(),
-        )
+        yield from _of_process(metrics)
         yield from map(_counter, metrics.counters)
         yield from map(_histogram, metrics.histograms)
-        yield _gauge(
-            "hookd_database_up",
-            "Whether Postgres answered in time. While it does not, what would be read there is absent.",
-            self._seen.answers,
-        )
-        yield _gauge(
-            "hookd_database_writable",
-            "Whether Postgres answered in time and takes writes: a standby, or a database that is read-only, "
-            "does not.",
-            self._seen.writable,
-        )
-        yield _gauge(
-            "hookd_ready",
-            "Whether this daemon publishes and delivers: Postgres takes writes, each part of an event's way "
-            "has done a round, and none stands still. What GET /health/ready says.",
-            self._seen.writable and metrics.works(),
-        )
-        stalled = GaugeMetricFamily(
-            "hookd_stalled_seconds",
-            "For how long a part of an event's way has not got through; 0 where it does or has nothing to "
-            "do. Above 5 the log says what is in the way.",
-            labels=("part",),
-        )
-        for part, seconds in metrics.stood().items():
-            stalled.add_metric((part.replace(" ", "_"),), seconds)
-        yield stalled
+        yield from _of_postgres(metrics, self._seen)
         if self._seen.queue is not None:
             yield from _observed(self._seen.queue)
         yield from self._process.collect()
+
+
+def _of_process(metrics: Metrics) -> Iterator[Metric]:
+    yield InfoMetricFamily(
+        "hookd_build",
+        "The version of hookd and of the Python that runs it. process: which one of several answers.",
+        value={
+            "version": metrics.version,
+            "python": platform.python_version(),
+            "process": str(metrics.process),
+        },
+    )
+    yield _gauge(
+        "hookd_config_last_reload_successful",
+        "Whether the last try to read the configuration succeeded; after a failure the old one stays.",
+        metrics.reload_successful,
+    )
+    yield _gauge(
+        "hookd_config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was read.",
+        metrics.reloaded_at,
+    )
+    yield _gauge("hookd_in_flight", "Requests to receivers under way in this daemon.", metrics.in_flight())
+    yield _gauge(
+        "hookd_clock_offset_seconds",
+        "By how many seconds the clock of this daemon's machine is ahead of Postgres', below 0: behind. "
+        "Postgres' is the one that counts: nothing goes by the other.",
+        metrics.clock_offset(),
+    )
+    yield _gauge(
+        "hookd_egress_proxy_up",
+        "Whether egress.proxy does what a proxy does; 1 without one. While it does not, what goes "
+        "through it waits, and no attempt is counted.",
+        not metrics.proxy_down(),
+    )
+
+
+def _of_postgres(metrics: Metrics, seen: Sight) -> Iterator[Metric]:
+    yield _gauge(
+        "hookd_database_up",
+        "Whether Postgres answered in time. While it does not, what would be read there is absent.",
+        seen.answers,
+    )
+    yield _gauge(
+        "hookd_database_writable",
+        "Whether Postgres answered in time and takes writes: a standby, or a database that is read-only, "
+        "does not.",
+        seen.writable,
+    )
+    yield _gauge(
+        "hookd_ready",
+        "Whether this daemon publishes and delivers: Postgres takes writes, each part of an event's way "
+        "has done a round, and none stands still. What GET /health/ready says.",
+        seen.writable and metrics.works(),
+    )
+    stalled = GaugeMetricFamily(
+        "hookd_stalled_seconds",
+        "For how long a part of an event's way has not got through; 0 where it does or has nothing to "
+        "do. Above 5 the log says what is in the way.",
+        labels=("part",),
+    )
+    for part, seconds in metrics.stood().items():
+        stalled.add_metric((part.replace(" ", "_"),), seconds)
+    yield stalled
 
 
 def _observed(seen: Observation) -> Iterator[Metric]:
