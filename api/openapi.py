@@ -21,7 +21,7 @@ from quart.wrappers import Response
 from api.event_types import patterns
 from api.problems import CONTENT_TYPE, Problem
 from api.reference import receiving
-from api.reference.answers import ProblemDocument
+from api.reference.answers.problems import ProblemDocument
 from api.reference.catalogue import OPERATIONS, TAGS
 from api.reference.operation import Answer, Operation, Parameter
 from api.reference.problems import PROBLEMS

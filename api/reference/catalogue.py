@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
-from api.reference import deliveries, events, replays, service, subscriptions
+from api.reference import deliveries, endpoint_tests, events, replays, service, signing_secrets, subscriptions
 from api.reference.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *subscriptions.OPERATIONS,
+    *signing_secrets.OPERATIONS,
+    *endpoint_tests.OPERATIONS,
     *deliveries.OPERATIONS,
     *events.OPERATIONS,
     *replays.OPERATIONS,

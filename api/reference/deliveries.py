@@ -1,6 +1,6 @@
 """The operations on deliveries: what was sent, what came back, and what is still owed."""
 
-from api.reference import answers
+from api.reference.answers import deliveries as answers
 from api.reference.operation import Answer, Example, Operation, Parameter
 from api.reference.parameters import CURSOR, DELIVERY, EVENT, LIMIT, SUBSCRIPTION, SUBSCRIPTION_ID
 from daemon.model import Role

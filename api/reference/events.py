@@ -6,7 +6,7 @@ from pydantic import Field
 
 from api.ndjson import MEDIA_TYPES
 from api.publishing import IncomingEvent
-from api.reference import answers
+from api.reference.answers import events as answers
 from api.reference.operation import Answer, Example, Operation
 from api.reference.parameters import EVENT, IDEMPOTENCY_KEY
 from daemon.model import Role

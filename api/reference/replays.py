@@ -1,6 +1,6 @@
 """The operations on replays: past events once more."""
 
-from api.reference import answers
+from api.reference.answers import replays as answers
 from api.reference.operation import Answer, Example, Operation, Parameter
 from api.reference.parameters import CURSOR, LIMIT, SUBSCRIPTION, SUBSCRIPTION_ID
 from api.replays import ReplayRequest

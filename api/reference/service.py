@@ -1,6 +1,6 @@
 """The operations that tell of the service itself."""
 
-from api.reference import answers
+from api.reference.answers import service as answers
 from api.reference.operation import Answer, Example, Operation
 
 TAG = "Service"

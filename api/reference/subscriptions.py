@@ -1,19 +1,15 @@
 """The operations on subscriptions."""
 
-from api.endpoint_tests import TestRequest
-from api.reference import answers
+from api.reference.answers import subscriptions as answers
 from api.reference.operation import ANYBODY, Answer, Example, Operation
 from api.reference.parameters import (
     CURSOR,
-    DELIVERY,
-    EVENT,
     IF_MATCH,
     LIMIT,
     ORG,
     SUBSCRIPTION,
     SUBSCRIPTION_ID,
 )
-from api.signing_secrets import Rotation
 from api.subscription_fields import Registration, Update
 from daemon.model import Role
 from daemon.signing.secrets import check_new_secret
@@ -248,150 +244,4 @@ DELETE = Operation(
     examples={"gone": Example("Delete it", status=204)},
 )
 
-ROTATE = Operation(
-    method="POST",
-    path="/webhooks/{subscription_id}/rotate-secret",
-    name="rotateSecret",
-    tag=TAG,
-    summary="Rotate the secret",
-    description=(
-        "Gives the subscription a new signing secret, which is shown this once. Until `previous_expires_at`"
-        " both sign in `webhook-signature`, and `X-Alter-Signature`, which has room for one, stays with the"
-        " previous one, so that the receiver can take its time to learn the new one.\n\n"
-        "`overlap` says how long that is: 0 where the previous secret has leaked. Once the receiver knows the"
-        " new one, `DELETE …/previous-secret` ends the previous one."
-    ),
-    roles=(Role.ORG_ADMIN,),
-    parameters=(SUBSCRIPTION_ID, IF_MATCH),
-    body={"application/json": Rotation},
-    body_required=False,
-    answers={200: Answer("The new secret.", answers.Rotated)},
-    problems=(409, 412),
-    examples={
-        "made": Example(
-            "Have one made",
-            answer={
-                "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
-                "previous_expires_at": "2026-03-11T10:00:00Z",
-            },
-        ),
-        "own": Example(
-            "Bring your own",
-            body={"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
-            answer={
-                "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
-                "previous_expires_at": "2026-03-11T10:00:00Z",
-            },
-        ),
-        "longer": Example(
-            "With a week to learn it",
-            body={"overlap": "7d"},
-            answer={
-                "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
-                "previous_expires_at": "2026-03-17T10:00:00Z",
-            },
-        ),
-        "revoked": Example(
-            "The previous one has leaked",
-            body={"overlap": 0},
-            answer={
-                "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
-                "previous_expires_at": "2026-03-10T10:00:00Z",
-            },
-        ),
-    },
-)
-
-END_PREVIOUS = Operation(
-    method="DELETE",
-    path="/webhooks/{subscription_id}/previous-secret",
-    name="endPreviousSecret",
-    tag=TAG,
-    summary="End the previous secret",
-    description=(
-        "From now on the newest secret signs alone, in `webhook-signature` and in `X-Alter-Signature`: the"
-        " overlap of a rotation ends before its time. 204, too, where no other secret signs."
-    ),
-    roles=(Role.ORG_ADMIN,),
-    parameters=(SUBSCRIPTION_ID, IF_MATCH),
-    answers={204: Answer("The newest secret signs alone.")},
-    problems=(412,),
-    examples={"ended": Example("End it", status=204)},
-)
-
-_BODY = (
-    f'{{"data":{{"message":"A test of this endpoint."}},"id":"{EVENT}",'
-    '"timestamp":"2026-03-10T10:05:00.000Z","type":"webhook.test"}'
-)
-_TESTED = {
-    "delivered": True,
-    "response_status": 204,
-    "error": None,
-    "error_detail": None,
-    "note": None,
-    "duration_ms": 84.12,
-    "phases": {"dns_ms": 3.4, "connect_ms": 21.75, "tls_ms": 47.3, "first_byte_ms": 83.9},
-    "event_id": EVENT,
-    "delivery_id": DELIVERY,
-    "request": {
-        "method": "POST",
-        "url": "https://example.com/webhooks",
-        "headers": {
-            "content-type": "application/json",
-            "webhook-id": EVENT,
-            "webhook-timestamp": "1773137100",
-            "webhook-signature": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
-        },
-        "body": _BODY,
-    },
-    "curl": "curl -X POST https://example.com/webhooks …",
-    "response_headers": {"server": "nginx", "date": "Tue, 10 Mar 2026 10:00:00 GMT"},
-    "response_excerpt": "",
-    "blocked_until": None,
-}
-
-TEST = Operation(
-    method="POST",
-    path="/webhooks/{subscription_id}/test",
-    name="testWebhook",
-    tag=TAG,
-    summary="Test a subscription",
-    description=(
-        "Sends one synthetic, signed event of the type `webhook.test` at once, and answers with what"
-        " happened: 200 whenever the test was carried out, whatever the receiver did.\n\n"
-        "With `conformance`, four more requests show whether the receiver verifies signatures and"
-        " timestamps, and takes repeated and unknown events well. No test counts towards `failure_count`.\n\n"
-        "Each request takes of the rate of its host and of your organisation's share of test requests, and"
-        " several tests at a time are too many: 429 (`too-many-tests`) says which it is, and when to come"
-        " back."
-    ),
-    roles=(Role.ORG_ADMIN,),
-    parameters=(SUBSCRIPTION_ID,),
-    body={"application/json": TestRequest},
-    body_required=False,
-    answers={200: Answer("The test was carried out.", answers.TestOutcome)},
-    examples={
-        "plain": Example("One event", answer=_TESTED),
-        "conformance": Example(
-            "Conformance",
-            body={"conformance": True},
-            answer={
-                **_TESTED,
-                "conformance": [
-                    {
-                        "check": "wrong_signature",
-                        "expected": "4xx, such as 401: a request whose signature does not verify is refused",
-                        "response_status": 401,
-                        "error": None,
-                        "duration_ms": 12.2,
-                        "passed": True,
-                        "advice": None,
-                    }
-                ],
-                "conforms": True,
-            },
-        ),
-    },
-)
-
-OPERATIONS = (REGISTER, LIST, EVENT_TYPES, GET, UPDATE, DELETE, ROTATE, END_PREVIOUS, TEST)
+OPERATIONS = (REGISTER, LIST, EVENT_TYPES, GET, UPDATE, DELETE)

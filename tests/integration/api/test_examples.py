@@ -1,7 +1,7 @@
 """Every example of the documents is sent to a running daemon, and the answers are what the documents say."""
 
-# Covers api.reference.deliveries, api.reference.events, api.reference.service,
-# api.reference.subscriptions.
+# Covers api.reference.deliveries, api.reference.endpoint_tests, api.reference.events, api.reference.service,
+# api.reference.signing_secrets, api.reference.subscriptions.
 
 import os
 from collections.abc import AsyncIterator

@@ -1,6 +1,6 @@
 """The API's documents agree with its code, and with themselves."""
 
-# Covers api.reference.receiving.
+# Covers api.reference.receiving and all of api.reference.answers.
 
 import json
 import re
@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 from api.docs import page
 from api.openapi import Facts, document
 from api.problems import Problem
-from api.reference.answers import ProblemDocument
+from api.reference.answers.problems import ProblemDocument
 from api.reference.catalogue import OPERATIONS
 from api.reference.operation import JSON_TYPE, Operation
 from api.reference.problems import PROBLEMS
