@@ -18,10 +18,12 @@ from api import (
     webhooks,
 )
 from api.cors import cross_origin_fields
+from api.etags import changed_meanwhile
 from api.problems import Problem, http_problem, no_database, unavailable
 from api.quart_app import Api, current_request, problem_response
 from api.services import Services
 from daemon.store.database import DatabaseUnavailable, RetryTransaction
+from daemon.store.subscriptions import ChangedMeanwhile
 
 logger = logging.getLogger("hookd.api")
 
@@ -70,6 +72,7 @@ def _bare_app(name: str, services: Services) -> Api:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(DatabaseUnavailable, _no_database)
     app.register_error_handler(RetryTransaction, _lost_race)
+    app.register_error_handler(ChangedMeanwhile, _changed_meanwhile)
     app.register_error_handler(Exception, _unexpected)
     return app
 
@@ -92,6 +95,10 @@ async def _no_database(error: DatabaseUnavailable) -> Response:
 
 async def _lost_race(error: RetryTransaction) -> Response:
     return await _problem(unavailable("The request met another one and was undone; send it again.", 1))
+
+
+async def _changed_meanwhile(error: ChangedMeanwhile) -> Response:
+    return await _problem(changed_meanwhile())
 
 
 async def _unexpected(error: Exception) -> Response:

@@ -6,16 +6,17 @@ from typing import TypeVar
 import trio
 
 from api.problems import unavailable
+from api.services import Services
 
 T = TypeVar("T")
 
 
-async def finish(work: Awaitable[T], seconds: float) -> T:
-    """Return what `work` gives, shielded from cancellation for at most `seconds`.
+async def finish(services: Services, work: Awaitable[T]) -> T:
+    """Return what `work` gives, shielded from cancellation for as long as a commit may take.
 
     Raises a 503 `Problem` when that is not enough; the work may then have been done or not.
     """
-    with trio.move_on_after(seconds, shield=True):
+    with trio.move_on_after(services.settings().commit_timeout, shield=True):
         return await work
     raise unavailable(
         "The database took too long and the outcome is not known; send the request again, "

@@ -13,7 +13,7 @@ from api.access import ANY_ROLE, caller_of
 from api.commits import finish
 from api.cursors import page_limit
 from api.event_types import is_pattern
-from api.paging import page, query
+from api.paging import Listing, page, query
 from api.pending_reason import waiting
 from api.problems import Problem, not_found
 from api.quart_app import current_request, json_response
@@ -56,110 +56,98 @@ _CANNOT = {
 def blueprint(services: Services) -> Blueprint:
     """Return the routes of deliveries under /webhooks/{subscription_id}."""
     routes = Blueprint("deliveries", __name__, url_prefix="/webhooks/<uuid:subscription_id>/deliveries")
+    deliveries = Deliveries(services)
+    routes.get("")(deliveries.listing)
+    routes.get("/<uuid:delivery_id>")(deliveries.one)
+    routes.post("/<uuid:delivery_id>/redeliver")(deliveries.redeliver)
+    routes.post("/<uuid:delivery_id>/retry")(deliveries.retry)
+    return routes
 
-    @routes.get("")
-    async def listing(subscription_id: UUID) -> Response:
-        caller = await caller_of(services, *ANY_ROLE)
+
+class Deliveries:
+    """What may be asked of a subscription's deliveries."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.deliveries
+
+    async def listing(self, subscription_id: UUID) -> Response:
+        """Return the attempts, or what is pending."""
+        caller = await caller_of(self._services, *ANY_ROLE)
         arguments = query(current_request(), _QUERY)
         limit, filters = page_limit(arguments.get("limit")), _filters(arguments)
+        scope = {**filters, "subscription": str(subscription_id)}
+        listing = Listing(self._services.cursors, _LISTING, caller.org_id, scope)
         if filters.get("status") == "pending":
-            return await owed(caller.org_id, subscription_id, filters, limit)
-        return await attempts(caller.org_id, subscription_id, filters, limit)
+            return await self._pending(listing, subscription_id, limit)
+        return await self._attempts(listing, subscription_id, limit)
 
-    async def attempts(
-        org_id: UUID, subscription_id: UUID, filters: Mapping[str, str], limit: int
-    ) -> Response:
-        status = filters.get("status")
+    async def one(self, subscription_id: UUID, delivery_id: UUID) -> Response:
+        """Return one with all that is known of it."""
+        caller = await caller_of(self._services, *ANY_ROLE)
+        found = await self._store.delivery(caller.org_id, subscription_id, delivery_id)
+        if found is None:
+            raise not_found("delivery")
+        return json_response(await explained(found, self._services.replica))
+
+    async def redeliver(self, subscription_id: UUID, delivery_id: UUID) -> Response:
+        """Have the delivery's event delivered once more."""
+        caller = await caller_of(self._services, Role.ORG_ADMIN)
+        work = self._store.redeliver(caller.org_id, subscription_id, delivery_id)
+        try:
+            made = await finish(self._services, work)
+        except CannotRedeliver as error:
+            raise Problem(409, *_CANNOT[error.reason]) from None
+        return await self._due_now(caller.org_id, subscription_id, made)
+
+    async def retry(self, subscription_id: UUID, delivery_id: UUID) -> Response:
+        """Have the delivery tried now."""
+        caller = await caller_of(self._services, Role.ORG_ADMIN)
+        work = self._store.retry_now(caller.org_id, subscription_id, delivery_id)
+        try:
+            found = await finish(self._services, work)
+        except CannotRetry as error:
+            raise Problem(409, *_CANNOT[error.reason]) from None
+        return await self._due_now(caller.org_id, subscription_id, delivery_id if found else None)
+
+    async def _attempts(self, listing: Listing, subscription_id: UUID, limit: int) -> Response:
+        filters, status = listing.filters, listing.filters.get("status")
         wanted = AttemptFilter(
             succeeded=None if status is None else status == "succeeded",
             event_type=filters.get("event_type"),
             since=datetime.fromisoformat(filters["from"]) if "from" in filters else None,
             until=datetime.fromisoformat(filters["to"]) if "to" in filters else None,
         )
-        position = read_cursor(org_id, subscription_id, filters)
+        position = listing.position()
         below = None if position is None else UUID(position)
-        found = await services.deliveries.attempts(org_id, subscription_id, wanted, limit=limit, below=below)
+        found = await self._store.attempts(listing.org_id, subscription_id, wanted, limit=limit, below=below)
         if found is None:
             raise not_found("subscription")
-        last = None if found.below is None else str(found.below)
-        following = write_cursor(last, org_id, subscription_id, filters)
+        following = listing.cursor(None if found.below is None else str(found.below))
         return page(current_request(), [shown(one) for one in found.attempts], following)
 
-    async def owed(org_id: UUID, subscription_id: UUID, filters: Mapping[str, str], limit: int) -> Response:
-        position = read_cursor(org_id, subscription_id, filters)
-        after = None
+    async def _pending(self, listing: Listing, subscription_id: UUID, limit: int) -> Response:
+        position, after = listing.position(), None
         if position is not None:
             due, _, identifier = position.partition(" ")
             after = (datetime.fromisoformat(due), UUID(identifier))
-        found = await services.deliveries.owed(
-            org_id, subscription_id, filters.get("event_type"), limit=limit, after=after
-        )
+        event_type = listing.filters.get("event_type")
+        found = await self._store.owed(listing.org_id, subscription_id, event_type, limit=limit, after=after)
         if found is None:
             raise not_found("subscription")
         last = None if found.after is None else f"{found.after[0].isoformat()} {found.after[1]}"
-        following = write_cursor(last, org_id, subscription_id, filters)
-        return page(current_request(), [_owed(one, found.active) for one in found.owed], following)
+        here = [_owed(one, found.active) for one in found.owed]
+        return page(current_request(), here, listing.cursor(last))
 
-    @routes.get("/<uuid:delivery_id>")
-    async def one(subscription_id: UUID, delivery_id: UUID) -> Response:
-        caller = await caller_of(services, *ANY_ROLE)
-        found = await services.deliveries.delivery(caller.org_id, subscription_id, delivery_id)
-        if found is None:
+    async def _due_now(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID | None) -> Response:
+        """Say that a delivery is due now, and what holds it if anything does; None: there is none."""
+        if delivery_id is None:
             raise not_found("delivery")
-        return json_response(await explained(found, services.replica))
-
-    @routes.post("/<uuid:delivery_id>/redeliver")
-    async def redeliver(subscription_id: UUID, delivery_id: UUID) -> Response:
-        caller = await caller_of(services, Role.ORG_ADMIN)
-        try:
-            made = await finish(
-                services.deliveries.redeliver(caller.org_id, subscription_id, delivery_id),
-                services.settings().commit_timeout,
-            )
-        except CannotRedeliver as error:
-            raise Problem(409, *_CANNOT[error.reason]) from None
-        if made is None:
-            raise not_found("delivery")
-        return await owed_now(caller.org_id, subscription_id, made)
-
-    @routes.post("/<uuid:delivery_id>/retry")
-    async def retry(subscription_id: UUID, delivery_id: UUID) -> Response:
-        caller = await caller_of(services, Role.ORG_ADMIN)
-        try:
-            found = await finish(
-                services.deliveries.retry_now(caller.org_id, subscription_id, delivery_id),
-                services.settings().commit_timeout,
-            )
-        except CannotRetry as error:
-            raise Problem(409, *_CANNOT[error.reason]) from None
-        if not found:
-            raise not_found("delivery")
-        return await owed_now(caller.org_id, subscription_id, delivery_id)
-
-    async def owed_now(org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> Response:
-        """Say that a delivery is due now, and what holds it if anything does."""
-        services.claimable()
-        found = await services.deliveries.delivery(org_id, subscription_id, delivery_id)
+        self._services.claimable()
+        found = await self._store.delivery(org_id, subscription_id, delivery_id)
         location = f"/webhooks/{subscription_id}/deliveries/{delivery_id}"
         answer = {"delivery_id": str(delivery_id), "waiting": None if found is None else _waiting(found)}
         return json_response(answer, 202, {"Location": location})
-
-    def read_cursor(org_id: UUID, subscription_id: UUID, filters: Mapping[str, str]) -> str | None:
-        cursor = current_request().args.get("cursor")
-        if cursor is None:
-            return None
-        scope = {**filters, "subscription": str(subscription_id)}
-        return services.cursors.read(cursor, org_id=org_id, listing=_LISTING, filters=scope)
-
-    def write_cursor(
-        position: str | None, org_id: UUID, subscription_id: UUID, filters: Mapping[str, str]
-    ) -> str | None:
-        if position is None:
-            return None
-        scope = {**filters, "subscription": str(subscription_id)}
-        return services.cursors.write(position, org_id=org_id, listing=_LISTING, filters=scope)
-
-    return routes
 
 
 def shown(attempt: Attempt) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import caller_of
-from api.bodies import read_optional_json, validated
+from api.json_request import json_request
 from api.problems import Problem, not_found, unavailable
-from api.quart_app import current_request, json_response
+from api.quart_app import json_response
 from api.services import Services
 from daemon.egress.errors import Phases
 from daemon.egress.report import EndpointTest, EndpointTestsBusy, EndpointTestsStopping, Finding
@@ -45,11 +45,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.post("/<uuid:subscription_id>/test")
     async def test(subscription_id: UUID) -> Response:
         caller = await caller_of(services, Role.ORG_ADMIN)
-        request = current_request()
-        value = await read_optional_json(
-            request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH
-        )
-        wanted = validated(_REQUEST, value)
+        wanted = await json_request(_REQUEST, limit=_MAX_BODY, max_depth=_MAX_DEPTH, optional=True)
         subscription = await services.subscriptions.get(caller.org_id, subscription_id)
         if subscription is None:
             raise not_found("subscription")

@@ -90,10 +90,10 @@ async def commit(services: Services, events: Sequence[NewEvent], once: Once | No
     """Publish `events`, all or none, and return their ids.
 
     Raises a `Problem`: 409 while another request with the same key is at it, 422 if the key stands for other
-    events, 503 where the outcome is not known; and what `EventStore.publish` raises.
+    events, 503 where the outcome is not known; and what `Publisher.publish` raises.
     """
     try:
-        ids = await finish(services.events.publish(events, once), services.settings().commit_timeout)
+        ids = await finish(services, services.events.publish(events, once))
     except StillRunning:
         detail = "A request with this Idempotency-Key is being published now; send this one again after it."
         raise Problem(409, "idempotency-key-in-use", detail, headers={"Retry-After": "1"}) from None

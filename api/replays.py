@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,10 +12,11 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import ANY_ROLE, caller_of
-from api.bodies import pointer, read_json, validated
+from api.bodies import pointer
 from api.cursors import page_limit
 from api.event_types import pattern_refusal
-from api.paging import page, query
+from api.json_request import json_request
+from api.paging import Listing, newest_first, query
 from api.problems import FieldError, Problem, invalid, not_found
 from api.quart_app import current_request, json_response
 from api.services import Services
@@ -76,101 +78,87 @@ _REQUEST = TypeAdapter(ReplayRequest)
 def blueprint(services: Services) -> Blueprint:
     """Return the routes of replays under /webhooks/{subscription_id}."""
     routes = Blueprint("replays", __name__, url_prefix="/webhooks/<uuid:subscription_id>")
+    replays = ReplayRequests(services)
+    routes.post("/replay")(replays.replay)
+    routes.get("/replays")(replays.listing)
+    routes.get("/replays/<uuid:replay_id>")(replays.one)
+    routes.post("/replays/<uuid:replay_id>/cancel")(replays.cancel)
+    return routes
 
-    async def known(org_id: UUID, subscription_id: UUID) -> Subscription:
-        found = await services.subscriptions.get(org_id, subscription_id)
-        if found is None:
-            raise not_found("subscription")
-        return found
 
-    @routes.post("/replay")
-    async def replay(subscription_id: UUID) -> Response:
+class ReplayRequests:
+    """What may be asked of a subscription's replays."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.replays
+
+    async def replay(self, subscription_id: UUID) -> Response:
+        """Begin one, or count what it would send."""
+        services = self._services
         caller = await caller_of(services, Role.ORG_ADMIN)
-        request = current_request()
-        value = await read_json(request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
-        wanted = validated(_REQUEST, value)
+        wanted = await json_request(_REQUEST, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
         chosen = selection(wanted, datetime.fromtimestamp(services.now(), UTC))
-        if (await known(caller.org_id, subscription_id)).extras.filter_problem is not None:
+        if (await self._subscription(caller.org_id, subscription_id)).extras.filter_problem is not None:
             raise _filter_failed()
+        which = {"org_id": caller.org_id, "subscription_id": subscription_id}
         try:
-            await refuse_unknown(caller.org_id, subscription_id, chosen)
+            await self._refuse_unknown(caller.org_id, subscription_id, chosen)
             if wanted.dry_run:
-                count = await services.replays.count(
-                    org_id=caller.org_id, subscription_id=subscription_id, selection=chosen
-                )
+                count = await self._store.count(**which, selection=chosen)
                 return json_response({"dry_run": True, "count": count})
-            asked = await services.replays.ask(
-                replay_id=services.new_id(),
-                org_id=caller.org_id,
-                subscription_id=subscription_id,
-                selection=chosen,
-            )
+            asked = await self._store.ask(replay_id=services.new_id(), **which, selection=chosen)
         except ReplayRefused as error:
             raise _refused(error) from None
         location = f"/webhooks/{subscription_id}/replays/{asked.id}"
         document = {"dry_run": False, "count": asked.total, **shown(asked)}
         return json_response(document, 202, {"Location": location})
 
-    async def refuse_unknown(org_id: UUID, subscription_id: UUID, chosen: Selection) -> None:
-        """Raise a 422 `Problem` for types that are not configured, unless there are events of them."""
-        known = services.settings().event_types
-        unknown = {
-            pattern: refusal
-            for pattern in chosen.patterns or ()
-            if (refusal := pattern_refusal(pattern, known)) is not None
-        }
-        if not unknown:
-            return
-        old = replace(chosen, patterns=list(unknown), only_failed=False)
-        with suppress(TooManyEvents):
-            if not await services.replays.count(
-                org_id=org_id, subscription_id=subscription_id, selection=old
-            ):
-                raise invalid(
-                    [
-                        FieldError(pointer("events", index), unknown[pattern])
-                        for index, pattern in enumerate(chosen.patterns or ())
-                        if pattern in unknown
-                    ]
-                )
+    async def listing(self, subscription_id: UUID) -> Response:
+        """Return those of a subscription."""
+        caller = await caller_of(self._services, *ANY_ROLE)
+        limit = page_limit(query(current_request(), ("limit", "cursor")).get("limit"))
+        scope = {"subscription": str(subscription_id)}
+        listing = Listing(self._services.cursors, _LISTING, caller.org_id, scope)
+        listing.position()  # a bad cursor is told of before a missing subscription
+        await self._subscription(caller.org_id, subscription_id)
+        fetch = partial(self._store.page, caller.org_id, subscription_id)
+        return await newest_first(listing, limit, fetch, shown)
 
-    @routes.get("/replays")
-    async def listing(subscription_id: UUID) -> Response:
-        caller = await caller_of(services, *ANY_ROLE)
-        request = current_request()
-        arguments = query(request, ("limit", "cursor"))
-        limit, cursor = page_limit(arguments.get("limit")), arguments.get("cursor")
-        filters = {"subscription": str(subscription_id)}
-        before = None
-        if cursor is not None:
-            position = services.cursors.read(cursor, org_id=caller.org_id, listing=_LISTING, filters=filters)
-            before = UUID(position)
-        await known(caller.org_id, subscription_id)
-        # One more than asked for tells whether there is another page.
-        found = await services.replays.page(caller.org_id, subscription_id, limit=limit + 1, before=before)
-        here, following = found[:limit], None
-        if len(found) > limit:
-            last = str(here[-1].id)
-            following = services.cursors.write(last, org_id=caller.org_id, listing=_LISTING, filters=filters)
-        return page(request, [shown(item) for item in here], following)
-
-    @routes.get("/replays/<uuid:replay_id>")
-    async def one(subscription_id: UUID, replay_id: UUID) -> Response:
-        caller = await caller_of(services, *ANY_ROLE)
-        found = await services.replays.get(caller.org_id, subscription_id, replay_id)
+    async def one(self, subscription_id: UUID, replay_id: UUID) -> Response:
+        """Return one and how far it is."""
+        caller = await caller_of(self._services, *ANY_ROLE)
+        found = await self._store.get(caller.org_id, subscription_id, replay_id)
         if found is None:
             raise not_found("replay")
         return json_response(shown(found))
 
-    @routes.post("/replays/<uuid:replay_id>/cancel")
-    async def cancel(subscription_id: UUID, replay_id: UUID) -> Response:
-        caller = await caller_of(services, Role.ORG_ADMIN)
-        ended = await services.replays.cancel(caller.org_id, subscription_id, replay_id)
+    async def cancel(self, subscription_id: UUID, replay_id: UUID) -> Response:
+        """End one and give up what it still owes."""
+        caller = await caller_of(self._services, Role.ORG_ADMIN)
+        ended = await self._store.cancel(caller.org_id, subscription_id, replay_id)
         if ended is None:
             raise not_found("replay")
         return json_response(shown(ended))
 
-    return routes
+    async def _subscription(self, org_id: UUID, subscription_id: UUID) -> Subscription:
+        found = await self._services.subscriptions.get(org_id, subscription_id)
+        if found is None:
+            raise not_found("subscription")
+        return found
+
+    async def _refuse_unknown(self, org_id: UUID, subscription_id: UUID, chosen: Selection) -> None:
+        """Raise a 422 `Problem` for types that are not configured, unless there are events of them."""
+        known = self._services.settings().event_types
+        patterns = chosen.patterns or ()
+        refusals = {index: pattern_refusal(pattern, known) for index, pattern in enumerate(patterns)}
+        unknown = {index: refusal for index, refusal in refusals.items() if refusal is not None}
+        if not unknown:
+            return
+        old = replace(chosen, patterns=[patterns[index] for index in unknown], only_failed=False)
+        with suppress(TooManyEvents):
+            if not await self._store.count(org_id=org_id, subscription_id=subscription_id, selection=old):
+                raise invalid([FieldError(pointer("events", at), why) for at, why in unknown.items()])
 
 
 def _filter_failed() -> Problem:

@@ -9,18 +9,18 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import caller_of
-from api.bodies import read_optional_json, validated
 from api.commits import finish
-from api.etags import changed_meanwhile, requested_revisions
+from api.etags import requested_revisions
+from api.json_request import json_request
 from api.problems import FieldError, Problem, invalid, not_found
-from api.quart_app import current_request, json_response, no_content
+from api.quart_app import json_response, no_content
 from api.secret_fields import SecretField, SignatureField, check_secret, new_secret, secret_warnings
 from api.services import Services
 from daemon.config.durations import DURATION_FORM, format_duration, parse_duration
 from daemon.model import Role
 from daemon.rfc3339 import rfc3339
 from daemon.signing.secrets import PrivateKey, parse_secret
-from daemon.store.subscriptions import ChangedMeanwhile, TooManySecrets
+from daemon.store.subscriptions import TooManySecrets
 
 _MAX_BODY = 4 * 1024  # bytes
 _MAX_DEPTH = 4
@@ -70,31 +70,34 @@ _ROTATION = TypeAdapter(Rotation)
 def blueprint(services: Services) -> Blueprint:
     """Return the routes of secrets under /webhooks/{subscription_id}."""
     routes = Blueprint("signing_secrets", __name__, url_prefix="/webhooks/<uuid:subscription_id>")
+    secrets = SigningSecrets(services)
+    routes.post("/rotate-secret")(secrets.rotate)
+    routes.delete("/previous-secret")(secrets.end_previous)
+    return routes
 
-    @routes.post("/rotate-secret")
-    async def rotate(subscription_id: UUID) -> Response:
+
+class SigningSecrets:
+    """What may be asked of a subscription's secrets."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.subscriptions
+
+    async def rotate(self, subscription_id: UUID) -> Response:
+        """Sign with a new secret; one that was made here is told now and never again."""
+        services = self._services
         caller = await caller_of(services, Role.ORG_ADMIN)
-        request = current_request()
-        value = await read_optional_json(
-            request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH
-        )
-        wanted, settings = validated(_ROTATION, value), services.settings()
-        revisions = requested_revisions()
+        wanted = await json_request(_ROTATION, limit=_MAX_BODY, max_depth=_MAX_DEPTH, optional=True)
+        settings, revisions = services.settings(), requested_revisions()
         overlap = settings.secret_overlap if wanted.overlap is None else wanted.overlap
         if errors := list(_errors(wanted, settings.longest_secret_overlap)):
             raise invalid(errors)
         secret = wanted.secret
         if secret is None:
-            secret = new_secret(wanted.signature or await kind_of(caller.org_id, subscription_id))
+            secret = new_secret(wanted.signature or await self._kind_of(caller.org_id, subscription_id))
+        work = self._store.rotate(caller.org_id, subscription_id, secret, overlap, revisions=revisions)
         try:
-            until = await finish(
-                services.subscriptions.rotate(
-                    caller.org_id, subscription_id, secret, overlap, revisions=revisions
-                ),
-                settings.commit_timeout,
-            )
-        except ChangedMeanwhile:
-            raise changed_meanwhile() from None
+            until = await finish(services, work)
         except TooManySecrets:
             raise _too_many_secrets() from None
         if until is None:
@@ -104,29 +107,19 @@ def blueprint(services: Services) -> Blueprint:
         answer["previous_expires_at"] = rfc3339(until, milliseconds=False)
         return json_response(answer | secret_warnings(wanted.secret))
 
-    async def kind_of(org_id: UUID, subscription_id: UUID) -> str | None:
-        """Return the kind of signature that a subscription makes now."""
-        found = await services.subscriptions.get(org_id, subscription_id)
-        return None if found is None or found.public_key is None else "ed25519"
-
-    @routes.delete("/previous-secret")
-    async def end_previous(subscription_id: UUID) -> Response:
-        caller = await caller_of(services, Role.ORG_ADMIN)
+    async def end_previous(self, subscription_id: UUID) -> Response:
+        """Sign with the newest secret alone."""
+        caller = await caller_of(self._services, Role.ORG_ADMIN)
         revisions = requested_revisions()
-        try:
-            found = await finish(
-                services.subscriptions.end_previous_secrets(
-                    caller.org_id, subscription_id, revisions=revisions
-                ),
-                services.settings().commit_timeout,
-            )
-        except ChangedMeanwhile:
-            raise changed_meanwhile() from None
-        if not found:
+        work = self._store.end_previous_secrets(caller.org_id, subscription_id, revisions=revisions)
+        if not await finish(self._services, work):
             raise not_found("subscription")
         return no_content(204)
 
-    return routes
+    async def _kind_of(self, org_id: UUID, subscription_id: UUID) -> str | None:
+        """Return the kind of signature that a subscription makes now."""
+        found = await self._store.get(org_id, subscription_id)
+        return None if found is None or found.public_key is None else "ed25519"
 
 
 def _errors(wanted: Rotation, longest: float) -> Iterator[FieldError]:

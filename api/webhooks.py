@@ -1,18 +1,18 @@
 """Subscriptions: an organisation's endpoints and what each wants to hear of."""
 
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from quart import Blueprint
 from quart.wrappers import Response
 
 from api.access import ANY_ROLE, caller_of
-from api.bodies import read_json, validated
 from api.commits import finish
 from api.cursors import page_limit
-from api.etags import changed_meanwhile, matches, requested_revisions, revision_tag
-from api.paging import page, query
+from api.etags import matches, requested_revisions, revision_tag
+from api.json_request import json_request
+from api.paging import Listing, newest_first, query
 from api.problems import FieldError, Problem, invalid, not_found
 from api.quart_app import current_request, json_response, no_content
 from api.secret_fields import new_secret, secret_warnings
@@ -26,16 +26,13 @@ from api.subscription_fields import (
 )
 from daemon.model import Role
 from daemon.rfc3339 import rfc3339
-from daemon.signing.canonical import JSON
 from daemon.store.subscriptions import (
     Change,
-    ChangedMeanwhile,
     HeadersForAnotherHost,
+    NewSubscription,
     Subscription,
     TooManySubscriptions,
 )
-
-T = TypeVar("T")
 
 _LISTING = "webhooks"
 _MAX_BODY = 64 * 1024  # bytes
@@ -49,27 +46,43 @@ _HEADERS_ANEW = (
 def blueprint(services: Services) -> Blueprint:
     """Return the routes under /webhooks."""
     routes = Blueprint("webhooks", __name__, url_prefix="/webhooks")
+    webhooks = Webhooks(services)
+    routes.post("")(webhooks.register)
+    routes.get("")(webhooks.listing)
+    routes.get("/events")(webhooks.event_types)
+    routes.get("/<uuid:subscription_id>")(webhooks.one)
+    routes.patch("/<uuid:subscription_id>")(webhooks.change)
+    routes.delete("/<uuid:subscription_id>")(webhooks.delete)
+    return routes
 
-    @routes.post("")
-    async def register() -> Response:
+
+class Webhooks:
+    """What may be asked of subscriptions."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.subscriptions
+
+    async def register(self) -> Response:
+        """Register one; its secret is told here and never again."""
+        services = self._services
         caller = await caller_of(services, Role.ORG_ADMIN)
-        wanted = validated(REGISTRATION, await _body())
+        wanted = await json_request(REGISTRATION, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
         url = await check(wanted, services.settings(), services.check_url)
         assert url is not None  # noqa: S101  (the model requires one)
         secret = new_secret(wanted.signature) if wanted.secret is None else wanted.secret
+        new = NewSubscription(
+            services.new_id(),
+            caller.org_id,
+            wanted.url,
+            url.host_key,
+            list(dict.fromkeys(wanted.events)),
+            secret,
+            wanted.is_active,
+            extras_of(wanted),
+        )
         try:
-            subscription = await _finish(
-                services.subscriptions.register(
-                    subscription_id=services.new_id(),
-                    org_id=caller.org_id,
-                    url=wanted.url,
-                    host_key=url.host_key,
-                    events=list(dict.fromkeys(wanted.events)),
-                    secret=secret,
-                    is_active=wanted.is_active,
-                    extras=extras_of(wanted),
-                )
-            )
+            subscription = await finish(services, self._store.register(new))
         except TooManySubscriptions as error:
             raise _too_many(error) from None
         document = shown(subscription) | secret_warnings(wanted.secret)
@@ -79,33 +92,22 @@ def blueprint(services: Services) -> Blueprint:
             document, 201, {"Location": f"/webhooks/{subscription.id}", "ETag": _etag(subscription)}
         )
 
-    @routes.get("")
-    async def listing() -> Response:
-        caller = await caller_of(services, *ANY_ROLE)
-        request = current_request()
-        arguments = query(request, ("limit", "cursor"))
-        limit, cursor = page_limit(arguments.get("limit")), arguments.get("cursor")
-        before = None
-        if cursor is not None:
-            position = services.cursors.read(cursor, org_id=caller.org_id, listing=_LISTING, filters={})
-            before = UUID(position)
-        # One more than asked for tells whether there is another page.
-        found = await services.subscriptions.page(caller.org_id, limit=limit + 1, before=before)
-        here, following = found[:limit], None
-        if len(found) > limit:
-            last = str(here[-1].id)
-            following = services.cursors.write(last, org_id=caller.org_id, listing=_LISTING, filters={})
-        return page(request, [shown(item) for item in here], following)
+    async def listing(self) -> Response:
+        """Return those of the organisation."""
+        caller = await caller_of(self._services, *ANY_ROLE)
+        limit = page_limit(query(current_request(), ("limit", "cursor")).get("limit"))
+        listing = Listing(self._services.cursors, _LISTING, caller.org_id)
+        return await newest_first(listing, limit, partial(self._store.page, caller.org_id), shown)
 
-    @routes.get("/events")
-    async def event_types() -> Response:
-        await caller_of(services)
-        return json_response({"events": list(services.settings().event_types)})
+    async def event_types(self) -> Response:
+        """Return the types that there are."""
+        await caller_of(self._services)
+        return json_response({"events": list(self._services.settings().event_types)})
 
-    @routes.get("/<uuid:subscription_id>")
-    async def one(subscription_id: UUID) -> Response:
-        caller = await caller_of(services, *ANY_ROLE)
-        subscription = await services.subscriptions.get(caller.org_id, subscription_id)
+    async def one(self, subscription_id: UUID) -> Response:
+        """Return one, unless it is as the client knows it."""
+        caller = await caller_of(self._services, *ANY_ROLE)
+        subscription = await self._store.get(caller.org_id, subscription_id)
         if subscription is None:
             raise not_found("subscription")
         headers = {"ETag": _etag(subscription)}
@@ -113,10 +115,11 @@ def blueprint(services: Services) -> Blueprint:
             return no_content(304, headers)
         return json_response(shown(subscription), headers=headers)
 
-    @routes.patch("/<uuid:subscription_id>")
-    async def change(subscription_id: UUID) -> Response:
+    async def change(self, subscription_id: UUID) -> Response:
+        """Change what is given."""
+        services = self._services
         caller = await caller_of(services, Role.ORG_ADMIN)
-        wanted = validated(UPDATE, await _body())
+        wanted = await json_request(UPDATE, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
         revisions = requested_revisions()
         url = await check(wanted, services.settings(), services.check_url)
         change = Change(
@@ -128,11 +131,9 @@ def blueprint(services: Services) -> Blueprint:
             extras=extras_of(wanted),
         )
         try:
-            subscription = await _finish(
-                services.subscriptions.change(caller.org_id, subscription_id, change, revisions=revisions)
+            subscription = await finish(
+                services, self._store.change(caller.org_id, subscription_id, change, revisions=revisions)
             )
-        except ChangedMeanwhile:
-            raise changed_meanwhile() from None
         except HeadersForAnotherHost:
             raise invalid([FieldError("/headers", _HEADERS_ANEW)]) from None
         if subscription is None:
@@ -140,29 +141,13 @@ def blueprint(services: Services) -> Blueprint:
         services.claimable()
         return json_response(shown(subscription), headers={"ETag": _etag(subscription)})
 
-    @routes.delete("/<uuid:subscription_id>")
-    async def delete(subscription_id: UUID) -> Response:
-        caller = await caller_of(services, Role.ORG_ADMIN)
-        revisions = requested_revisions()
-        try:
-            found = await _finish(
-                services.subscriptions.remove(caller.org_id, subscription_id, revisions=revisions)
-            )
-        except ChangedMeanwhile:
-            raise changed_meanwhile() from None
-        if not found:
+    async def delete(self, subscription_id: UUID) -> Response:
+        """Delete one with all that it is owed."""
+        caller = await caller_of(self._services, Role.ORG_ADMIN)
+        removal = self._store.remove(caller.org_id, subscription_id, revisions=requested_revisions())
+        if not await finish(self._services, removal):
             raise not_found("subscription")
         return no_content(204)
-
-    async def _finish(work: Awaitable[T]) -> T:
-        return await finish(work, services.settings().commit_timeout)
-
-    return routes
-
-
-async def _body() -> JSON:
-    request = current_request()
-    return await read_json(request.incoming, request.headers, limit=_MAX_BODY, max_depth=_MAX_DEPTH)
 
 
 def shown(subscription: Subscription) -> dict[str, Any]:

@@ -57,6 +57,20 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
+class NewSubscription:
+    """One that is to be registered; `host_key` belongs to `url`."""
+
+    id: UUID
+    org_id: UUID
+    url: str
+    host_key: str
+    events: Sequence[str]
+    secret: str
+    is_active: bool = True
+    extras: Extras = Extras()
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """New values for the fields that `given` names (url, events, is_active and those of `Extras`).
 
@@ -127,34 +141,23 @@ class Subscriptions:
         self._host_limits = host_limits
         self._most = most
 
-    async def register(
-        self,
-        *,
-        subscription_id: UUID,
-        org_id: UUID,
-        url: str,
-        host_key: str,
-        events: Sequence[str],
-        secret: str,
-        is_active: bool,
-        extras: Extras,
-    ) -> Subscription:
+    async def register(self, new: NewSubscription) -> Subscription:
         """Store a new one. Errors: `TooManySubscriptions`, `FilterRefused`, `DatabaseUnavailable`."""
-        limits = self._host_limits(host_key)
+        limits = self._host_limits(new.host_key)
         row = await self._one(
             "register",
-            subscription_id,
-            org_id,
-            url,
-            list(events),
-            self._encrypt(secret, subscription_id),
+            new.id,
+            new.org_id,
+            new.url,
+            list(new.events),
+            self._encrypt(new.secret, new.id),
             self._most,
-            host_key,
+            new.host_key,
             limits.rate,
             limits.burst,
             limits.in_flight,
-            *self._columns(extras, subscription_id),
-            is_active,
+            *self._columns(new.extras, new.id),
+            new.is_active,
         )
         if row is None or row["id"] is None:
             raise TooManySubscriptions(self._most)

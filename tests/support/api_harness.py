@@ -31,13 +31,16 @@ from daemon.egress.url import Url, parse_url
 from daemon.signing.secrets import PrivateKey, parse_secret
 from daemon.signing.standard import HeaderSettings
 from daemon.store.events import NewEvent, Once, OtherRequest, StillRunning
-from daemon.store.replays import Replay, Selection
+from daemon.store.publisher import Publisher
+from daemon.store.replays import Replay, Replays, Selection
 from daemon.store.subscriptions import (
     Change,
     ChangedMeanwhile,
     Extras,
     HeadersForAnotherHost,
+    NewSubscription,
     Subscription,
+    Subscriptions,
     TooManySubscriptions,
 )
 from daemon.uuid7 import uuid7, uuid7_time
@@ -60,7 +63,7 @@ def bearer(*roles: str, org: UUID = ORG) -> dict[str, str]:
 
 
 @dataclass
-class FakeSubscriptions:
+class FakeSubscriptions(Subscriptions):
     """Subscriptions in memory. `error` is raised by every call."""
 
     limit: int = 1000
@@ -69,39 +72,27 @@ class FakeSubscriptions:
     host_keys: dict[UUID, str] = field(default_factory=dict)
     error: Exception | None = None
 
-    async def register(
-        self,
-        *,
-        subscription_id: UUID,
-        org_id: UUID,
-        url: str,
-        host_key: str,
-        events: Sequence[str],
-        secret: str,
-        is_active: bool,
-        extras: Extras,
-    ) -> Subscription:
+    async def register(self, new: NewSubscription) -> Subscription:
         await self._pass()
         if len(self.kept) >= self.limit:
             raise TooManySubscriptions(self.limit)
-        made = uuid7_time(subscription_id)
-        key = parse_secret(secret)
+        key = parse_secret(new.secret)
         kept = Subscription(
-            subscription_id,
-            org_id,
-            url,
-            tuple(events),
-            is_active,
-            None if is_active else "paused",
+            new.id,
+            new.org_id,
+            new.url,
+            tuple(new.events),
+            new.is_active,
+            None if new.is_active else "paused",
             0,
-            made,
+            uuid7_time(new.id),
             1,
-            extras,
+            new.extras,
             key.public if isinstance(key, PrivateKey) else None,
         )
-        self.kept[subscription_id] = kept
-        self.secrets[subscription_id] = secret
-        self.host_keys[subscription_id] = host_key
+        self.kept[new.id] = kept
+        self.secrets[new.id] = new.secret
+        self.host_keys[new.id] = new.host_key
         return kept
 
     async def get(self, org_id: UUID, subscription_id: UUID) -> Subscription | None:
@@ -176,7 +167,7 @@ class FakeSubscriptions:
 
 
 @dataclass
-class FakeEvents:
+class FakeEvents(Publisher):
     """Published events in memory. A publish waits for `gate`, if there is one, before it commits."""
 
     published: list[NewEvent] = field(default_factory=list)
@@ -188,7 +179,7 @@ class FakeEvents:
 
     async def publish(self, events: Sequence[NewEvent], once: Once | None = None) -> list[UUID]:
         if once is None:
-            return await self._publish(events)
+            return await self._keep(events)
         place = (once.org_id, once.key, once.part)
         if place in self.running:
             raise StillRunning
@@ -199,13 +190,13 @@ class FakeEvents:
             return ids
         self.running.add(place)
         try:
-            ids = await self._publish(events)
+            ids = await self._keep(events)
         finally:
             self.running.remove(place)
         self.remembered[place] = (once.fingerprint, ids)
         return ids
 
-    async def _publish(self, events: Sequence[NewEvent]) -> list[UUID]:
+    async def _keep(self, events: Sequence[NewEvent]) -> list[UUID]:
         await trio.lowlevel.checkpoint()
         if self.error is not None:
             raise self.error
@@ -236,7 +227,7 @@ class FakeEndpointTests:
 
 
 @dataclass
-class FakeReplays:
+class FakeReplays(Replays):
     """Replays in memory, each of `size` events. `refusal` is raised by what would begin or count one."""
 
     size: int = 7

@@ -6,11 +6,11 @@ from uuid import UUID
 
 import trio
 
-from daemon.store.history import AttemptFilter, AttemptPage, Delivery, OwedPage
+from daemon.store.history import AttemptFilter, AttemptPage, Delivery, History, OwedPage
 
 
 @dataclass
-class FakeDeliveries:
+class FakeDeliveries(History):
     """Gives what it was made with; `asked` keeps what was asked for. `refusal` is raised by a redelivery."""
 
     attempt_page: AttemptPage | None = None

@@ -16,7 +16,7 @@ import dns.flags
 import dns.rcode
 import trio
 
-from daemon.egress.assemble import make_exchange
+from daemon.egress.assemble import NetworkSettings, make_exchange
 from daemon.egress.errors import EgressError
 from daemon.egress.pool import Pool
 from daemon.egress.url import parse_url
@@ -147,9 +147,9 @@ async def _main(network: str, names: Iterable[str]) -> list[Row]:
 
 async def _ask_all(rows: list[Row], network: str, label: str, resolver: str, names: Iterable[str]) -> None:
     exchange = make_exchange(
-        pool=Pool(max_idle=0), allow_networks=["192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32"],
-        resolver=resolver,
-    )  # fmt: skip
+        NetworkSettings(["192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32"], resolver=resolver),
+        pool=Pool(max_idle=0),
+    )
 
     async def once(name: str) -> tuple[str, float]:
         start = trio.current_time()

@@ -3,7 +3,7 @@
 The same table goes over the API with stores in memory and over the daemon with its database.
 """
 
-# Covers api.secret_fields, api.subscription_fields.
+# Covers api.json_request, api.secret_fields, api.subscription_fields.
 
 import json
 from collections.abc import Iterator
