@@ -13,6 +13,7 @@ import trio
 
 from daemon.cli.main import main
 from daemon.egress.answer import Answer
+from daemon.egress.assemble import NetworkSettings
 from daemon.egress.errors import EgressError, Phases
 from daemon.egress.exchange import Exchange
 from daemon.egress.url import Url
@@ -22,8 +23,8 @@ from daemon.process import application
 class StockExchange(Exchange):
     """Posts through an `httpx.AsyncClient` with its default settings."""
 
-    def __init__(self, **settings: Any) -> None:
-        self._client = httpx.AsyncClient(trust_env=False, verify=settings["ca_file"] or True)
+    def __init__(self, network: NetworkSettings, **settings: Any) -> None:
+        self._client = httpx.AsyncClient(trust_env=False, verify=network.ca_file or True)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Do nothing: httpx looks after its connections itself."""

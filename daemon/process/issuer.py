@@ -7,7 +7,7 @@ import httpx
 from api.jwks import FETCH_TIMEOUT, Fetch, NoKeySet
 from daemon.config.model import Config
 from daemon.egress.addresses import AddressRules
-from daemon.egress.assemble import make_exchange
+from daemon.egress.assemble import NetworkSettings, make_exchange
 from daemon.egress.errors import EgressError
 from daemon.egress.guard import NO_ADDRESS
 from daemon.egress.pool import Pool
@@ -37,14 +37,16 @@ def key_set_fetch(config: Config) -> Fetch:
         raise ValueError(f"auth.jwks_url cannot be used: {error}") from error
     _refuse_address(url.host, AddressRules(auth.jwks_allow_networks))
     exchange = make_exchange(
+        NetworkSettings(
+            allow_networks=auth.jwks_allow_networks,
+            ca_file=egress.ca_file,
+            resolver=egress.resolver,
+            proxy=outgoing_proxy(egress),
+            source_address=egress.source_address,
+        ),
         # Not the deliveries' pool: a connection that this allow-list let through must not serve them. None is
         # kept, as the next fetch is minutes away.
         pool=Pool(max_idle=0),
-        allow_networks=auth.jwks_allow_networks,
-        ca_file=egress.ca_file,
-        resolver=egress.resolver,
-        proxy=outgoing_proxy(egress),
-        source_address=egress.source_address,
         max_response=MAX_KEY_SET,
     )
     transport = GuardedTransport(exchange, https_only=url.scheme == "https", max_body=MAX_KEY_SET)

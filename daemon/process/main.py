@@ -33,9 +33,11 @@ from daemon.process.connections import check_connections
 from daemon.process.deliver import OwnConnections, deliver, own_connections
 from daemon.process.embedded import serve_embedded
 from daemon.process.logs import tell_folded
-from daemon.process.master_key import MasterKeyError, settle_master_keys
+from daemon.process.master_key import MasterKeyError, cursor_key, settle_master_keys
 from daemon.process.open_files import raise_open_files
 from daemon.process.reload import serve_reload
+from daemon.process.rest_api import RestApi, make_rest_api
+from daemon.process.settings import retention, server_limits
 from daemon.process.standstill import serve_standstill
 from daemon.process.startup import Prepared, StartError
 from daemon.process.systemd import READY, notify, watchdog_period
@@ -170,16 +172,17 @@ async def _start(
             await _set_up(database, clock, config)
             keys = await settle_master_keys(database, prepared.master_key_file)
             application = Application(prepared, database, keys, clock)
+            rest_api = make_rest_api(application, prepared, cursor_key(keys))
             await application.apply_rules()
             async with own_connections(database) as own, trio.open_nursery() as beside:
                 beside.start_soon(serve_standstill, database, application.way)
                 beside.start_soon(serve_reload, application, prepared.loaded, hangup)
                 beside.start_soon(application.publisher.serve)
-                if application.key_set is not None:
-                    beside.start_soon(application.key_set.serve)
+                if rest_api.key_set is not None:
+                    beside.start_soon(rest_api.key_set.serve)
                 if prepared.embedded is not None:
                     beside.start_soon(serve_embedded, prepared.embedded, database)
-                await _run(application, own, listeners, beside_api, ready, stop)
+                await _run(application, rest_api, own, (listeners, beside_api), ready, stop)
                 beside.cancel_scope.cancel()
     except (MigrationError, MasterKeyError, DatabaseUnavailable, RetryTransaction) as error:
         raise StartError(str(error)) from error
@@ -238,17 +241,18 @@ async def _set_up(database: Database, clock: Clock, config: Config) -> None:
 
 async def _run(
     application: Application,
+    rest_api: RestApi,
     own: OwnConnections,
-    listeners: Listeners,
-    beside_api: Listeners | None,
+    listeners: tuple[Listeners, Listeners | None],
     ready: Callable[[Running], None],
     stop: trio.Event,
 ) -> None:
     """Run all parts; when `stop` is set, end them in order and before the one deadline."""
     async with trio.open_nursery() as root:
-        addresses: list[str] = await root.start(_serve, application, application.app, listeners)
-        if application.metrics_app is not None and beside_api is not None:
-            metrics: list[str] = await root.start(_serve, application, application.metrics_app, beside_api)
+        of_api, of_metrics = listeners
+        addresses: list[str] = await root.start(_serve, application, rest_api.app, of_api)
+        if rest_api.metrics_app is not None and of_metrics is not None:
+            metrics: list[str] = await root.start(_serve, application, rest_api.metrics_app, of_metrics)
             logger.info("metrics are served on %s", ", ".join(metrics))
         sending = trio.CancelScope()
         work = trio.CancelScope()
@@ -268,10 +272,7 @@ async def _run(
         root.cancel_scope.deadline = now + timeout
         work.deadline = now + timeout * (1 - FLUSH_SHARE)
         application.stopping.set()
-        application.wakeups.look_in_inbox()
-        application.wakeups.claimable.set()
-        application.wakeups.replays.set()
-        application.wakeups.upkeep.set()
+        application.wakeups.wake_all()
     if root.cancel_scope.cancelled_caught:
         logger.warning("not everything ended within daemon.stop_timeout; leases give back what is left")
 
@@ -287,7 +288,7 @@ async def _delivers(way: Way, stop: trio.Event) -> bool:
 async def _serve(
     application: Application, app: Api, listeners: Listeners, *, task_status: trio.TaskStatus[list[str]]
 ) -> None:
-    limits = application.server_limits()
+    limits = server_limits(application.config)
     await serve_api(
         app, listeners=listeners, limits=limits, shutdown=application.stopping, task_status=task_status
     )
@@ -330,7 +331,7 @@ async def _serve_queue(application: Application, publish_rate: PublishRate) -> N
     )
     upkeep = Upkeep(
         database,
-        ages=application.retention,
+        ages=lambda: retention(application.config),
         wake=wakeups.upkeep,
         wake_claimer=wakeups.claimable.set,
         metrics=application.metrics,

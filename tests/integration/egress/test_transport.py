@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trio
 
-from daemon.egress.assemble import make_exchange
+from daemon.egress.assemble import NetworkSettings, make_exchange
 from daemon.egress.errors import EgressError
 from daemon.egress.pool import Pool
 from daemon.egress.transport import GuardedTransport
@@ -18,7 +18,9 @@ RECORDS = {"receiver.test.": ["127.0.0.1"], "rebound.test.": ["127.0.0.1", "10.0
 
 
 def transport(nameserver_port: int, **settings: bool | int) -> GuardedTransport:
-    exchange = make_exchange(pool=Pool(), allow_networks=[LOOPBACK], resolver=f"127.0.0.1:{nameserver_port}")
+    exchange = make_exchange(
+        NetworkSettings([LOOPBACK], resolver=f"127.0.0.1:{nameserver_port}"), pool=Pool()
+    )
     return GuardedTransport(served(exchange), **{"https_only": False, **settings})  # type: ignore[arg-type]
 
 
@@ -125,4 +127,4 @@ async def test_httpx_requests_have_one_deadline(options: dict[str, Any]) -> None
 )
 def test_bad_settings_are_named(settings: dict[str, str], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        make_exchange(pool=Pool(), **settings)  # type: ignore[arg-type]
+        make_exchange(NetworkSettings(**settings), pool=Pool())  # type: ignore[arg-type]

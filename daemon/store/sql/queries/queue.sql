@@ -47,7 +47,7 @@ select s.id, s.org_id, s.revision, s.url, s.timeout, s.retry_schedule, s.headers
 from hookd.subscription s where s.id = any ($1)
 
 -- name: record
--- {results}: the columns of a batch, as results.py names them.
+-- The columns of a batch are named by results.py.
 select counted, owed from hookd.record(p_done => $1, p_disable_after => $2, {results})
 
 -- name: expired_leases
