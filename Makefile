@@ -7,6 +7,7 @@
 # make contract  linters, generated clients in Python, TypeScript and Go, and Schemathesis against a whole hookd, over its
 #             OpenAPI document; axe-core over /docs (about ten minutes; ARGS="--only clients": these alone)
 # make interop   the snippets of docs/how-to/verify.md, in seven languages, against real deliveries (two minutes)
+# make release  what is released, a source distribution and a wheel, into dist/; the same bytes wherever it is built
 # make bench  all benchmarks (ARGS=drain, or "drain --runs 3": one)
 # make lock   requirements.lock anew, from pyproject.toml, and those of `make contract` and `make docs`
 # make clean  remove what these made
@@ -15,7 +16,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup run test faults contract interop check docs bench lock clean
+.PHONY: help setup run test faults contract interop check docs release bench lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -57,6 +58,9 @@ docs: setup
 	@tools/setup_docs.sh
 	@.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky -d build/doctrees docs build/docs
 	@$(BIN)/python -m tools.check_site build/docs
+
+release: setup
+	@$(BIN)/python -m tools.release
 
 bench: setup
 	@$(BIN)/python -m bench $(or $(ARGS),all)

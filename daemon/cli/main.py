@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from daemon.cli import check_config, dev, migrate, publish, run, token
+from daemon.cli import check_config, config, dev, migrate, publish, run, token, units
 from daemon.cli.failure import FAILED, explained
 from daemon.cli.help_text import HelpFormatter
 from daemon.process.version import VERSION
@@ -14,10 +14,12 @@ from daemon.process.version import VERSION
 COMMANDS: dict[str, ModuleType] = {
     "run": run,
     "dev": dev,
+    "config": config,
     "check-config": check_config,
     "migrate": migrate,
     "publish": publish,
     "token": token,
+    "units": units,
 }
 """Each has `add_parser(subparsers)` and `run(args) -> int`, which returns the exit code."""
 

@@ -9,7 +9,11 @@ import pytest
 from daemon.cli.main import COMMANDS, build_parser, parse
 
 ORG = "018f6d1e-6a00-7000-8000-000000000001"
-NEEDED = {"token": ["--org", ORG, "--role", "publisher"], "publish": ["--org", ORG, "-"]}
+NEEDED = {
+    "config": ["default"],
+    "token": ["--org", ORG, "--role", "publisher"],
+    "publish": ["--org", ORG, "-"],
+}
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
