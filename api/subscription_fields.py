@@ -101,18 +101,12 @@ _RetrySchedule = Annotated[
 ]
 
 
-class Registration(BaseModel):
-    """What a subscription is made from."""
-
+class _Fields(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     url: _Url
     events: _Events
-    secret: SecretField | None = None
-    signature: SignatureField | None = None
-    is_active: Annotated[
-        bool, Field(description="false: nothing is routed to it until it is set to true.")
-    ] = True
+    is_active: bool = True
     description: _Description | None = None
     metadata: _Metadata | None = None
     headers: _Headers | None = None
@@ -123,10 +117,18 @@ class Registration(BaseModel):
     retry_schedule: _RetrySchedule | None = None
 
 
-class Update(BaseModel):
-    """What is to change of a subscription; what is left out stays, null takes an optional setting away."""
+class Registration(_Fields):
+    """What a subscription is made from."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    is_active: Annotated[
+        bool, Field(description="false: nothing is routed to it until it is set to true.")
+    ] = True
+    secret: SecretField | None = None
+    signature: SignatureField | None = None
+
+
+class Update(_Fields):
+    """What is to change of a subscription; what is left out stays, null takes an optional setting away."""
 
     # These cannot be taken away, so null is refused; the defaults are never read.
     url: _Url = ""
@@ -134,14 +136,6 @@ class Update(BaseModel):
     is_active: Annotated[
         bool, Field(description="false pauses: nothing new is routed, what is owed is held. true resumes.")
     ] = True
-    description: _Description | None = None
-    metadata: _Metadata | None = None
-    headers: _Headers | None = None
-    filter: _Filter | None = None
-    rate_limit: _RateLimit | None = None
-    ordered: _Ordered = False
-    timeout: _Timeout | None = None
-    retry_schedule: _RetrySchedule | None = None
 
 
 REGISTRATION = TypeAdapter(Registration)

@@ -2,7 +2,7 @@
 
 from api.reference.answers import deliveries as answers
 from api.reference.operation import Answer, Example, Operation, Parameter
-from api.reference.parameters import CURSOR, DELIVERY, EVENT, LIMIT, SUBSCRIPTION, SUBSCRIPTION_ID
+from api.reference.parameters import CURSOR, DELIVERY, EVENT, LIMIT, SENT, SUBSCRIPTION, SUBSCRIPTION_ID
 from daemon.model import Role
 
 TAG = "Deliveries"
@@ -129,16 +129,7 @@ GET = Operation(
                         **_ATTEMPT,
                         "error_detail": None,
                         "phases": {"dns_ms": 3.1, "connect_ms": 22.4, "tls_ms": 48.0, "first_byte_ms": 212.1},
-                        "request": {
-                            "method": "POST",
-                            "url": "https://example.com/webhooks",
-                            "headers": {
-                                "content-type": "application/json",
-                                "webhook-id": EVENT,
-                                "webhook-timestamp": "1773136800",
-                                "webhook-signature": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
-                            },
-                        },
+                        "request": SENT,
                         "response_headers": {"content-type": "text/plain", "retry-after": "5"},
                         "response_excerpt": "upstream is restarting",
                     }

@@ -3,7 +3,7 @@
 from api.endpoint_tests import TestRequest
 from api.reference.answers import endpoint_tests as answers
 from api.reference.operation import Answer, Example, Operation
-from api.reference.parameters import DELIVERY, EVENT, SUBSCRIPTION_ID
+from api.reference.parameters import DELIVERY, EVENT, SENT, SUBSCRIPTION_ID
 from api.reference.subscriptions import TAG
 from daemon.model import Role
 
@@ -21,17 +21,7 @@ _TESTED = {
     "phases": {"dns_ms": 3.4, "connect_ms": 21.75, "tls_ms": 47.3, "first_byte_ms": 83.9},
     "event_id": EVENT,
     "delivery_id": DELIVERY,
-    "request": {
-        "method": "POST",
-        "url": "https://example.com/webhooks",
-        "headers": {
-            "content-type": "application/json",
-            "webhook-id": EVENT,
-            "webhook-timestamp": "1773137100",
-            "webhook-signature": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
-        },
-        "body": _BODY,
-    },
+    "request": {**SENT, "body": _BODY},
     "curl": "curl -X POST https://example.com/webhooks …",
     "response_headers": {"server": "nginx", "date": "Tue, 10 Mar 2026 10:00:00 GMT"},
     "response_excerpt": "",

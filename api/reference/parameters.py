@@ -8,6 +8,17 @@ SUBSCRIPTION = "018f6d1f-2b40-7a31-9c55-0d3c6f0a9e11"
 ORG = "018f6d1e-6a00-7000-8000-000000000001"
 EVENT = "018f6d20-11aa-7c02-8f6e-51b8a4e2d770"
 DELIVERY = "018f6d20-11b3-7d4f-a1c8-7e9f2b6c0d15"
+SENT = {
+    "method": "POST",
+    "url": "https://example.com/webhooks",
+    "headers": {
+        "content-type": "application/json",
+        "webhook-id": EVENT,
+        "webhook-timestamp": "1773136800",
+        "webhook-signature": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
+    },
+}
+"""A request as it was sent."""
 
 SUBSCRIPTION_ID = Parameter(
     "subscription_id",

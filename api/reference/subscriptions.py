@@ -11,6 +11,7 @@ from api.reference.parameters import (
     SUBSCRIPTION_ID,
 )
 from api.subscription_fields import Registration, Update
+from daemon.config.sections.events import EventsConfig
 from daemon.model import Role
 from daemon.signing.secrets import check_new_secret
 
@@ -166,17 +167,7 @@ EVENT_TYPES = Operation(
     examples={
         "types": Example(
             "All event types",
-            answer={
-                "events": [
-                    "placement.created",
-                    "placement.updated",
-                    "attestation.issued",
-                    "attestation.revoked",
-                    "match.proposed",
-                    "match.accepted",
-                    "match.declined",
-                ]
-            },
+            answer={"events": list(EventsConfig().types)},
         )
     },
 )

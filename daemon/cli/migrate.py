@@ -5,13 +5,13 @@ import json
 from dataclasses import dataclass
 
 import trio
-import trio_asyncio
 
+from daemon.cli.database import command_database
 from daemon.cli.failure import OK
 from daemon.cli.settings import load_settings, log_for_people, log_source
 from daemon.config.model import Config
 from daemon.process.startup import database_url, prepare_state
-from daemon.store.database import Connection, open_database
+from daemon.store.database import Connection
 from daemon.store.filter_checks import FilterProblems
 from daemon.store.migrate import MIGRATION_TIMEOUT, Report, upgrade
 from daemon.store.upkeep import make_partitions
@@ -98,17 +98,7 @@ def as_json(outcome: Outcome) -> str:
 
 
 async def _migrate(config: Config, url: str) -> Outcome:
-    async with (
-        trio_asyncio.open_loop(),
-        open_database(
-            url,
-            schema=config.database.schema,
-            pool_size=1,
-            command_timeout=config.database.command_timeout,
-            prepared_statements=config.database.prepared_statements,
-            application_name="hookd migrate",
-        ) as database,
-    ):
+    async with command_database(config, url, "migrate") as database:
 
         async def unit(connection: Connection) -> Outcome:
             report, filters = await upgrade(connection, database.statements)

@@ -12,9 +12,9 @@ from functools import partial
 from uuid import UUID
 
 import trio
-import trio_asyncio
 
 from daemon.cli.arguments import organisation
+from daemon.cli.database import command_database
 from daemon.cli.failure import OK, CommandError, UsageError
 from daemon.cli.incoming import NewId, Refused, event_of_line, event_of_options
 from daemon.cli.lines import Lines
@@ -28,7 +28,6 @@ from daemon.store.database import (
     Database,
     DatabaseUnavailable,
     RetryTransaction,
-    open_database,
 )
 from daemon.store.database_clock import correct_clock
 from daemon.store.events import Events, NewEvent
@@ -224,17 +223,7 @@ class _Opened:
 async def _opened_events(config: Config, url: str) -> AsyncIterator[_Opened]:
     """Open the database and see that it has the schema."""
     clock = Clock()
-    async with (
-        trio_asyncio.open_loop(),
-        open_database(
-            url,
-            schema=config.database.schema,
-            pool_size=1,
-            command_timeout=config.database.command_timeout,
-            prepared_statements=config.database.prepared_statements,
-            application_name="hookd publish",
-        ) as database,
-    ):
+    async with command_database(config, url, "publish") as database:
 
         async def unit(connection: Connection) -> None:
             await check(connection, database.statements)

@@ -3,32 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daemon.egress.errors import Fault
+from daemon.egress.errors import BAD_ANSWER_ERRORS, HOST_ERRORS, UNANSWERED_ERRORS, Fault
 from daemon.model import LaneEffect, Outcome, Reason
-
-# Failures to connect: the host's, unless the subscription's own settings brought them about.
-HOST_ERRORS = frozenset(
-    {
-        "dns_failed",
-        "dns_timeout",
-        "address_forbidden",
-        "connect_refused",
-        "connect_timeout",
-        "connect_failed",
-        "tls_failed",
-        "tls_timeout",
-        "proxy_unreachable",
-        "proxy_auth_required",
-        "proxy_failed",
-        "proxy_refused",
-        "proxy_connect_failed",
-        "proxy_timeout",
-    }
-)
-# The request was, or may have been, sent, and no answer came.
-UNANSWERED_ERRORS = frozenset({"timeout", "connection_lost"})
-# Something came in time, but not an answer that can be used.
-BAD_ANSWER_ERRORS = frozenset({"protocol_error", "response_too_large"})
 
 _GONE = 410
 _TOO_MANY_REQUESTS = 429

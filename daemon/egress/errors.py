@@ -7,8 +7,8 @@ import httpx
 
 DETAIL_LIMIT = 300
 
-# Every code that there is; none ever changes its meaning.
-CODES = frozenset(
+# Failures to connect: the host's, unless the subscription's own settings brought them about.
+HOST_ERRORS = frozenset(
     {
         "dns_failed",
         "dns_timeout",
@@ -24,17 +24,18 @@ CODES = frozenset(
         "proxy_refused",
         "proxy_connect_failed",
         "proxy_timeout",
-        "port_forbidden",
-        "scheme_forbidden",
-        "url_invalid",
-        "header_invalid",
-        "key_missing",
-        "timeout",
-        "connection_lost",
-        "protocol_error",
-        "response_too_large",
     }
 )
+# The request was, or may have been, sent, and no answer came.
+UNANSWERED_ERRORS = frozenset({"timeout", "connection_lost"})
+# Something came in time, but not an answer that can be used.
+BAD_ANSWER_ERRORS = frozenset({"protocol_error", "response_too_large"})
+# Nothing was sent, by our own rules: nobody's fault beyond the failed attempt.
+REFUSED_ERRORS = frozenset(
+    {"port_forbidden", "scheme_forbidden", "url_invalid", "header_invalid", "key_missing"}
+)
+CODES = HOST_ERRORS | UNANSWERED_ERRORS | BAD_ANSWER_ERRORS | REFUSED_ERRORS
+"""Every code that there is; none ever changes its meaning."""
 
 
 class Fault(StrEnum):

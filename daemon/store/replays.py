@@ -35,6 +35,11 @@ class Selection:
     only_failed: bool = False
     patterns: Sequence[str] | None = None
 
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """As the statements take it."""
+        return (self.since, self.until, self.only_failed, self.patterns)
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -120,10 +125,7 @@ class Replays:
                         replay_id,
                         org_id,
                         subscription_id,
-                        selection.since,
-                        selection.until,
-                        selection.only_failed,
-                        selection.patterns,
+                        *selection.arguments,
                         MAX_EVENTS,
                         MAX_RUNNING,
                         MAX_RUNNING_OF_ORGANISATION,
@@ -161,10 +163,7 @@ class Replays:
                     statement,
                     org_id,
                     subscription_id,
-                    selection.since,
-                    selection.until,
-                    selection.only_failed,
-                    selection.patterns,
+                    *selection.arguments,
                     MAX_EVENTS + 1,
                 )
             except TimeoutError as error:

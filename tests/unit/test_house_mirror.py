@@ -54,6 +54,7 @@ COVERED_BY = {
     "daemon.cli.__main__": "integration/cli/test_dev.py",
     "daemon.cli.arguments": "unit/cli/test_main.py",
     "daemon.cli.check_config": "unit/config/test_config_file.py",
+    "daemon.cli.database": "integration/cli/test_publish.py",
     "daemon.cli.dev_client": "integration/cli/test_dev.py",
     "daemon.cli.dev_settings": "integration/cli/test_dev.py",
     "daemon.cli.dev_show": "integration/cli/test_dev.py",

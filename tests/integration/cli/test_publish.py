@@ -1,4 +1,4 @@
-# Covers daemon.cli.settings.
+# Covers daemon.cli.database, daemon.cli.settings.
 
 import asyncio
 import json

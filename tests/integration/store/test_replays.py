@@ -692,11 +692,11 @@ async def _rows_read(session: Session) -> int:
 async def test_how_much_may_be_asked_for_is_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     await lab.past(6)
     subscription = await register(lab.session, lab.org)
-    monkeypatch.setattr(replays, "MOST_EVENTS", 5)
+    monkeypatch.setattr(replays, "MAX_EVENTS", 5)
     for asking in (lab.ask, lab.count):
         with pytest.raises(TooManyEvents):
             await asking(subscription)
-    monkeypatch.setattr(replays, "MOST_EVENTS", 6)
+    monkeypatch.setattr(replays, "MAX_EVENTS", 6)
     for _ in range(replays.MAX_RUNNING):
         await lab.ask(subscription)
     with pytest.raises(TooManyReplays):
@@ -712,7 +712,7 @@ async def test_how_much_may_be_asked_for_is_bounded(lab: Lab, monkeypatch: pytes
 async def test_the_replays_of_an_organisation_are_bounded_also_when_asked_for_at_once(
     lab: Lab, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replays, "MOST_RUNNING_OF_ORGANISATION", 2)
+    monkeypatch.setattr(replays, "MAX_RUNNING_OF_ORGANISATION", 2)
     await lab.past(1)
     subscriptions = [await register(lab.session, lab.org) for _ in range(4)]
     other = await connect()

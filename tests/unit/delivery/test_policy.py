@@ -8,20 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.delivery.policy import (
-    BAD_ANSWER_ERRORS,
-    HOST_ERRORS,
-    UNANSWERED_ERRORS,
     Exchanged,
     Verdict,
     classify,
     retry_delay,
 )
-from daemon.egress.errors import CODES, Fault
+from daemon.egress.errors import (
+    BAD_ANSWER_ERRORS,
+    CODES,
+    HOST_ERRORS,
+    REFUSED_ERRORS,
+    UNANSWERED_ERRORS,
+    Fault,
+)
 from daemon.model import LaneEffect, Outcome, Reason
 
 SCHEDULE = [5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0]
-# Nothing was sent, by our own rules: nobody's fault beyond the failed attempt.
-REFUSED_ERRORS = {"port_forbidden", "scheme_forbidden", "url_invalid", "header_invalid", "key_missing"}
 ERRORS = sorted(HOST_ERRORS | UNANSWERED_ERRORS | BAD_ANSWER_ERRORS | REFUSED_ERRORS)
 
 randoms = st.floats(0, 1, exclude_max=True)
