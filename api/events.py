@@ -62,6 +62,7 @@ def blueprint(services: Services) -> Blueprint:
             [identifier] = await commit(services, [event], once)
             return json_response({"id": str(identifier)}, 202)
         events = await _many(body, caller, settings)
+        # Canonical bodies may be longer than what came; the text itself is not needed any more.
         request.incoming.hold(sum(len(event.body) for event in events), beyond_share=True)
         del body
         return json_response({"ids": [str(one) for one in await commit(services, events, once)]}, 202)
@@ -73,6 +74,7 @@ def blueprint(services: Services) -> Blueprint:
             raise invalid([FieldError("", f"is longer than {longest} bytes; send a reference instead")])
         async with services.loop_time.piece(caller.org_id):
             value = parsed(body, settings.max_depth + ENVELOPE_DEPTH, settings.max_values + ENVELOPE_VALUES)
+            # A large one lets others have their turn before it is looked at in full.
             if len(body) <= _SMALL:
                 return event_of(validated(_EVENT, value), caller, rules)
         async with services.loop_time.piece(caller.org_id):

@@ -53,7 +53,7 @@ class Schemas:
                 return SchemaViolation(
                     "", "breaks the type's schema; check it against that before it is sent"
                 )
-            validator.validate(data)
+            validator.validate(data)  # once more, as only this tells the place
         except jsonschema_rs.ValidationError as error:
             message = error.message
             if len(message) > _MAX_MESSAGE_LENGTH:

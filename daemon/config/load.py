@@ -80,6 +80,7 @@ def load(
     origins: dict[toml_text.Path, str] = {
         key: f"{found} line {line}" for key, line in toml_text.key_lines(text).items()
     }
+    # Later sources win; a section that is no table stays, so that its own fault is told.
     for setting in (*_from_environment(environ), *_from_sets(sets, problems)):
         table = data.setdefault(setting.section, {})
         if isinstance(table, dict):
@@ -87,6 +88,7 @@ def load(
             _set_origin(origins, setting)
 
     def where(key: toml_text.Path) -> str:
+        # A fault within a list or table has no line of its own: that of what holds it serves.
         while key and key not in origins:
             key = key[:-1]
         return origins.get(key, "default")
@@ -96,6 +98,7 @@ def load(
         config = Config.model_validate(data)
     except ValidationError as error:
         problems += [explain(one, data, where) for one in error.errors(include_url=False)]
+        # What is right beside the faults says what the daemon would do once they are mended.
         rest = _without_faults(data, error)
         raise Refused(problems, Loaded(rest, named, found, sets) if rest else None) from None
     if problems:

@@ -97,6 +97,7 @@ class Recorder:
         except PostgresError:
             self.progress.rest()
             logger.exception("%d results could not be recorded together; report this", len(batch))
+        # What Postgres refuses, it refuses for one of them: the others must not be sent again for that.
         if len(batch) == 1:
             if batch[0].excerpt is None:
                 self.leases.keep(batch[0].token)

@@ -58,6 +58,7 @@ def encode_request(method: str, url: Url, headers: Sequence[tuple[bytes, bytes]]
                 f"The request header {name[:64]!r} has a line break or NUL in its value; remove it.",
             )
         parts.append(b"%s: %s\r\n" % (name, value))
+    # A method that expects content says so where there is none, too (RFC 9110 section 8.6).
     if body or method not in ("GET", "DELETE"):
         parts.append(b"Content-Length: %d\r\n" % len(body))
     parts.append(b"\r\n")

@@ -160,13 +160,15 @@ class Exchange:
         self._deadlines.watch(stream, due)
         try:
             answer = await self._use(stream, peer, request, phases, start, excerpt)
+            # A 408 that ends the connection answers the silence before, not this request.
             if answer.status != _REQUEST_TIMEOUT or stream.reader.reusable:
                 return answer
-        except trio.ClosedResourceError:
+        except trio.ClosedResourceError:  # by the deadline
             if not stream.reader.status:
                 raise EgressError(*_TIMEOUTS["request"]) from None
             return _late(stream.reader, phases, start)
         except EgressError:
+            # Once a byte of answer has come the request was heard, and is not sent again.
             if phases.first_byte is not None:
                 if not stream.reader.is_stray:
                     raise

@@ -190,6 +190,7 @@ async def connect(
         raise _connect_error(error.errno or 0) from error
     try:
         with trio.move_on_after(timeout):
+            # A request is written at once, and must not wait for the answer to what went before it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if (source := sources.of(address)) is not None:
                 _bind(sock, source)

@@ -87,6 +87,8 @@ async def deliver(
     way.recording.backends, way.claiming.backends = own.results.backends, own.claims.backends
     way.routing.backends, way.bulk_routing.backends = own.routing.backends, own.bulk_routing.backends
 
+    # They end from within: claiming, which gives the senders work; then these, and with the last of them
+    # their end of the channel, so that the recorder writes what is in it and ends, too.
     async with trio.open_nursery() as recording:
         recording.start_soon(recorder.run, take)
         with work_scope:

@@ -91,6 +91,7 @@ async def run_daemon(
     try:
         async with trio_asyncio.open_loop(), trio.open_nursery() as outer:
             hangup = AutoResetEvent()
+            # What must work while everything else starts, or hangs, comes first.
             if signals:
                 await outer.start(serve_signals, stop, hangup)
             await outer.start(serve_watchdog)
@@ -159,6 +160,7 @@ async def _start(
     """Bind, open the database, bring the schema up to date: each may refuse before anything else is done."""
     config = prepared.config
     raise_open_files(config)
+    # First: it fails at once where another daemon has the address, and clients may wait in its queue.
     listeners, beside_api = await _listen(prepared)
     try:
         async with open_database(
@@ -170,6 +172,7 @@ async def _start(
         ) as database:
             clock = Clock()
             await _set_up(database, clock, config)
+            # With the schema, as the database is what knows which keys it needs.
             keys = await settle_master_keys(database, prepared.master_key_file)
             application = Application(prepared, database, keys, clock)
             rest_api = make_rest_api(application, prepared, cursor_key(keys))
@@ -256,11 +259,12 @@ async def _run(
             logger.info("metrics are served on %s", ", ".join(metrics))
         sending = trio.CancelScope()
         work = trio.CancelScope()
+        # The senders need kept connections looked after until the last of them has ended.
         root.start_soon(_serve_exchange, application, sending)
         publish_rate = PublishRate(trio.current_time)
         root.start_soon(_serve_queue, application, publish_rate)
         await root.start(deliver, application, own, publish_rate, work, sending)
-        collect_seldom()
+        collect_seldom()  # now that all is made that lives as long as the process
         if await _delivers(application.way, stop):
             notify(READY, f"STATUS=serving on {', '.join(addresses)}")
             ready(Running(addresses))
@@ -269,6 +273,7 @@ async def _run(
         notify("STOPPING=1", "STATUS=finishing what is under way")
         timeout = application.config.daemon.stop_timeout
         now = trio.current_time()
+        # One deadline for all, and an earlier one for what sends: that must still be written down.
         root.cancel_scope.deadline = now + timeout
         work.deadline = now + timeout * (1 - FLUSH_SHARE)
         application.stopping.set()

@@ -5,10 +5,10 @@ import math
 from collections.abc import Callable
 
 import trio
-from asyncpg import PostgresError
 
 from daemon.clock import NOTABLE, Clock, against_postgres, distance
-from daemon.store.database import Connection, Database, DatabaseUnavailable, RetryTransaction
+from daemon.delivery.run_forever import Pauses, run_forever
+from daemon.store.database import Connection, Database
 from daemon.store.database_clock import correct_clock
 
 logger = logging.getLogger("hookd.clock")
@@ -51,23 +51,19 @@ async def serve_clock(
     async def unit(connection: Connection) -> float:
         return await correct_clock(connection, database, clock)
 
-    while not stopping.is_set():
-        try:
-            moved = await database.run(unit)
-            if abs(moved) > LEAP:
-                way = "ahead" if moved > 0 else "back"
-                logger.warning(
-                    "Postgres' clock has leapt %s %s, and hookd follows it; correct it if that is wrong",
-                    distance(moved),
-                    way,
-                )
-                leapt()
-        except (DatabaseUnavailable, RetryTransaction) as error:
-            logger.debug("the clock waits for Postgres: %s", error)
-        except PostgresError:
-            logger.exception("Postgres' clock cannot be read; report this")
+    async def step(woken: bool) -> float:
+        moved = await database.run(unit)
+        if abs(moved) > LEAP:
+            way = "ahead" if moved > 0 else "back"
+            logger.warning(
+                "Postgres' clock has leapt %s %s, and hookd follows it; correct it if that is wrong",
+                distance(moved),
+                way,
+            )
+            leapt()
         words = warnings.about(clock.offset, trio.current_time())
         if words is not None:
             logger.warning("%s", words)
-        with trio.move_on_after(PERIOD):
-            await stopping.wait()
+        return PERIOD
+
+    await run_forever("clock", step, stopping, pauses=Pauses(retry=PERIOD, outage=PERIOD, fault=PERIOD))
