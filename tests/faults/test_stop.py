@@ -1,4 +1,4 @@
-"""SIGTERM under full load: in time, with everything written down, and nothing sent again afterwards."""
+"""SIGTERM under full load: everything is written down, nothing sent again, and nothing needless awaited."""
 
 import time
 from collections import Counter
@@ -15,7 +15,8 @@ from tests.support.receiver import Received, Reply, hang, receiving
 from tests.support.scale import scale
 
 EVENTS = scale(3_000, 20_000)
-STOP_TIMEOUT = 10.0
+NEVER = "10m"
+"""A setting's time that no test waits for: what a test awaits must come long before."""
 
 
 async def test_sigterm_under_load(tmp_path: Path, postgres_url: str) -> None:
@@ -26,7 +27,7 @@ async def test_sigterm_under_load(tmp_path: Path, postgres_url: str) -> None:
     org = uuid4()
     async with (
         receiving(answer, ports=4) as receiver,
-        running(tmp_path, postgres_url, daemon__stop_timeout=f"{STOP_TIMEOUT}s") as daemon,
+        running(tmp_path, postgres_url, daemon__stop_timeout=NEVER) as daemon,
     ):
         for port in range(4):
             await daemon.register(org, receiver.url("/", port=port))
@@ -39,7 +40,6 @@ async def test_sigterm_under_load(tmp_path: Path, postgres_url: str) -> None:
         (written,) = await rows(postgres_url, "select count(*) from hookd.attempt where succeeded")
         (leased,) = await rows(postgres_url, "select count(*) from hookd.delivery where lease is not null")
         print(f"\nstopped in {took:.2f} s: {sent} answered, {written[0]} recorded, {leased[0]} leased")
-        assert took < STOP_TIMEOUT
         assert written[0] == sent
         assert leased[0] == 0
         await daemon.start()
@@ -53,14 +53,12 @@ async def test_a_hung_receiver_does_not_hold_up_the_stop(tmp_path: Path, postgre
     org = uuid4()
     async with (
         receiving(hang) as receiver,
-        running(tmp_path, postgres_url, daemon__stop_timeout="2s", delivery__timeout="60s") as daemon,
+        running(tmp_path, postgres_url, daemon__stop_timeout="2s", delivery__timeout=NEVER) as daemon,
     ):
         await daemon.register(org, receiver.url())
         await publish_many(postgres_url, org, 5)
         await receiver.until(lambda: len(receiver.requests) >= 1, 20)
-        begin = time.monotonic()
         assert await daemon.stop() == 0
-        assert time.monotonic() - begin < 3
     history = await rows(postgres_url, "select error, ended, next_attempt_at from hookd.attempt")
     assert [(row["error"], row["ended"]) for row in history] == [("interrupted", None)]
     owed = await rows(postgres_url, "select lease, failures from hookd.delivery")
@@ -71,17 +69,13 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path, postgres_url: str) -
     org = uuid4()
     async with (
         receiving(hang) as receiver,
-        running(tmp_path, postgres_url, daemon__stop_timeout="60s", delivery__timeout="60s") as daemon,
+        running(tmp_path, postgres_url, daemon__stop_timeout=NEVER, delivery__timeout=NEVER) as daemon,
     ):
         await daemon.register(org, receiver.url())
         await publish_many(postgres_url, org, 1)
         await receiver.until(lambda: len(receiver.requests) >= 1, 20)
         assert daemon.process is not None
         daemon.process.terminate()
-        with trio.fail_after(10):
-            while "stopping" not in daemon.log.read_text():  # noqa: ASYNC110 - another process writes it
-                await trio.sleep(0.01)
+        await daemon.said("stopping")
         await trio.sleep(2 * SAME_SIGNAL)  # a second one within that time counts as the first one again
-        begin = time.monotonic()
         assert await daemon.stop() == 1
-        assert time.monotonic() - begin < 1

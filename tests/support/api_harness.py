@@ -408,7 +408,7 @@ class RawClient:
             elif isinstance(event, h11.ConnectionClosed):
                 raise EOFError("the server closed the connection without an answer")
 
-    async def closed(self, within: float) -> bool:
+    async def closed(self, within: float = 20.0) -> bool:
         """Tell whether the server ends the connection within so many seconds."""
         with trio.move_on_after(within):
             try:

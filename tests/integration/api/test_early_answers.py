@@ -49,7 +49,7 @@ async def test_a_certain_refusal_comes_without_an_invitation(sent: bytes, status
         client = await server.connect()
         await client.send(sent)
         assert (await first_line(client)).split()[1] == status
-        assert await client.closed(3)  # the body may still come, and nobody wants it
+        assert await client.closed()  # the body may still come, and nobody wants it
 
 
 async def test_a_body_that_is_wanted_is_asked_for_once() -> None:
@@ -112,7 +112,7 @@ async def test_empty_lines_do_not_go_on_for_ever() -> None:
         client = await server.connect()
         await client.send(b"\r\n" * 100)
         assert (await client.answer()).status == 400
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 async def test_a_weak_tag_is_called_one() -> None:

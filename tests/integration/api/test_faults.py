@@ -103,7 +103,7 @@ async def test_a_connection_closes_when_idle_or_asked_to(header: str) -> None:
     async with serving(sample(Api, Sample()), ServerLimits(idle_timeout=idle)) as server:
         client = await server.connect()
         assert (await client.get("/", header)).status == 200
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 async def test_stock_takes_the_whole_grace_to_stop() -> None:
@@ -117,15 +117,14 @@ async def test_stock_takes_the_whole_grace_to_stop() -> None:
 
 
 async def test_stop_does_not_wait_for_idle_connections() -> None:
-    async with serving(sample(Api, Sample()), ServerLimits(drain_timeout=9)) as server:
+    async with serving(sample(Api, Sample()), ServerLimits(drain_timeout=3600)) as server:
         answered, fresh = await server.connect(), await server.connect()
         await answered.get("/")
-        began = trio.current_time()
         server.stop.set()
-        await server.stopped.wait()
-        assert trio.current_time() - began < 1
-        assert await answered.closed(1)
-        assert await fresh.closed(1)
+        with trio.fail_after(30):
+            await server.stopped.wait()
+        assert await answered.closed()
+        assert await fresh.closed()
 
 
 # 2. An exception in one connection ends the server.
@@ -202,7 +201,7 @@ async def test_http2_is_refused() -> None:
         await client.send(h2_request("/é"))
         answer = await client.answer()
         assert (answer.status, answer.headers["content-type"]) == (505, "application/problem+json")
-        assert await client.closed(3)
+        assert await client.closed()
         assert (await (await server.connect()).get()).status == 200
 
 
@@ -233,7 +232,7 @@ async def test_an_exception_in_one_connection_leaves_the_others(
         monkeypatch.setattr(Connection, "enter", fail_once)
         with caplog.at_level(logging.ERROR, "hookd.api"):
             await broken.send(request("GET", "/"))
-            assert await broken.closed(3)
+            assert await broken.closed()
         assert "deliberate" in caplog.text
         assert (await healthy.get()).status == 200
 
@@ -272,7 +271,7 @@ async def test_a_client_that_does_not_read_cannot_delay_the_stop() -> None:
         await client.send(request("GET", "/big"))
         await trio.testing.wait_all_tasks_blocked(0.05)
         server.stop.set()
-        with trio.fail_after(3):
+        with trio.fail_after(30):
             await server.stopped.wait()
 
 
@@ -283,7 +282,7 @@ async def test_slow_clients_do_not_hold_up_the_stop() -> None:
     async def read() -> bytes:
         return await read_body(current_request().incoming, limit=100)
 
-    async with serving(app, ServerLimits(drain_timeout=9)) as server:
+    async with serving(app, ServerLimits(drain_timeout=3600)) as server:
         starts = [
             b"",
             b"GET / HTTP/1.1\r\n",
@@ -293,10 +292,9 @@ async def test_slow_clients_do_not_hold_up_the_stop() -> None:
         for sent in starts:
             await (await server.connect()).send(sent)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        began = trio.current_time()
         server.stop.set()
-        await server.stopped.wait()
-        assert trio.current_time() - began < 5
+        with trio.fail_after(30):
+            await server.stopped.wait()
 
 
 # 4. No limit on connections, and a failed start-up reported as a success.
@@ -362,7 +360,7 @@ async def test_connections_beyond_the_limit_get_503() -> None:
         refused = await server.connect()
         answer: Answer = await refused.get()
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-        assert await refused.closed(3)
+        assert await refused.closed()
         seen.go_on.set()
         assert [(await client.answer()).status for client in clients] == [200, 200]
 
@@ -373,7 +371,7 @@ async def test_an_idle_connection_makes_room_for_a_new_one() -> None:
         assert (await oldest.get()).status == 200
         assert (await newer.get()).status == 200
         assert (await (await server.connect()).get()).status == 200
-        assert await oldest.closed(3)
+        assert await oldest.closed()
         assert (await newer.get()).status == 200
 
 
@@ -392,7 +390,7 @@ async def test_whoever_has_not_sent_a_header_makes_room_oldest_first(sent: bytes
         assert (await (await server.connect()).get()).status == 200
         if sent:
             assert (await oldest.answer()).status == 408
-        assert await oldest.closed(3)
+        assert await oldest.closed()
         for other in others[1:]:
             await other.send(request("GET", "/") if not sent else b"x\r\n\r\n")
             assert (await other.answer()).status == 200
@@ -405,7 +403,7 @@ async def test_a_body_that_does_not_come_makes_room_and_is_told() -> None:
         oldest, _ = await hang(server, 2, start)
         assert (await (await server.connect()).get("/health/live")).status == 200
         assert (await oldest.answer("POST")).status == 408
-        assert await oldest.closed(3)
+        assert await oldest.closed()
 
 
 async def test_a_body_that_keeps_the_pace_makes_no_room() -> None:
@@ -486,7 +484,7 @@ async def test_half_close_cancels_nothing_and_is_answered() -> None:
         client = await half_close(server, seen)
         assert seen.outcome == "finished"
         assert (await client.answer()).body == b"done"
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 async def test_a_client_that_goes_cancels_nothing() -> None:
@@ -533,7 +531,7 @@ async def test_413_comes_before_a_chunked_body_ends() -> None:
             await client.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
         answer = await client.answer("POST")
         assert (answer.status, answer.headers["connection"]) == (413, "close")
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 # 7. The access log copies the environment for each request.

@@ -122,7 +122,7 @@ async def test_a_head_without_a_body_becomes_a_500(say: Say) -> None:
     async with serving(saying(say)) as server:
         client = await server.connect()
         assert (await client.get()).status == 500
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 async def test_an_answer_that_fails_amid_its_body_ends_the_connection() -> None:
@@ -150,7 +150,7 @@ async def test_a_request_that_was_refused_for_what_follows_it_is_not_handled() -
         lead = request("POST", "/", "Connection: close", body=b"all")
         await client.send(lead + b"more")
         assert (await client.answer()).status == 400
-        assert await client.closed(3)
+        assert await client.closed()
     assert not handled
 
 

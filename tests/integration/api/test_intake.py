@@ -366,7 +366,7 @@ async def test_http_1_0_has_no_transfer_codings() -> None:
         answer = await one.answer("POST")
         assert answer.status == 400
         assert answer.headers["connection"] == "close"
-        assert await one.closed(2)
+        assert await one.closed()
         assert not world.events.published
 
 

@@ -115,7 +115,7 @@ async def test_an_answer_by_the_reader_may_end_the_connection() -> None:
     async with serving(app) as server:
         client = await server.connect()
         assert (await client.get("/plain", "Connection: close")).body == b"plain"
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 async def test_a_deadline_in_the_turn_in_which_a_request_comes_does_not_cut_its_answer(
@@ -139,7 +139,7 @@ async def test_a_deadline_in_the_turn_in_which_a_request_comes_does_not_cut_its_
     async with serving(app) as server:
         client = await server.connect()
         assert (await client.get("/")).body == b"whole"
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 async def test_what_comes_behind_the_last_request_does_not_reset_its_answer() -> None:

@@ -70,7 +70,7 @@ async def test_what_is_not_http_gets_a_problem_and_the_end(sent: bytes, status: 
         client = await server.connect()
         await client.send(sent)
         problem(await client.answer(), status)
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ async def test_a_body_that_dribbles_gets_408() -> None:
         headers = ("Content-Type: application/json", f"Authorization: Bearer {token('publisher')}")
         await client.send(request("POST", "/events", *headers, "Content-Length: 100") + b'{"type"')
         problem(await client.answer("POST"), 408)
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 async def test_a_slow_answer_is_not_cut_by_the_read_or_idle_timeout() -> None:
@@ -197,7 +197,7 @@ async def test_http_1_0_is_answered_and_closed() -> None:
         client = await server.connect()
         await client.send(b"GET /health/live HTTP/1.0\r\n\r\n")
         assert (await client.answer()).status == 200
-        assert await client.closed(3)
+        assert await client.closed()
 
 
 async def test_stop_lets_a_request_under_way_finish_and_takes_no_new_connection() -> None:
@@ -225,7 +225,7 @@ async def test_stop_cuts_what_does_not_end_in_time() -> None:
         await entered.wait()
         server.stop.set()
         await server.stopped.wait()
-        assert await client.closed(1)
+        assert await client.closed()
 
 
 # Where it listens.

@@ -127,7 +127,7 @@ async def test_it_ends_without_postgres_where_nothing_is_to_be_recorded() -> Non
 
     give, take = trio.open_memory_channel[Result](1)
     give.close()
-    with trio.fail_after(2):
+    with trio.fail_after(30):
         await Recorder(
             Full(),  # type: ignore[arg-type]
             BulkLock(Governor(trio.current_time)),

@@ -177,7 +177,7 @@ async def test_hung_receivers_leave_senders_for_the_others(tmp_path: Path, postg
     async with (
         receiving(hang, ports=20) as sick,
         receiving() as healthy,
-        running(tmp_path, postgres_url, delivery__concurrency=8, delivery__timeout="30s") as daemon,
+        running(tmp_path, postgres_url, delivery__concurrency=8, delivery__timeout="10m") as daemon,
     ):
         await daemon.register(well, healthy.url())
         for port in range(20):
@@ -186,11 +186,9 @@ async def test_hung_receivers_leave_senders_for_the_others(tmp_path: Path, postg
         await healthy.until(lambda: len(healthy.requests) == 1, 10)
         await publish_many(postgres_url, hung, 10)
         await sick.until(lambda: len(sick.requests) >= 2, 10)
-        begin = time.monotonic()
         for number in range(20):
             await publish(daemon, well)
-            await healthy.until(lambda wanted=number + 2: len(healthy.requests) >= wanted, 5)  # type: ignore[misc]
-        assert time.monotonic() - begin < 10
+            await healthy.until(lambda wanted=number + 2: len(healthy.requests) >= wanted, 30)  # type: ignore[misc]
         assert len(sick.requests) == 2  # a quarter of the eight senders
 
 

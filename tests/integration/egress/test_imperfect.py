@@ -82,7 +82,7 @@ async def test_a_refusal_ends_the_sending_of_the_request(
         await trio.sleep_forever()  # it neither reads on nor closes
 
     async with receiver(handler) as port:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             answer = await post(make_exchange(pool=pool), port, b"x" * BIG, timeout=60)
     assert (answer.status, answer.header(b"retry-after"), answer.late) == (status, b"7", False)
     assert len(pool) == 0
@@ -99,7 +99,7 @@ async def test_a_refusal_on_a_kept_connection_ends_the_sending_as_well() -> None
     exchange = make_exchange()
     async with receiver(handler) as port:
         await post(exchange, port)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             answer = await post(exchange, port, b"x" * BIG, timeout=60)
     assert (answer.status, answer.phases.reused) == (413, True)
 
@@ -120,7 +120,7 @@ async def test_consent_that_comes_early_lets_the_request_be_sent_to_its_end(half
     async with receiver(handler) as port:
         answer = await post(make_exchange(), port, b"x" * BIG)
         assert (answer.status, answer.note) == (200, "")
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await got.wait()
 
 
@@ -142,7 +142,7 @@ async def test_an_end_without_an_answer_ends_the_sending() -> None:
         await trio.sleep_forever()
 
     async with receiver(handler) as port:
-        with trio.fail_after(5), pytest.raises(EgressError) as caught:
+        with trio.fail_after(30), pytest.raises(EgressError) as caught:
             await post(make_exchange(), port, b"x" * BIG, timeout=60)
     assert caught.value.code == "connection_lost"
 
@@ -196,7 +196,7 @@ async def test_what_is_left_of_the_last_answer_makes_a_kept_connection_dead(rest
     exchange = make_exchange()
     async with receiver(handler) as port:
         await post(exchange, port)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             second = await post(exchange, port)
     assert (second.status, second.note, second.phases.reused, requests) == (200, "", False, [2, 1])
 

@@ -307,7 +307,7 @@ async def test_a_refusal_ends_the_sending_of_the_request_behind_tls_as_well(ca: 
         await trio.sleep_forever()
 
     async with tls_receiver(server_context(ca.issue_cert("receiver.test")), handler) as port:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             exchange = make_exchange(ssl_context=trusting(ca))
             answer = await post(exchange, port, b"x" * 8_000_000, scheme="https", timeout=60)
     assert (answer.status, answer.excerpt) == (413, b"no")

@@ -59,7 +59,7 @@ async def test_it_is_done_at_the_next_turn_though_nobody_runs_it(here: Here) -> 
     loop, _ = here
     done = trio.Event()
     loop.call_soon(done.set)
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await done.wait()
 
 
@@ -76,7 +76,7 @@ async def test_callbacks_that_call_each_other_for_ever_leave_trio_its_turn(here:
     loop.call_soon(again)
     ready.run()
     assert count == MAX_AT_ONCE
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while count < 3 * MAX_AT_ONCE:
             await trio.lowlevel.checkpoint()
     stopped = True
@@ -128,7 +128,7 @@ async def test_tasks_of_asyncio_and_waiting_in_them_work_as_ever(here: Here) -> 
             parts = await asyncio.gather(*(asyncio.sleep(0.001 * n, n) for n in range(3)))
         return sum(parts)
 
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         assert await trio_asyncio.aio_as_trio(work)() == 3
 
 
@@ -146,7 +146,7 @@ async def test_what_comes_on_a_socket_is_handled_by_a_look_in_the_midst_of_a_tur
         assert come == [b"one"]
         await trio.testing.wait_all_tasks_blocked()
         theirs.send(b"two")
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while len(come) < 2:
                 await trio.lowlevel.checkpoint()
         loop.remove_reader(ours.fileno())
@@ -197,7 +197,7 @@ async def test_an_answer_of_postgres_is_there_after_a_look(database: Database) -
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(database.run, unit)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not answered:
                 await trio.lowlevel.checkpoint()
         deadline = time.monotonic() + 5
@@ -217,7 +217,7 @@ async def test_timers_ring_in_the_order_of_their_times_and_never_once_cancelled(
     loop.call_at(now + 0.03, ran.append, 2)
     loop.call_at(now + 0.01, ran.append, 0).cancel()
     assert ran == []
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await end.wait()
     assert ran == [1, 2, 3]
 
@@ -228,7 +228,7 @@ async def test_a_timer_set_by_a_timer_and_one_behind_a_cancelled_one_ring(here: 
     first = loop.call_later(0.01, end.set)
     loop.call_later(0.03, lambda: loop.call_later(0.01, end.set))
     first.cancel()
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await end.wait()
 
 
@@ -239,7 +239,7 @@ async def test_a_timer_that_fails_is_reported_and_stops_no_other(here: Here) -> 
     end = trio.Event()
     loop.call_later(0.01, lambda: 1 / 0)
     loop.call_later(0.01, end.set)
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await end.wait()
     loop.set_exception_handler(None)
     assert [type(one) for one in reported] == [ZeroDivisionError]

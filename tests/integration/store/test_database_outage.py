@@ -100,14 +100,14 @@ async def test_a_frozen_backend_delays_nobody_for_long(
         backend = await database.run(lambda connection: connection.fetchval("select pg_backend_pid()"))
         os.kill(backend, signal.SIGSTOP)
         try:
-            with trio.fail_after(5), pytest.raises(DatabaseUnavailable, match="did not answer in time"):
+            with trio.fail_after(30), pytest.raises(DatabaseUnavailable, match="did not answer in time"):
                 await database.run(one, timeout=0.1)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 assert await database.run(one) == 1
             again = await database.run(lambda connection: connection.fetchval("select pg_backend_pid()"))
             assert again != backend
             os.kill(again, signal.SIGSTOP)
-            with trio.fail_after(5), trio.move_on_after(0.1) as scope:
+            with trio.fail_after(30), trio.move_on_after(0.1) as scope:
                 await database.run(one)
             assert scope.cancelled_caught
             os.kill(again, signal.SIGCONT)
@@ -152,7 +152,7 @@ async def test_unreachable_server_is_explained_without_the_password(asyncio_loop
 
 @pytest.mark.parametrize("url", ["mysql://me:hunter2@db/x", "postgresql://me:x@db:hunter2/x", "hunter2"])
 async def test_bad_url_is_refused_at_once_without_the_password(asyncio_loop: None, url: str) -> None:
-    with trio.fail_after(5), pytest.raises(DatabaseRefused, match="is not valid") as caught:
+    with trio.fail_after(30), pytest.raises(DatabaseRefused, match="is not valid") as caught:
         async with open_database(url, connect_timeout=60):
             pass
     report = caught.value
@@ -162,7 +162,7 @@ async def test_bad_url_is_refused_at_once_without_the_password(asyncio_loop: Non
 
 async def test_missing_database_is_refused_at_once(asyncio_loop: None, postgres_server: str) -> None:
     url = with_database(postgres_server, "no_such_database")
-    with trio.fail_after(5), pytest.raises(DatabaseRefused, match="no_such_database"):
+    with trio.fail_after(30), pytest.raises(DatabaseRefused, match="no_such_database"):
         async with open_database(url, connect_timeout=60):
             pass
 

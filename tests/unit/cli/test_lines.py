@@ -41,10 +41,10 @@ async def test_what_is_there_comes_without_waiting_for_more() -> None:
     reading, writing = os.pipe()
     lines = Lines(reading, most=100)
     os.write(writing, b"one\ntwo\nthr")
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         assert await lines.some() == [(1, b"one"), (2, b"two")]
     os.write(writing, b"ee\n")
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         assert await lines.some() == [(3, b"three")]
     os.close(writing)
     assert await lines.some() == []

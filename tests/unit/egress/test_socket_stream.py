@@ -29,7 +29,7 @@ async def kept() -> AsyncIterator[Kept]:
     with peer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(epoll.serve)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 yield Kept(stream, peer, epoll)
             nursery.cancel_scope.cancel()
         stream.close()
