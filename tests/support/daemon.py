@@ -40,7 +40,8 @@ def end_what_was_left() -> None:
 class Daemon:
     """One daemon on a database; `settings` are keys of config.toml. It can be started again.
 
-    `clock_ahead`: by how many seconds its machine's clock is wrong.
+    `clock_ahead`: by how many seconds its machine's clock is wrong. `as_program`: it is no fork of a process
+    that has imported everything, but the command itself, which takes a second more.
     """
 
     def __init__(self, directory: Path, database_url: str, settings: Mapping[str, object]) -> None:
@@ -57,6 +58,7 @@ class Daemon:
         self.process: trio.Process | Forked | None = None
         self.config: Path | None = None
         self.clock_ahead = 0.0
+        self.as_program = False
         self._settings = {
             **TEST_SETTINGS,
             "database.url": database_url,
@@ -77,10 +79,11 @@ class Daemon:
             if self.clock_ahead:
                 wrong_clock = ["tests.support.wrong_clock", str(self.clock_ahead)]
                 self.process = await _program([*wrong_clock, *arguments], log)
-            elif "daemon.processes" in self._settings:  # it starts its command again
+            elif self.as_program:
                 self.process = await _program(["daemon.cli", *arguments], log)
             else:
-                self.process = await fork(arguments, log.fileno())
+                several = "daemon.processes" in self._settings
+                self.process = await fork(arguments, log.fileno(), forks=several)
         _started.append(self.process)
         assert self.process.stdout is not None
         line = b""
@@ -159,12 +162,13 @@ def token(org_id: UUID, *roles: str, lifetime: float = 3600.0) -> str:
 async def running(directory: Path, database_url: str, **settings: object) -> AsyncIterator[Daemon]:
     """Run a daemon for the block; `delivery__timeout="2s"` stands for the key `delivery.timeout`.
 
-    `clock_ahead=600` is none: by so many seconds the clock of its machine is wrong.
+    `clock_ahead=600` and `as_program=True` are none: see `Daemon`.
     """
     ahead = float(str(settings.pop("clock_ahead", 0)))
+    as_program = bool(settings.pop("as_program", False))
     named = {key.replace("__", "."): value for key, value in settings.items()}
     daemon = Daemon(directory / f"daemon-{uuid4().hex[:8]}", database_url, named)
-    daemon.clock_ahead = ahead
+    daemon.clock_ahead, daemon.as_program = ahead, as_program
     await daemon.start()
     try:
         yield daemon

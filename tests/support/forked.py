@@ -75,9 +75,19 @@ class Program:
 HOOKD = Program()
 
 
-async def fork(arguments: Sequence[str], errors: int, program: Program = HOOKD) -> Forked:
-    """Start `hookd` with these arguments; its standard error goes to the descriptor `errors`."""
-    order = {"arguments": list(arguments), "directory": os.getcwd(), "environment": dict(os.environ)}
+async def fork(
+    arguments: Sequence[str], errors: int, program: Program = HOOKD, *, forks: bool = False
+) -> Forked:
+    """Start `hookd` with these arguments; its standard error goes to the descriptor `errors`.
+
+    `forks`: it starts others, and they are forks as well.
+    """
+    order = {
+        "arguments": list(arguments),
+        "directory": os.getcwd(),
+        "environment": dict(os.environ),
+        "forks": forks,
+    }
     output, told = os.pipe(), os.pipe()
     socket.send_fds(_server(program), [json.dumps(order).encode()], [output[1], errors, told[1]])
     os.close(output[1])

@@ -75,7 +75,7 @@ async def refused(daemon: Daemon) -> tuple[int, str]:
 async def test_each_process_answers_on_the_one_address_once_the_line_has_come(
     tmp_path: Path, empty_postgres_url: str
 ) -> None:
-    async with running(tmp_path, empty_postgres_url, daemon__processes=3) as daemon:
+    async with running(tmp_path, empty_postgres_url, daemon__processes=3, as_program=True) as daemon:
         assert daemon.process is not None
         pids = processes(daemon)
         assert sorted(pids) == [1, 2, 3]
