@@ -1,4 +1,4 @@
-"""Deliveries of a subscription: attempts, what is owed, one delivery explained, and the same once more."""
+"""Deliveries of a subscription: attempts, what is pending, one delivery explained, and the same once more."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,7 +22,14 @@ from api.services import Services
 from api.timestamps import ADVICE, moment
 from daemon.model import Role
 from daemon.rfc3339 import rfc3339
-from daemon.store.history import Attempt, AttemptFilter, CannotRedeliver, CannotRetry, Delivery, Owed
+from daemon.store.history import (
+    Attempt,
+    AttemptFilter,
+    CannotRedeliver,
+    CannotRetry,
+    Delivery,
+    PendingDelivery,
+)
 from daemon.uuid7 import uuid7_time
 
 _LISTING = "deliveries"
@@ -132,11 +139,13 @@ class Deliveries:
             due, _, identifier = position.partition(" ")
             after = (datetime.fromisoformat(due), UUID(identifier))
         event_type = listing.filters.get("event_type")
-        found = await self._store.owed(listing.org_id, subscription_id, event_type, limit=limit, after=after)
+        found = await self._store.pending(
+            listing.org_id, subscription_id, event_type, limit=limit, after=after
+        )
         if found is None:
             raise not_found("subscription")
         last = None if found.after is None else f"{found.after[0].isoformat()} {found.after[1]}"
-        here = [_owed(one, found.active) for one in found.owed]
+        here = [_pending_delivery(one, found.active) for one in found.pending]
         return page(current_request(), here, listing.cursor(last))
 
     async def _due_now(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID | None) -> Response:
@@ -246,15 +255,15 @@ def _pending(*, active: bool, leased: bool) -> str:
     return "pending" if active or leased else "held"
 
 
-def _owed(owed: Owed, active: bool) -> dict[str, Any]:
+def _pending_delivery(pending: PendingDelivery, active: bool) -> dict[str, Any]:
     return {
-        "delivery_id": str(owed.id),
-        "event_id": str(owed.event_id),
-        "event_type": owed.event_type,
-        "attempt": owed.attempt,
-        "failures": owed.failures,
-        "status": _pending(active=active, leased=owed.leased),
-        "due": rfc3339(owed.due),
+        "delivery_id": str(pending.id),
+        "event_id": str(pending.event_id),
+        "event_type": pending.event_type,
+        "attempt": pending.attempt,
+        "failures": pending.failures,
+        "status": _pending(active=active, leased=pending.leased),
+        "due": rfc3339(pending.due),
     }
 
 

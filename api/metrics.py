@@ -144,12 +144,12 @@ def _observed(seen: Observation) -> Iterator[Metric]:
         "For how long the oldest of those has been due, 0 if there is none." + _EVERYWHERE,
         seen.oldest_due or 0.0,
     )
-    if seen.owed is not None:
+    if seen.pending is not None:
         yield _gauge(
             "hookd_queue_pending_estimate",
-            "Deliveries owed, due or not. An estimate from the table's size, as good as its last vacuum."
+            "Pending deliveries, due or not. An estimate from the table's size, as good as its last vacuum."
             + _EVERYWHERE,
-            seen.owed,
+            seen.pending,
         )
     yield _gauge(
         "hookd_unrouted_events",
@@ -163,8 +163,8 @@ def _observed(seen: Observation) -> Iterator[Metric]:
     )
     hosts = GaugeMetricFamily(
         "hookd_hosts_waiting",
-        "Hosts that are owed something and may not be sent to now. reason: circuit (it is open), in_flight "
-        "(as many requests under way as allowed), rate. Among the first 20000 that are owed something."
+        "Hosts with pending deliveries and may not be sent to now. reason: circuit (it is open), in_flight "
+        "(as many requests under way as allowed), rate. Among the first 20000 with pending deliveries."
         + _EVERYWHERE,
         labels=("reason",),
     )

@@ -134,7 +134,7 @@ class Update(_Fields):
     url: _Url = ""
     events: _Events = []
     is_active: Annotated[
-        bool, Field(description="false pauses: nothing new is routed, what is owed is held. true resumes.")
+        bool, Field(description="false pauses: nothing new is routed, what is pending is held. true resumes.")
     ] = True
 
 

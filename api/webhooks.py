@@ -142,7 +142,7 @@ class Webhooks:
         return json_response(shown(subscription), headers={"ETag": _etag(subscription)})
 
     async def delete(self, subscription_id: UUID) -> Response:
-        """Delete one with all that it is owed."""
+        """Delete one with its pending deliveries."""
         caller = await caller_of(self._services, Role.ORG_ADMIN)
         removal = self._store.remove(caller.org_id, subscription_id, revisions=requested_revisions())
         if not await finish(self._services, removal):

@@ -12,7 +12,7 @@ from bench.report import CannotRun
 
 Node = dict[str, Any]
 FEW = frozenset({"publishing", "inbox_shard", "lease"})
-"""Tables of few rows, however much is owed: settings, shards, claims under way. To read one is no scan."""
+"""Tables of few rows, however much is pending: settings, shards, claims under way. To read one is no scan."""
 
 
 @dataclass(frozen=True, slots=True)

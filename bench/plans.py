@@ -146,7 +146,7 @@ def look(watch: Watch, orgs: list[UUID]) -> None:
     org = sql.value("select s.org_id from hookd.subscription s where s.id = $1", lane)
     run("attempts_page", lambda: sql.rows(STATEMENTS["attempts_page"], lane, *[None] * 5, PAGE, SCAN))
     page = run(
-        "owed_page", lambda: sql.rows(STATEMENTS["owed_page"], org, lane, None, None, None, PAGE, SCAN)
+        "pending_page", lambda: sql.rows(STATEMENTS["pending_page"], org, lane, None, None, None, PAGE, SCAN)
     )
     run("delivery_state", lambda: sql.rows(STATEMENTS["delivery_state"], org, lane, page[0]["delivery_id"]))
     run("event_of", lambda: sql.rows(STATEMENTS["event_of"], org, page[0]["event_id"]))

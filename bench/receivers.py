@@ -60,7 +60,7 @@ class Field:
         self._org = uuid4()
 
     def begin(self) -> None:
-        """Take the next host, and leave what is owed to those before alone."""
+        """Take the next host, and leave what is pending to those before alone."""
         for row in self._sql.rows("select id from hookd.subscription where is_active"):
             self._sql.value("select hookd.set_active($1, false, 'paused')", row[0])
         self._org = uuid4()

@@ -17,7 +17,7 @@ OPERATIONS: tuple[Operation, ...] = (
 
 TAGS: Mapping[str, str] = {
     subscriptions.TAG: "Where your organisation wants to hear of what, and whether that works.",
-    deliveries.TAG: "What was sent and what came back, what is still owed, and why it waits.",
+    deliveries.TAG: "What was sent and what came back, what is still pending, and why it waits.",
     events.TAG: "What happened, told once; hookd sees to it that every subscriber hears of it.",
     replays.TAG: "The past once more: after an outage of yours, or for a subscription that is new.",
     service.TAG: "How the service is, and its own description. No token is needed.",

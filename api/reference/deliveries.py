@@ -1,4 +1,4 @@
-"""The operations on deliveries: what was sent, what came back, and what is still owed."""
+"""The operations on deliveries: what was sent, what came back, and what is still pending."""
 
 from api.reference.answers import deliveries as answers
 from api.reference.operation import Answer, Example, Operation, Parameter
@@ -13,7 +13,7 @@ _FILTERS = (
     Parameter(
         "status",
         "query",
-        "Attempts that ended so; or `pending` for the deliveries that are still owed, next first.",
+        "Attempts that ended so; or `pending` for the deliveries that are still pending, next first.",
         {"type": "string", "enum": ["succeeded", "failed", "pending"]},
     ),
     Parameter(
@@ -63,7 +63,7 @@ LIST = Operation(
     summary="List deliveries",
     description=(
         "Returns the attempts to deliver to a subscription, newest first. `status=pending` lists what is"
-        " still owed instead."
+        " still pending instead."
     ),
     parameters=(SUBSCRIPTION_ID, *_FILTERS, LIMIT, CURSOR),
     answers={200: Answer("One page.", answers.DeliveryPage, headers=("Link",))},
@@ -75,7 +75,7 @@ LIST = Operation(
             answer={"data": [_ATTEMPT], "next_cursor": None},
         ),
         "pending": Example(
-            "What is owed",
+            "What is pending",
             query={"status": "pending"},
             answer={
                 "data": [
@@ -103,7 +103,7 @@ GET = Operation(
     summary="Explain a delivery",
     description=(
         "Returns one delivery with all its attempts, each request as it was sent and what came back, and,"
-        " while it is owed, what it waits for and until when."
+        " while it is pending, what it waits for and until when."
     ),
     parameters=(SUBSCRIPTION_ID, DELIVERY_ID),
     answers={200: Answer("The delivery.", answers.Delivery)},
@@ -151,7 +151,7 @@ REDELIVER = Operation(
     ),
     roles=(Role.ORG_ADMIN,),
     parameters=(SUBSCRIPTION_ID, DELIVERY_ID),
-    answers={202: Answer("It is owed once more.", answers.Redelivery, headers=("Location",))},
+    answers={202: Answer("It is pending once more.", answers.Redelivery, headers=("Location",))},
     problems=(409,),
     examples={
         "again": Example(
@@ -178,7 +178,7 @@ RETRY = Operation(
     tag=TAG,
     summary="Try again now",
     description=(
-        "Makes the next attempt of a delivery that is still owed now, instead of when its schedule, or"
+        "Makes the next attempt of a delivery that is still pending now, instead of when its schedule, or"
         " `deliver_after`, has it. It stays the same delivery; its later attempts keep to the schedule. What"
         " holds the whole subscription, such as a pause that the receiver asked for with `Retry-After`, goes"
         " on to do so, and `waiting` says until when."

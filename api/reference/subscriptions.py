@@ -192,9 +192,10 @@ UPDATE = Operation(
     summary="Change a subscription",
     description=(
         "Changes what the body names; what it leaves out stays, and null takes an optional setting away.\n\n"
-        "`is_active` false pauses: nothing new is routed, what is owed is held, and true lets it go on. A new"
-        " `url` also gets what is owed; new `events` count for what is published from now on. Where `headers`"
-        " are set and the new `url` is at another host, the same request must say which `headers` it gets."
+        "`is_active` false pauses: nothing new is routed, what is pending is held, true lets it go on. A new"
+        " `url` also gets what is pending; new `events` count for what is published from now on. Where"
+        " `headers` are set and the new `url` is at another host, the same request must say which `headers`"
+        " it gets."
     ),
     roles=(Role.ORG_ADMIN,),
     parameters=(SUBSCRIPTION_ID, IF_MATCH),
@@ -227,7 +228,7 @@ DELETE = Operation(
     name="deleteWebhook",
     tag=TAG,
     summary="Delete a subscription",
-    description="Removes the subscription, what is owed to it, and the history of its deliveries.",
+    description="Removes the subscription, its pending deliveries, and the history of its deliveries.",
     roles=(Role.ORG_ADMIN,),
     parameters=(SUBSCRIPTION_ID, IF_MATCH),
     answers={204: Answer("It is gone.")},

@@ -31,7 +31,7 @@ class Missing:
 
 
 @dataclass(slots=True)
-class _Owed:
+class _Expected:
     event_type: str
     paths: set[str]
 
@@ -41,7 +41,7 @@ class Tally:
     """Counts, and for each event the paths that it has yet to arrive at."""
 
     counts: Counts = field(default_factory=Counts)
-    _owed: dict[str, _Owed] = field(default_factory=dict)
+    _expected: dict[str, _Expected] = field(default_factory=dict)
     _errors: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     # An event may arrive before its publisher has been told its id, and more than once.
     _arrived: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
@@ -52,7 +52,7 @@ class Tally:
         self.counts.published += 1
         left = {path for path in paths if (event_id, path) not in self._arrived}
         if left:
-            self._owed[event_id] = _Owed(event_type, left)
+            self._expected[event_id] = _Expected(event_type, left)
 
     def failures(self, event_id: str, path: str) -> int:
         """Return how often a delivery has failed so far."""
@@ -72,25 +72,25 @@ class Tally:
         if self._errors.pop((event_id, path), None):
             self.counts.recovered += 1
         self.counts.delivered += first
-        owed = self._owed.get(event_id)
-        if owed is not None:
-            owed.paths.discard(path)
-            if not owed.paths:
-                del self._owed[event_id]
-        if not self._owed:
+        expected = self._expected.get(event_id)
+        if expected is not None:
+            expected.paths.discard(path)
+            if not expected.paths:
+                del self._expected[event_id]
+        if not self._expected:
             self._settled.set()
         return first
 
     def missing(self) -> list[Missing]:
         """Return what has been published and not arrived, in the order in which it was published."""
         return [
-            Missing(event_id, owed.event_type, path, self._errors.get((event_id, path), (0, ""))[1])
-            for event_id, owed in self._owed.items()
-            for path in sorted(owed.paths)
+            Missing(event_id, expected.event_type, path, self._errors.get((event_id, path), (0, ""))[1])
+            for event_id, expected in self._expected.items()
+            for path in sorted(expected.paths)
         ]
 
     async def settled(self) -> None:
         """Return as soon as nothing is missing."""
-        while self._owed:
+        while self._expected:
             self._settled = trio.Event()
             await self._settled.wait()

@@ -75,7 +75,7 @@ class Recorder:
                 " again. If this is frequent, Postgres is too slow for the load",
                 late,
             )
-        if written.owed:
+        if written.pending:
             self.wake_claimer()
 
     async def _write(self, batch: Sequence[Result], done: Sequence[UUID], lone: bool) -> Recorded:
@@ -101,12 +101,12 @@ class Recorder:
         if len(batch) == 1:
             if batch[0].excerpt is None:
                 self.leases.keep(batch[0].token)
-                return Recorded([False], [], owed=True)
+                return Recorded([False], [], pending=True)
             bare = replace(batch[0], excerpt=None, note=None, headers=None)
             return await self._write([bare], done, lone)
         singly = [await self._write([one], [], lone) for one in batch]
         counted = [counted for one in singly for counted in one.counted]
-        return Recorded(counted, [], any(one.owed for one in singly))
+        return Recorded(counted, [], any(one.pending for one in singly))
 
 
 async def _batches(results: trio.MemoryReceiveChannel[Result]) -> AsyncIterator[list[Result]]:

@@ -73,7 +73,7 @@ class Sender:
         """Make one attempt and return its result. It fails only by being cancelled."""
         target = self._targets.get(claimed.subscription_id)
         if target is None:
-            return claimed.result(Outcome.UNSENT)  # deleted meanwhile: nothing is owed any more
+            return claimed.result(Outcome.UNSENT)  # deleted meanwhile: nothing is pending any more
         if not target.keys:
             return replace(claimed.result(Outcome.UNSENT), hold=NO_KEY_HOLD)
         if claimed.body is not None:

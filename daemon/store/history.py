@@ -1,4 +1,4 @@
-"""The history of a subscription: its attempts, what it is owed, and all that is known of one delivery."""
+"""The history of a subscription: its attempts, its pending deliveries, and all about one of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -69,8 +69,8 @@ class AttemptPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
-    """A delivery that is owed. `attempt` counts those made or under way, `failures` those that failed."""
+class PendingDelivery:
+    """A delivery that is pending. `attempt` counts those made or under way, `failures` those that failed."""
 
     id: UUID
     event_id: UUID
@@ -82,17 +82,17 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True)
-class OwedPage:
-    """What is owed, the first to go first; the next page begins after `after`, None at the end."""
+class PendingPage:
+    """What is pending, the first to go first; the next page begins after `after`, None at the end."""
 
-    owed: list[Owed]
+    pending: list[PendingDelivery]
     active: bool
     after: tuple[datetime, UUID] | None
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryState:
-    """All that decides when a delivery that is owed may go, as of `now`. Rates in requests a second.
+    """All that decides when a delivery that is pending may go, as of `now`. Rates in requests a second.
 
     `ahead`: deliveries of the subscription that go before it, counted to 1000. `hold_until`: until when
     `Retry-After` holds the lane, and one in strict order the retry of its first delivery. `paced_until`: the
@@ -139,7 +139,7 @@ class SealedSecret:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery. `state` is None once nothing is owed any more; `body` where its event has expired.
+    """One delivery. `state` is None once nothing is pending any more; `body` where its event has expired.
 
     `url`, `headers` (sealed) and `secrets` (newest first) are the subscription's of today.
     """
@@ -165,7 +165,7 @@ class CannotRedeliver(Exception):
 
 
 class CannotRetry(Exception):
-    """The delivery is under way, or not owed any more; `reason`: sending or ended."""
+    """The delivery is under way, or not pending any more; `reason`: sending or ended."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -214,7 +214,7 @@ class History:
 
         return await self._database.run(unit)
 
-    async def owed(
+    async def pending(
         self,
         org_id: UUID,
         subscription_id: UUID,
@@ -222,25 +222,25 @@ class History:
         *,
         limit: int,
         after: tuple[datetime, UUID] | None,
-    ) -> OwedPage | None:
-        """Return up to `limit` deliveries that are owed, those under way included, the first to go first.
+    ) -> PendingPage | None:
+        """Return up to `limit` deliveries that are pending, those under way included, the first to go first.
 
         What fails meanwhile becomes due later, and so may be met again on a later page.
         """
-        exists, statement = self._database.sql("subscription_is_active"), self._database.sql("owed_page")
+        exists, statement = self._database.sql("subscription_is_active"), self._database.sql("pending_page")
         due, last = after or (None, None)
         arguments = (org_id, subscription_id, due, last, event_type, limit + 1, self._scan)
 
-        async def unit(connection: Connection) -> OwedPage | None:
+        async def unit(connection: Connection) -> PendingPage | None:
             active = await connection.fetchval(exists, org_id, subscription_id)
             if active is None:
                 return None
             rows = await connection.fetch(statement, *arguments)
-            found = [_filled(Owed, row) for row in rows if row["delivery_id"] is not None]
+            found = [_filled(PendingDelivery, row) for row in rows if row["delivery_id"] is not None]
             if len(found) > limit:
-                return OwedPage(found[:limit], active, (found[limit - 1].due, found[limit - 1].id))
+                return PendingPage(found[:limit], active, (found[limit - 1].due, found[limit - 1].id))
             following = (rows[-1]["due"], rows[-1]["id"]) if len(found) < len(rows) else None
-            return OwedPage(found, active, following)
+            return PendingPage(found, active, following)
 
         return await self._database.run(unit)
 
@@ -250,7 +250,7 @@ class History:
         delivery_state, attempts_of, event_of = (self._database.sql(name) for name in names)
 
         async def unit(connection: Connection) -> Delivery | None:
-            # One snapshot, so that what is owed and what was attempted belong together.
+            # One snapshot, so that what is pending and what was attempted belong together.
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 row = await connection.fetchrow(delivery_state, org_id, subscription_id, delivery_id)
                 if row is None:
@@ -281,7 +281,7 @@ class History:
         return await self._database.run(unit)
 
     async def retry_now(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> bool:
-        """Make a delivery that is owed due now; False if there is none. Error: `CannotRetry`."""
+        """Make a delivery that is pending due now; False if there is none. Error: `CannotRetry`."""
         statement = self._database.sql("retry_now")
 
         async def unit(connection: Connection) -> str:
@@ -303,7 +303,7 @@ class History:
         row = await self._database.run(unit)
         if row is None or row["outcome"] == "missing":
             return None
-        if row["outcome"] != "owed":
+        if row["outcome"] != "pending":
             raise CannotRedeliver(row["outcome"])
         made: UUID = row["delivery_id"]
         return made

@@ -40,7 +40,7 @@ class Observation:
 
     due: int
     oldest_due: float | None
-    owed: float | None
+    pending: float | None
     inbox: int
     inbox_oldest: float | None
     circuits: int

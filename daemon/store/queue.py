@@ -90,7 +90,7 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a claim brought. `next_due`: seconds until another may bring more, None while nothing is owed."""
+    """What a claim brought. `next_due`: seconds until another may bring more, None if nothing is pending."""
 
     deliveries: list[Claimed]
     next_due: float | None
@@ -152,7 +152,7 @@ async def target_of(database: Database, subscription_id: UUID) -> TargetRow | No
 
 
 async def body_of(database: Database, subscription_id: UUID, event_id: UUID) -> str | None:
-    """Return the body of an event that the subscription is owed, None if it is gone."""
+    """Return the body of an event that is pending for the subscription, None if it is gone."""
     statement = database.sql("body")
 
     async def unit(connection: Connection) -> str | None:

@@ -111,7 +111,7 @@ class Replays:
     ) -> Replay:
         """Write down what a new replay will send. Errors: `ReplayRefused`, `DatabaseUnavailable`.
 
-        What the subscription is owed for later (`deliver_after`) stays as it is. Events from before it wanted
+        Deliveries pending for later (`deliver_after`) stay as they are. Events from before it wanted
         them are sent at once, also those that others are to get later.
         """
         ask, read = self._database.sql("ask_replay"), self._database.sql("replay")

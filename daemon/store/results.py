@@ -115,12 +115,12 @@ class Circuit:
 class Recorded:
     """For each result whether its lease still held the delivery; open circuits of the hosts that failed.
 
-    `owed`: a claim may find something at these hosts, now or later.
+    `pending`: a claim may find something at these hosts, now or later.
     """
 
     counted: list[bool]
     circuits: list[Circuit]
-    owed: bool
+    pending: bool
 
 
 async def record(
@@ -136,10 +136,10 @@ async def record(
     disabled.
     """
     statement = record_statement(database.sql("record"))
-    [(counted, owed)] = await connection.fetch(statement, *record_arguments(results, done, disable_after))
+    [(counted, pending)] = await connection.fetch(statement, *record_arguments(results, done, disable_after))
     failed = list({one.host_id for one in results if one.host_failed})
     rows = await connection.fetch(database.sql("open_circuits"), failed) if failed else []
-    return Recorded(counted or [], [Circuit(*row) for row in rows], owed)
+    return Recorded(counted or [], [Circuit(*row) for row in rows], pending)
 
 
 async def leased(database: Database, token: UUID) -> list[Held]:

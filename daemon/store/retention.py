@@ -1,4 +1,4 @@
-"""Retention: whole partitions go once all in them is old enough, and nothing owed goes with them.
+"""Retention: whole partitions go once all in them is old enough, and nothing pending goes with them.
 
 What is old is told by Postgres' clock, and only once that has gone on evenly for an hour: after a leap, what
 it says may be wrong, and what is dropped does not come back.
@@ -65,7 +65,7 @@ async def retain(
 ) -> list[str]:
     """Drop what is older than `ages` (seconds, by table: event, attempt); return the partitions dropped.
 
-    `now` is a time of Postgres' clock that may be gone by: see `SeenClock.is_even`. What is still owed of
+    `now` is a time of Postgres' clock that may be gone by: see `SeenClock.is_even`. What is still pending of
     expiring events is given up first, with the reason `expired`; while one of them is being sent, the
     partition stays until the next time. `expired` is told how many were given up. Errors: as `Database.run`.
     """
@@ -130,15 +130,15 @@ class _Retention:
         return dropped
 
     async def _give_up(self, before: datetime) -> bool:
-        """Give up what is owed of events before that moment; tell whether nothing of them is owed now."""
+        """Give up what is pending of events before that moment; tell whether none of it is left."""
         statement = self._database.sql("expire")
-        owed = await self._connection.fetchval(statement, before, 0)  # only counts
+        pending = await self._connection.fetchval(statement, before, 0)  # only counts
         while await self.keep_duty():
             left = await self._connection.fetchval(statement, before, EXPIRE_AT_ONCE)
-            self._expired(max(0, owed - left))
-            if left == 0 or left == owed:
+            self._expired(max(0, pending - left))
+            if left == 0 or left == pending:
                 return bool(left == 0)
-            owed = left
+            pending = left
         return False
 
 

@@ -88,7 +88,7 @@ class Opened:
 class Round:
     """What a round of routing did: how many events it looked at, and of how many transactions they were.
 
-    `cut`: there was more than it could take. `hosts`: those at which deliveries are owed for its events.
+    `cut`: there was more than it could take. `hosts`: those at which deliveries are pending for its events.
     `claimed`: what was leased with it, for `read_claim`, None if nothing was tried. `in_doubt`: a claim may
     have been committed whose answer was lost. `more`: there may be events left.
     """

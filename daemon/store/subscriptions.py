@@ -184,7 +184,7 @@ class Subscriptions:
     ) -> Subscription | None:
         """Change what `change` gives and return the subscription, or None if the organisation has it not.
 
-        What is owed moves with the URL. Errors: `ChangedMeanwhile` unless it has one of `revisions` (None:
+        What is pending moves with the URL. Errors: `ChangedMeanwhile` unless it has one of `revisions` (None:
         any), `HeadersForAnotherHost`, `DatabaseUnavailable`, `RetryTransaction`.
         """
         limits = self._host_limits(change.host_key or "")
@@ -258,7 +258,7 @@ class Subscriptions:
         return row is not None and row[0] == "ended"
 
     async def remove(self, org_id: UUID, subscription_id: UUID, *, revisions: Collection[int] | None) -> bool:
-        """Delete the subscription with all that is owed to it, and its history; False if there is none.
+        """Delete the subscription with all that is pending to it, and its history; False if there is none.
 
         Errors: `ChangedMeanwhile` as for `change`, `DatabaseUnavailable`, `RetryTransaction`.
         """

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import trio
 
-from daemon.store.history import AttemptFilter, AttemptPage, Delivery, History, OwedPage
+from daemon.store.history import AttemptFilter, AttemptPage, Delivery, History, PendingPage
 
 
 @dataclass
@@ -14,7 +14,7 @@ class FakeDeliveries(History):
     """Gives what it was made with; `asked` keeps what was asked for. `refusal` is raised by a redelivery."""
 
     attempt_page: AttemptPage | None = None
-    owed_page: OwedPage | None = None
+    pending_page: PendingPage | None = None
     found: Delivery | None = None
     made: UUID | None = None
     refusal: Exception | None = None
@@ -27,7 +27,7 @@ class FakeDeliveries(History):
         self.asked.append((wanted, limit, below))
         return self.attempt_page
 
-    async def owed(
+    async def pending(
         self,
         org_id: UUID,
         subscription_id: UUID,
@@ -35,10 +35,10 @@ class FakeDeliveries(History):
         *,
         limit: int,
         after: tuple[datetime, UUID] | None,
-    ) -> OwedPage | None:
+    ) -> PendingPage | None:
         await trio.lowlevel.checkpoint()
         self.asked.append((event_type, limit, after))
-        return self.owed_page
+        return self.pending_page
 
     async def delivery(self, org_id: UUID, subscription_id: UUID, delivery_id: UUID) -> Delivery | None:
         await trio.lowlevel.checkpoint()

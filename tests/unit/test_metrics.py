@@ -23,7 +23,7 @@ from daemon.uuid7 import uuid7
 SEEN = Observation(
     due=7,
     oldest_due=1.5,
-    owed=None,
+    pending=None,
     inbox=3,
     inbox_oldest=0.25,
     circuits=2,

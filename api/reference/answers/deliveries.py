@@ -42,8 +42,8 @@ class Attempt(Shape):
     """When the next one is due; null if there is none."""
 
 
-class Owed(Shape):
-    """A delivery that is still owed."""
+class PendingDelivery(Shape):
+    """A delivery that is still pending."""
 
     delivery_id: UUID
     """Identifier, a UUIDv7."""
@@ -62,10 +62,10 @@ class Owed(Shape):
 
 
 class DeliveryPage(Shape):
-    """One page of attempts, or of what is owed."""
+    """One page of attempts, or of what is pending."""
 
-    data: list[Attempt | Owed] = Field(max_length=100)
-    """Attempts, newest first; with `status=pending` what is owed, next first."""
+    data: list[Attempt | PendingDelivery] = Field(max_length=100)
+    """Attempts, newest first; with `status=pending` what is pending, next first."""
     next_cursor: str | None
     """Pass it as `cursor` to get the next page; null on the last."""
 
@@ -107,12 +107,12 @@ class WholeAttempt(Attempt):
 
 
 class Delivery(Shape):
-    """One event owed to one subscription, until it succeeds or is given up."""
+    """One event for one subscription, until it succeeds or is given up."""
 
     id: UUID
     """Identifier, a UUIDv7."""
     subscription_id: UUID
-    """Who it is owed to."""
+    """Who it is for."""
     event_id: UUID
     """The event."""
     event_type: str

@@ -21,7 +21,7 @@ class Subscription(Shape):
     events: list[str]
     """Event types that it wants; `match.*` stands for a group, `*` for all."""
     is_active: bool
-    """Whether events are delivered. While false, what is owed is held."""
+    """Whether events are delivered. While false, what is pending is held."""
     failure_count: int = Field(ge=0)
     """Failed attempts since the last success."""
     created_at: datetime

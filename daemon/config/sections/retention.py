@@ -10,6 +10,6 @@ class RetentionConfig(Section):
     """`[retention]`: how long things are kept."""
 
     events: Annotated[float, Duration("1s", "3650d")] = 30 * DAY
-    """Seconds that an event is kept; what is still owed of it then is given up."""
+    """Seconds that an event is kept; what is still pending of it then is given up."""
     attempts: Annotated[float, Duration("1s", "3650d")] = 30 * DAY
     """Seconds that the history of attempts is kept."""

@@ -21,8 +21,8 @@ from daemon.store.history import (
     CannotRetry,
     Delivery,
     DeliveryState,
-    Owed,
-    OwedPage,
+    PendingDelivery,
+    PendingPage,
     SealedSecret,
 )
 from daemon.uuid7 import uuid7
@@ -144,7 +144,9 @@ async def test_attempts_are_listed_page_by_page() -> None:
 
 
 async def test_a_cursor_leads_nowhere_else() -> None:
-    world = world_of(attempt_page=AttemptPage([ATTEMPT], ATTEMPT.id), owed_page=OwedPage([], True, None))
+    world = world_of(
+        attempt_page=AttemptPage([ATTEMPT], ATTEMPT.id), pending_page=PendingPage([], True, None)
+    )
     since = {"from": "2026-06-03T12:00:00Z"}
     async with client(world) as http:
         cursor = (await http.get(LIST, params={"status": "failed", **since})).json()["next_cursor"]
@@ -196,7 +198,7 @@ async def test_a_cursor_leads_nowhere_else() -> None:
     ],
 )
 async def test_a_bad_query_is_named(params: dict[str, Any], name: str) -> None:
-    world = world_of(attempt_page=AttemptPage([], None), owed_page=OwedPage([], True, None))
+    world = world_of(attempt_page=AttemptPage([], None), pending_page=PendingPage([], True, None))
     async with client(world) as http:
         assert f"`{name}`" in refused(await http.get(LIST, params=params), 400) or name == "status"
     assert world.deliveries.asked == []
@@ -211,9 +213,9 @@ async def test_times_far_off_are_taken() -> None:
 
 
 async def test_what_is_owed_is_listed() -> None:
-    owed = Owed(DELIVERY, EVENT, "match.proposed", 2, 1, NOON, False)
-    page = OwedPage([owed, replace(owed, leased=True)], False, (NOON, DELIVERY))
-    world = world_of(owed_page=page)
+    owed = PendingDelivery(DELIVERY, EVENT, "match.proposed", 2, 1, NOON, False)
+    page = PendingPage([owed, replace(owed, leased=True)], False, (NOON, DELIVERY))
+    world = world_of(pending_page=page)
     async with client(world) as http:
         answer = await http.get(LIST, params={"status": "pending", "event_type": "match.proposed"})
         held = {

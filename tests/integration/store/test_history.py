@@ -374,20 +374,20 @@ async def test_what_is_owed_is_listed_with_what_is_under_way(session: Session, h
     for limit in (7, 100):
         found, after = [], None
         while True:
-            page = await history.owed(ORG, subscription, None, limit=limit, after=after)
+            page = await history.pending(ORG, subscription, None, limit=limit, after=after)
             assert page is not None
-            found += page.owed
+            found += page.pending
             after = page.after
             if after is None:
                 break
         assert [one.id for one in found] == wanted
     assert {one.id for one in found if one.leased} == held
     assert page is not None and page.active
-    page = await history.owed(ORG, subscription, "b", limit=100, after=None)
+    page = await history.pending(ORG, subscription, "b", limit=100, after=None)
     assert page is not None
-    assert [one.event_type for one in page.owed] == ["b"] * 30
+    assert [one.event_type for one in page.pending] == ["b"] * 30
     assert page.after is None
-    assert await history.owed(uuid4(), subscription, None, limit=5, after=None) is None
+    assert await history.pending(uuid4(), subscription, None, limit=5, after=None) is None
 
 
 async def test_pages_and_look_ups_touch_only_what_they_show(connect: Connect) -> None:
@@ -410,7 +410,7 @@ async def test_pages_and_look_ups_touch_only_what_they_show(connect: Connect) ->
         "rare": f"attempts_page({sub}, null, null, null, null, 'none', 101, 500)",
         "time": f"attempts_page({sub}, null, '{NOON - timedelta(weeks=9)}',"
         f" '{NOON - timedelta(weeks=8, days=6)}', null, null, 101, 500)",
-        "owed": f"owed_page({org}, {sub}, null, null, null, 101, 5000)",
+        "owed": f"pending_page({org}, {sub}, null, null, null, 101, 5000)",
         "delivery_state": f"delivery_state({org}, {sub}, '{one}')",
         "attempts": f"attempts_of({sub}, '{done}', 100)",
         "event": f"event_of({org}, '{event}')",

@@ -116,7 +116,7 @@ class Lab:
                 return sent
         raise AssertionError(f"not done: {await self.read(replay)}")
 
-    async def owed(self) -> list[UUID]:
+    async def pending(self) -> list[UUID]:
         rows = await self.session.fetch("select event_id from hookd.delivery order by due, id")
         return [row[0] for row in rows]
 
@@ -134,7 +134,7 @@ async def test_a_new_subscription_is_backfilled_in_the_order_of_the_events(lab: 
     replay = await lab.ask(subscription)
     assert (replay.status, replay.total, replay.queued, lab.rings) == ("running", 30, 0, 1)
     assert await lab.feed() == 10
-    assert await lab.owed() == events[:10]
+    assert await lab.pending() == events[:10]
     assert sorted(await lab.run(replay)) == events
     ended = await lab.read(replay)
     assert (ended.status, ended.total, ended.queued, ended.skipped) == ("done", 30, 30, 0)
@@ -215,7 +215,7 @@ async def test_events_that_are_still_to_be_routed_are_left_to_the_router(lab: La
     [waits] = await publish_ready(lab.session, lab.org, 1)
     assert (await lab.ask(subscription)).status == "done"
     await route_all(lab.session)
-    assert await lab.owed() == [waits]
+    assert await lab.pending() == [waits]
     assert await lab.count(subscription) == 1
 
 
@@ -228,7 +228,7 @@ async def test_what_is_owed_for_later_is_not_sent_at_once(lab: Lab) -> None:
     assert await lab.count(subscription) == 1
     replay = await lab.ask(subscription)
     assert await lab.run(replay) == [soon]
-    assert await lab.owed() == [later]
+    assert await lab.pending() == [later]
 
 
 async def test_what_failed_and_waits_is_replayed_all_the_same(lab: Lab) -> None:
@@ -505,7 +505,7 @@ async def test_what_a_cancelled_replay_was_sending_is_not_sent_again(
     if outcome == "unsent":
         more = {"started": None, "duration": None}
     assert await record(lab.session, [result(one, outcome, **more) for one in held]) == [True] * len(held)
-    assert await lab.owed() == [live]
+    assert await lab.pending() == [live]
     rows = await lab.session.fetch("select * from hookd.attempt order by event_id")
     assert {row["ended"] for row in rows} == {"cancelled"}
     assert {row["attempt"] for row in rows} == {0 if outcome == "unsent" else 1}
@@ -538,7 +538,7 @@ async def test_a_result_that_does_not_know_of_the_cancellation_is_waited_for(
             while not await _blocked_by(lab.session, other):  # noqa: ASYNC110
                 await trio.sleep(0.002)
         await other.commit()
-    assert await lab.owed() == []
+    assert await lab.pending() == []
 
 
 async def test_a_replay_that_is_done_and_still_owes_is_cancelled(lab: Lab) -> None:
@@ -552,7 +552,7 @@ async def test_a_replay_that_is_done_and_still_owes_is_cancelled(lab: Lab) -> No
     ended = await lab.store.cancel(lab.org, subscription, replay.id)
     assert ended is not None
     assert (ended.status, ended.queued, ended.skipped) == ("cancelled", 3, 0)
-    assert await lab.owed() == [sent.event_id]
+    assert await lab.pending() == [sent.event_id]
     assert sent.event_id in events
 
 

@@ -1,4 +1,4 @@
--- When may a claim find work again? Two functions answer it, for lanes and for hosts, from what is owed now; every
+-- When may a claim find work again? Two functions answer it, for lanes and for hosts, from what is pending now; every
 -- change of the queue ends with them, and only they (and route(), for lanes) write these rows: once a change, as under
 -- a held vacuum horizon each version of a row stays. The caller holds the locks of all the hosts concerned. Arrays run
 -- in parallel; one that is null says nothing.

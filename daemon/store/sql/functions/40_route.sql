@@ -211,7 +211,7 @@ end $$;
 -- events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
 -- events it looked at, with none left the shards are empty; of how many transactions they are; whether there was more than
--- it could take; and the hosts at which deliveries are owed for them.
+-- it could take; and the hosts at which deliveries are pending for them.
 create or replace function hookd.route(
     p_shards smallint[], p_limit integer, p_budget integer, p_ids uuid[], p_orgs uuid[], p_bodies text[],
     p_problems text[], out events integer, out transactions integer, out cut boolean, out hosts integer[]

@@ -232,7 +232,7 @@ language sql stable parallel safe as $$
     select p_host.claimed_at <= p_now - hookd.patience() or p_host.claimed_at > p_now + hookd.patience()
 $$;
 
--- Seconds until a claim may find work again: of proven lanes, of the others; null while nothing is owed. For a daemon of
+-- Seconds until a claim may find work again: of proven lanes, of the others; null while nothing is pending. For a daemon of
 -- several and with organisations that may not have more as in claim(): what is due at a host that another prefers may be
 -- claimed once that has waited.
 -- In plpgsql, which keeps its plans; before Postgres 18 a function in SQL is planned at each call.

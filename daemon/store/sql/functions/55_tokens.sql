@@ -1,6 +1,6 @@
 -- Takes p_count tokens of the host of an organisation's subscription, for requests that are no deliveries. As a claim does, it
 -- takes none from a bucket that is empty: wait tells in how many seconds there are as many as are wanted, or as the bucket
--- holds; null where they have been taken. What is wanted beyond that is owed to those who come later. blocked_until tells
+-- holds; null where they have been taken. What is wanted beyond that is pending to those who come later. blocked_until tells
 -- until when an open circuit keeps deliveries from the host; null while it is closed. rate: the host's tokens a second. All
 -- are null if the organisation has no such subscription.
 create or replace function hookd.take_tokens(

@@ -25,14 +25,14 @@ end $$;
 -- status or excerpt stands for all.
 -- What a replay that was cancelled meanwhile owes is not kept: it ends with the reason 'cancelled'.
 -- A result counts only while its lease (p_tokens) still holds the delivery. p_done: leases with nothing left, as the caller knows.
--- Returns for each result whether it counted, and whether anything is owed on the hosts concerned that a claim may find,
+-- Returns for each result whether it counted, and whether anything is pending on the hosts concerned that a claim may find,
 -- now or later.
 create or replace function hookd.record(
     p_deliveries uuid[], p_tokens uuid[], p_subscriptions uuid[], p_hosts integer[], p_events uuid[], p_types text[],
     p_attempts integer[], p_outcomes text[], p_reasons text[], p_statuses integer[], p_errors text[], p_delays float8[],
     p_holds float8[], p_lanes text[], p_host_failed boolean[], p_started float8[], p_durations float8[],
     p_phases text[], p_excerpts text[], p_done uuid[], p_disable_after interval, p_notes text[] default null,
-    p_headers text[] default null, out counted boolean[], out owed boolean
+    p_headers text[] default null, out counted boolean[], out pending boolean
 )
 language plpgsql volatile as $$
 #variable_conflict use_column
@@ -44,7 +44,7 @@ declare
     v_hosts integer[];
     v_counted bigint[]; -- places in the batch
     v_lanes uuid[]; -- and of each of them:
-    v_early timestamptz[]; -- when what is still owed may go again
+    v_early timestamptz[]; -- when what is still pending may go again
     v_flown integer[];
     v_well  integer[];
     v_bad   integer[];
@@ -93,14 +93,14 @@ begin
     -- Each by itself, and then by its place: a plan made when the table had about one row would join by id and read all of
     -- it. We have the locks, so nobody moves them.
     held as materialized (
-        select result.*, owed.place, cancelled.is as cancelled, owed.due > v_now and not cancelled.is as ahead
+        select result.*, pending.place, cancelled.is as cancelled, pending.due > v_now and not cancelled.is as ahead
         from result
         cross join lateral (
             select delivery.ctid as place, delivery.due, delivery.replay_id from hookd.delivery
-            where delivery.id = result.delivery_id and delivery.lease = result.token offset 0) owed
+            where delivery.id = result.delivery_id and delivery.lease = result.token offset 0) pending
         cross join lateral (
-            select owed.replay_id is not null and result.outcome in ('retry', 'interrupted', 'unsent') and (
-                select replay.ended = 'cancelled' from hookd.replay where replay.id = owed.replay_id) is true as is
+            select pending.replay_id is not null and result.outcome in ('retry', 'interrupted', 'unsent') and (
+                select replay.ended = 'cancelled' from hookd.replay where replay.id = pending.replay_id) is true as is
             offset 0) cancelled),
     ended as (
         delete from hookd.delivery using held
@@ -222,7 +222,7 @@ begin
         select from unnest(lease.deliveries) claimed(id) cross join lateral (
             select from hookd.delivery where delivery.id = claimed.id and delivery.lease = lease.token offset 0) still);
     counted := hookd.at_places(v_counted, v_count);
-    owed := exists (
+    pending := exists (
         select from hookd.host where host.id = any (v_hosts) and least(host.ready_at, host.probe_at) < 'infinity');
 end $$;
 

@@ -114,7 +114,7 @@ begin
     where s.id = any (p_ids) and i.org_id = s.org_id and i.subscription_id = s.id and i.pattern = any (s.events);
 end $$;
 
--- Pauses (p_active false) or resumes a subscription: nothing new is routed to it and what is owed is held, or goes on.
+-- Pauses (p_active false) or resumes a subscription: nothing new is routed to it and what is pending is held, or goes on.
 -- False if there is no such subscription.
 create or replace function hookd.set_active(p_id uuid, p_active boolean, p_reason text) returns boolean
 language plpgsql volatile as $$
@@ -140,7 +140,7 @@ begin
 end $$;
 
 -- Changes the settings of a subscription that p_given names, others stay. A new URL (p_url, p_host and its limits) moves what
--- is owed to the new host; a send under way ends as it began. p_revisions: only if it has one of them; null: any.
+-- is pending to the new host; a send under way ends as it began. p_revisions: only if it has one of them; null: any.
 -- Returns 'changed', 'missing', 'conflict', or 'headers' if a new host would get the headers that were meant for the old one.
 create or replace function hookd.change(
     p_org_id uuid, p_id uuid, p_revisions integer[], p_given text[], p_url text, p_host text, p_rate float8, p_burst float8,

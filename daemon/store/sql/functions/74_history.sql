@@ -1,4 +1,4 @@
--- The history and what is owed, as the REST API reads them. Each is a walk over an index: however a table looked when the plan
+-- The history and what is pending, as the REST API reads them. Each is a walk over an index: however a table looked when the plan
 -- was made, it is neither scanned nor sorted.
 
 -- Whether an event type is the one asked for, or of the pattern: '*' or null is any, and 'match.*' those that begin so.
@@ -50,9 +50,9 @@ begin
     end if;
 end $$;
 
--- What a subscription is owed after (p_after_due, p_after_id), the first to go first; what is being sent is among it. It ends
+-- What a subscription is pending after (p_after_due, p_after_id), the first to go first; what is being sent is among it. It ends
 -- as attempts_page() does.
-create or replace function hookd.owed_page(
+create or replace function hookd.pending_page(
     p_org_id uuid, p_subscription_id uuid, p_after_due timestamptz, p_after_id uuid, p_type text, p_limit integer,
     p_scan integer
 ) returns table (id uuid, delivery_id uuid, event_id uuid, event_type text, attempt smallint, failures smallint,
@@ -102,7 +102,7 @@ begin
     end if;
 end $$;
 
--- A subscription and all that decides when its delivery p_id may go; the delivery's columns are null if it is not owed (any
+-- A subscription and all that decides when its delivery p_id may go; the delivery's columns are null if it is not pending (any
 -- more). ahead: how many of the subscription go before it, counted to 1000. Moments that bind nobody are null. The secrets
 -- are all that it ever had, newest first: the history shows what each signed.
 create or replace function hookd.delivery_state(p_org_id uuid, p_subscription_id uuid, p_id uuid)

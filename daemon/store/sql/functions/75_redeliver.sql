@@ -1,4 +1,4 @@
--- Owes the event of a delivery to its subscription once more, due now, whatever became of that delivery. Returns 'owed' and
+-- Owes the event of a delivery to its subscription once more, due now, whatever became of that delivery. Returns 'pending' and
 -- the new delivery; 'missing': the organisation has no such delivery; 'expired': its event is not kept any more;
 -- 'unrepresentable': the event has no body that could be sent.
 create or replace function hookd.redeliver(
@@ -26,7 +26,7 @@ begin
     elsif v_problem is not null then
         outcome := 'unrepresentable';
     else
-        outcome := 'owed';
+        outcome := 'pending';
         delivery_id := hookd.uuid7(v_now);
         insert into hookd.delivery (id, subscription_id, event_id, due)
         values (delivery_id, p_subscription_id, v_event, v_now);
@@ -35,9 +35,9 @@ begin
     end if;
 end $$;
 
--- Makes a delivery that is owed due now, before the time that its schedule or deliver_after gives; in strict order its lane does
+-- Makes a delivery that is pending due now, before the time that its schedule or deliver_after gives; in strict order its lane does
 -- not wait for it any more. What holds the lane goes on to do so. Returns 'due', 'sending' where it is under way, 'ended' where
--- it is not owed any more, or 'missing': the organisation has no such delivery.
+-- it is not pending any more, or 'missing': the organisation has no such delivery.
 create or replace function hookd.retry_now(p_org_id uuid, p_subscription_id uuid, p_delivery_id uuid) returns text
 language plpgsql volatile as $$
 declare

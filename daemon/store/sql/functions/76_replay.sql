@@ -3,7 +3,7 @@
 
 -- The events that a replay sends: of the organisation, of the time from p_from to before p_to, of types that the
 -- subscription wants (and p_patterns cover, unless null) and whose data passes its filter; none if that has a problem. Left out are events that the
--- router will bring it anyway (to one that is paused it brings none), those that it is owed at a later time (deliver_after),
+-- router will bring it anyway (to one that is paused it brings none), those that it is pending at a later time (deliver_after),
 -- and those without a body. p_only_failed: only those that were given up and never succeeded, and are not on their way
 -- again. At most p_limit. Call settle_routing() first, in a transaction of its own. An event that was never owed to the
 -- subscription is sent at once: its deliver_after is not kept once it is routed.
@@ -70,7 +70,7 @@ create or replace function hookd.prefixes(p_patterns text[]) returns text[] lang
     select array(select left(p, -1) from unnest(p_patterns) p where p = '*' or p like '%.*')
 $$;
 
--- Events since p_from whose deliveries to the subscription were given up, of which none succeeded and none is owed.
+-- Events since p_from whose deliveries to the subscription were given up, of which none succeeded and none is pending.
 create or replace function hookd.failed_events(p_subscription_id uuid, p_from uuid) returns setof uuid
 language plpgsql volatile as $$
 begin
@@ -140,7 +140,7 @@ create or replace function hookd.replay_rooms(p_ids uuid[], p_rate float8, p_now
 returns table (replay_id uuid, room integer, earned_from timestamptz, rate float8)
 language sql stable as $$
     select r.id, case when l.subscription_id is not null then greatest(0, floor(1e-6 + least(
-            50, extract(epoch from p_now - e.earned_from)::float8 * c.rate, b.room - o.owed)))::integer end,
+            50, extract(epoch from p_now - e.earned_from)::float8 * c.rate, b.room - o.pending)))::integer end,
         e.earned_from, c.rate
     from hookd.replay r
     left join hookd.lane l on l.subscription_id = r.subscription_id
@@ -160,7 +160,7 @@ language sql stable as $$
                 greatest(1, ceil(h.max_in_flight / 2.0) - h.in_flight),
                 greatest(1, ceil(hookd.tokens_at(h, p_now) - h.burst / 2))) end as room offset 0) b
     cross join lateral (
-        select count(*) as owed from (
+        select count(*) as pending from (
             select from hookd.delivery d
             where b.room > 0 and d.subscription_id = l.subscription_id and d.lease is null and d.due >= l.floor
                 and d.due <= p_now
@@ -222,14 +222,14 @@ begin
     v_taken := cardinality(v_ids);
     last := v_ids[v_taken];
     delete from hookd.replay_event v where v.replay_id = p_id and v.event_id = any (v_ids);
-    with owed as (
+    with pending as (
         insert into hookd.delivery (id, subscription_id, event_id, due, replay_id)
         -- a microsecond apart, so that they go in order
         select hookd.uuid7(v_now), v_sub, n.event_id, v_now - interval '1 microsecond' * (v_taken - n.k), p_id
         from unnest(v_ids) with ordinality n(event_id, k) cross join lateral (
             select from hookd.event e where e.org_id = v_org and e.id = n.event_id offset 0) e
         returning due)
-    select count(*)::integer, min(due) into fed, v_early from owed;
+    select count(*)::integer, min(due) into fed, v_early from pending;
 
     update hookd.replay r set
         queued = r.queued + fed,

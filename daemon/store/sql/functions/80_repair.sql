@@ -88,7 +88,7 @@ begin
     return v_drifted;
 end $$;
 
--- Of these hosts, those whose counters or floors are not what is owed and leased says, or that sleep, or a lane of theirs,
+-- Of these hosts, those whose counters or floors are not what is pending and leased says, or that sleep, or a lane of theirs,
 -- a second past the moment at which there is work.
 create or replace function hookd.suspects(p_hosts integer[], p_now timestamptz) returns integer[]
 language sql volatile as $$

@@ -32,8 +32,8 @@ begin
     return found;
 end $$;
 
--- Gives up up to p_limit unleased deliveries of events before p_before, so that nothing owed is dropped in silence: each
--- ends in the history with the reason 'expired'. Returns how many are still owed of such events, leased ones included.
+-- Gives up up to p_limit unleased deliveries of events before p_before, so that nothing pending is dropped in silence: each
+-- ends in the history with the reason 'expired'. Returns how many are still pending of such events, leased ones included.
 create or replace function hookd.expire(p_before uuid, p_limit integer) returns bigint
 language plpgsql volatile as $$
 declare

@@ -1,15 +1,15 @@
 -- What operators watch of the whole database, in one row, for less than it costs to count a large queue: what is counted is
 -- counted up to a limit, and what is looked through ends after some thousand rows.
 --   due, oldest_due: deliveries of active subscriptions whose time has come and that nobody sends, up to p_most, and for how
---     many seconds the oldest has been due. owed: an estimate of all that is owed, null where Postgres has none.
+--     many seconds the oldest has been due. pending: an estimate of all that is pending, null where Postgres has none.
 --   inbox, inbox_oldest: events that are not yet routed, up to p_most, and the oldest's age in seconds.
---   circuits, full_hosts, paced_hosts: hosts that are owed something and have an open circuit, as many requests under way
+--   circuits, full_hosts, paced_hosts: hosts with pending deliveries and have an open circuit, as many requests under way
 --     as they may have, or must wait for their rate.
 --   partitions: seconds for which there are partitions ahead.
 --   holders, held_transactions, held_seconds: who keeps Postgres from removing dead rows, the oldest of each kind. Other
 --     accounts' sessions show only to members of pg_read_all_stats.
 create or replace function hookd.observe(p_most integer, p_lanes integer)
-returns table (due bigint, oldest_due float8, owed float8, inbox bigint, inbox_oldest float8, circuits bigint,
+returns table (due bigint, oldest_due float8, pending float8, inbox bigint, inbox_oldest float8, circuits bigint,
     full_hosts bigint, paced_hosts bigint, partitions float8, holders text[], held_transactions bigint[],
     held_seconds float8[])
 language plpgsql volatile as $$
@@ -25,7 +25,7 @@ begin
     cross join lateral (
         select g.subscription_id, g.host_id from hookd.delivery g where g.id = u.id and g.lease is not null offset 0) d;
 
-    -- Lanes with something owed are in lane_due, save those that have all their requests under way.
+    -- Lanes with something pending are in lane_due, save those that have all their requests under way.
     with lanes as materialized (
         select l.subscription_id, l.floor
         from (select k.subscription_id, k.floor from hookd.lane k where k.due < 'infinity' limit p_lanes) l
@@ -50,7 +50,7 @@ begin
 
     select case when c.reltuples >= 0 and c.relpages > 0
         then c.reltuples::float8 / c.relpages * (pg_relation_size(c.oid) / current_setting('block_size')::integer) end
-    into owed from pg_class c where c.oid = 'hookd.delivery'::regclass;
+    into pending from pg_class c where c.oid = 'hookd.delivery'::regclass;
 
     select count(*), extract(epoch from v_now - min(x.published))::float8 into inbox, inbox_oldest from (
         select case when i.n = 1 then hookd.uuid7_time(i.event_id) end as published

@@ -10,7 +10,7 @@ begin
         select p.oid::regprocedure from pg_proc p
         where p.pronamespace = (select c.relnamespace from pg_class c where c.oid = 'hookd.host'::regclass) and p.proname in ('publish', 'publish_batch', 'publish_bodies', 'publish_once',
             'open_shards', 'route', 'route_ready', 'poll', 'claim', 'claim_both', 'record', 'expired_leases', 'leased', 'set_active', 'change', 'rotate', 'remove', 'purge',
-            'repair', 'limit_hosts', 'observe', 'attempts_page', 'owed_page', 'delivery_state',
+            'repair', 'limit_hosts', 'observe', 'attempts_page', 'pending_page', 'delivery_state',
             'attempts_of', 'event_of', 'redeliver', 'retry_now', 'cancel_replay')
     loop
         execute format('alter function %s set enable_seqscan = off', v_function);

@@ -6,8 +6,8 @@ select * from hookd.attempts_page(
     p_subscription_id => $1, p_below => $2, p_from => $3, p_to => $4, p_succeeded => $5, p_type => $6,
     p_limit => $7, p_scan => $8)
 
--- name: owed_page
-select * from hookd.owed_page(
+-- name: pending_page
+select * from hookd.pending_page(
     p_org_id => $1, p_subscription_id => $2, p_after_due => $3, p_after_id => $4, p_type => $5,
     p_limit => $6, p_scan => $7)
 

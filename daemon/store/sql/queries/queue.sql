@@ -48,7 +48,7 @@ from hookd.subscription s where s.id = any ($1)
 
 -- name: record
 -- The columns of a batch are named by results.py.
-select counted, owed from hookd.record(p_done => $1, p_disable_after => $2, {results})
+select counted, pending from hookd.record(p_done => $1, p_disable_after => $2, {results})
 
 -- name: expired_leases
 select * from hookd.expired_leases($1)
