@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-import trio
-
 from daemon.delivery.governor import Governor
 
 MAX_WAIT = 0.2
@@ -34,13 +32,11 @@ class BulkLock:
             async with asyncio.timeout(MAX_WAIT):
                 held = await self._lock.acquire()
         try:
-            wait = self._governor.wait()
+            wait = self._governor.head_start()
             while wait > 0:
                 await asyncio.sleep(min(wait, STEP))
-                wait = self._governor.wait()
-            began = trio.current_time()
+                wait = self._governor.head_start()
             yield
-            self._governor.note_piece(began, trio.current_time())
         finally:
             if held:
                 self._lock.release()

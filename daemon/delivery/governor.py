@@ -1,9 +1,9 @@
 """How bulk work yields to single events. Pure.
 
 Bulk work is what there is much of: rounds of a burst, slices of a fan-out, claims and results out of a
-backlog. Alone it takes all there is; while single events come its pieces are small, it rests after each, and
-it begins none while an event that was just announced is on its way. So a single event waits for the end of
-one piece at most, and bulk work keeps the larger part of the time.
+backlog. Alone it takes all there is. While single events come its pieces are small and go one at a time, each
+round rests for as long as a part of it took, and none begins while an event that was just announced is on its
+way: so a single event waits for the end of one piece at most.
 """
 
 import math
@@ -12,9 +12,9 @@ from collections.abc import Callable
 SINGLE_EVENTS_WINDOW = 0.5
 """Seconds after a single event for which others are expected."""
 REST_PART = 0.5
-"""Seconds of rest for each second that a piece took."""
+"""Seconds of rest for each second that a round took; claims and results, which follow it, go on meanwhile."""
 MAX_REST = 0.02
-"""Seconds of rest, however long a piece took: it may have waited for a lock."""
+"""Seconds of rest, however long a round took: it may have waited for a lock."""
 MAX_HEAD_START = 0.012
 """Seconds for which bulk work waits for an event that was announced: one is on its way after 3 to 8 ms."""
 MAX_ROUND_EVENTS, SMALL_ROUND_EVENTS = 200, 50
@@ -53,8 +53,8 @@ class Governor:
             self._head_start_until = now
             self._no_head_start_before = 2 * now - self._announced_at
 
-    def note_piece(self, began: float, ended: float) -> None:
-        """A piece of bulk work took so long, by the clock."""
+    def note_round(self, began: float, ended: float) -> None:
+        """A round of bulk work took so long, by the clock."""
         self._rest_until = ended + min(MAX_REST, (ended - began) * REST_PART)
 
     @property
@@ -68,11 +68,13 @@ class Governor:
         """Whether an event was announced that has not been looked for."""
         return self._clock() < self._head_start_until
 
-    def wait(self) -> float:
-        """Return for how many seconds no piece of bulk work is to begin, as far as is known now."""
-        now = self._clock()
-        rest_until = self._rest_until if now < self._single_until else -math.inf
-        return max(0.0, rest_until - now, self._head_start_until - now)
+    def head_start(self) -> float:
+        """Return for how many seconds at most an event on its way goes before all bulk work."""
+        return max(0.0, self._head_start_until - self._clock())
+
+    def rest(self) -> float:
+        """Return for how many seconds no round is to begin."""
+        return max(0.0, self._rest_until - self._clock()) if self.single_events_come else 0.0
 
     @property
     def round_events(self) -> int:

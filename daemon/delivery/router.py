@@ -147,7 +147,7 @@ class Router:
             self.urgent.set()
         if not bulk:
             self.governor.end_announcement()
-        elif await self.urgent.wait(self.governor.wait() if more and not state.urgent_rounds else 0.0):
+        elif await self.urgent.wait(self.governor.rest() if more and not state.urgent_rounds else 0.0):
             state.hurry()
         if not more:
             await self._wait_for_events()
@@ -180,7 +180,10 @@ class Router:
                 self.state.hurry()
                 self.state.begin_round()
                 events = SMALL_ROUND_EVENTS
-            return await self._route(connection, events)
+            began = trio.current_time()
+            more = await self._route(connection, events)
+            self.governor.note_round(began, trio.current_time())
+            return more
 
     async def _route(self, connection: Connection, events: int) -> bool:
         bulk, database = self.state.bulk, self.database

@@ -36,38 +36,38 @@ def governor(clock: Clock) -> Governor:
     return Governor(clock)
 
 
-def piece(governor: Governor, clock: Clock, seconds: float) -> None:
-    """Let a piece of bulk work take so long."""
+def do_round(governor: Governor, clock: Clock, seconds: float) -> None:
+    """Let a round of bulk work take so long."""
     began = clock.now
     clock.now += seconds
-    governor.note_piece(began, clock.now)
+    governor.note_round(began, clock.now)
 
 
 def test_alone_bulk_work_takes_all_there_is(governor: Governor, clock: Clock) -> None:
-    piece(governor, clock, 0.01)
-    assert governor.wait() == 0.0
+    do_round(governor, clock, 0.01)
+    assert governor.rest() == governor.head_start() == 0.0
     assert governor.round_events == MAX_ROUND_EVENTS
     assert governor.claim_size == MAX_CLAIM
     assert governor.requests_at_once == MAX_REQUESTS
 
 
-def test_while_single_events_come_pieces_are_small_and_followed_by_a_rest(
+def test_while_single_events_come_pieces_are_small_and_a_round_is_followed_by_a_rest(
     governor: Governor, clock: Clock
 ) -> None:
     governor.note_single()
-    piece(governor, clock, 0.01)
-    assert governor.wait() == pytest.approx(0.01 * REST_PART)
+    do_round(governor, clock, 0.01)
+    assert governor.rest() == pytest.approx(0.01 * REST_PART)
     assert governor.round_events == SMALL_ROUND_EVENTS
     assert governor.claim_size == SMALL_CLAIM
     assert governor.requests_at_once == FEW_REQUESTS
     clock.now += 0.011 * REST_PART
-    assert governor.wait() == 0.0
+    assert governor.rest() == 0.0
 
 
-def test_a_piece_that_hung_is_not_followed_by_a_rest_as_long(governor: Governor, clock: Clock) -> None:
+def test_a_round_that_hung_is_not_followed_by_a_rest_as_long(governor: Governor, clock: Clock) -> None:
     governor.note_single()
-    piece(governor, clock, SINGLE_EVENTS_WINDOW / 2)
-    assert governor.wait() == pytest.approx(MAX_REST)
+    do_round(governor, clock, SINGLE_EVENTS_WINDOW / 2)
+    assert governor.rest() == pytest.approx(MAX_REST)
 
 
 def test_a_while_after_the_last_single_event_there_are_no_more_rests(
@@ -76,8 +76,8 @@ def test_a_while_after_the_last_single_event_there_are_no_more_rests(
     governor.note_single()
     clock.now += SINGLE_EVENTS_WINDOW
     assert not governor.single_events_come
-    piece(governor, clock, 0.01)
-    assert governor.wait() == 0.0
+    do_round(governor, clock, 0.01)
+    assert governor.rest() == 0.0
 
 
 def test_nothing_begins_while_an_event_that_was_announced_is_on_its_way(
@@ -86,17 +86,17 @@ def test_nothing_begins_while_an_event_that_was_announced_is_on_its_way(
     governor.announce()
     assert governor.event_on_its_way
     assert governor.single_events_come, "though none has come of late"
-    assert governor.wait() == pytest.approx(MAX_HEAD_START)
+    assert governor.head_start() == pytest.approx(MAX_HEAD_START)
     clock.now += 0.003
     governor.end_announcement()
-    assert governor.wait() == 0.0
+    assert governor.head_start() == 0.0
 
 
 def test_an_announcement_ends_by_itself(governor: Governor, clock: Clock) -> None:
     governor.announce()
     clock.now += MAX_HEAD_START
     assert not governor.event_on_its_way
-    assert governor.wait() == 0.0
+    assert governor.head_start() == 0.0
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 0.02)), max_size=200))
@@ -106,7 +106,7 @@ def test_whatever_is_announced_bulk_work_has_half_of_the_time(steps: list[tuple[
     waited = 0.0
     for announces, seconds in steps:
         governor.announce() if announces else governor.end_announcement()
-        waited += min(seconds, governor.wait())
+        waited += min(seconds, governor.head_start())
         clock.now += seconds
     assert waited <= (clock.now - 100.0) / 2 + MAX_HEAD_START
 

@@ -294,7 +294,7 @@ async def test_beside_single_events_they_are_small_and_a_rest_is_heard_through(
     def piece() -> Round:
         one.governor.note_single()
         now = trio.current_time()
-        one.governor.note_piece(now - 0.01, now)
+        one.governor.note_round(now - 0.01, now)
         return CUT
 
     one = scene(monkeypatch, True, piece, CUT)
