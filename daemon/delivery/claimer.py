@@ -23,7 +23,7 @@ PAUSES = Pauses(retry=GATHER / 2, outage=0.5)
 
 @dataclass
 class Claimer:
-    """Claims by a connection of its own; `wake` is set when there may be work, or room in the queue.
+    """Claims by a connection of its own; `wake` is set when there may be work, or free slots.
 
     What `claims` are in doubt of it gives back through `results`.
     """

@@ -36,7 +36,7 @@ class Reservation:
     @property
     def overlooks_probes(self) -> bool:
         """Whether others had all slots for probes: they may have looked before there was anything to find."""
-        return self.beside and not self.request.probe_room
+        return self.beside and not self.request.probe_slots
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Claims:
         )
         reserved = Reservation(request, beside=capacity.claiming)
         try:
-            with capacity.reserve(request.room, request.probe_room):
+            with capacity.reserve(request.slots, request.probe_slots):
                 yield reserved
         except BaseException:
             # Even where Postgres has refused the last statement: the one before may have been committed.
@@ -129,7 +129,7 @@ class Claims:
             self.senders.freed.set()
 
     def _doubt(self, request: ClaimRequest) -> None:
-        if request.room and request.tokens[0] not in self.in_doubt:
+        if request.slots and request.tokens[0] not in self.in_doubt:
             self.in_doubt.extend(request.tokens)
 
     async def _take(

@@ -140,8 +140,7 @@ class Router:
     async def _wait(self, more: bool) -> bool:
         """Wait until a round is due, `more`: there may be events; return whether to go on."""
         state, bulk = self.state, self.state.bulk
-        if not more:
-            self.progress.done()
+        self.progress.rest() if more else self.progress.done()
         self._idle = not more
         if state.end_search():
             self.urgent.set()

@@ -65,7 +65,7 @@ class Senders:
         self._started = AutoResetEvent()
 
     def wants_work(self) -> bool:
-        """Return whether a claim is worth while now: no backlog waits, or there is room for many."""
+        """Return whether a claim is worth while now: no backlog waits, or many slots are free."""
         return len(self._waiting) <= self._waiting.fresh or self.capacity.free >= self.capacity.senders
 
     def start(self, deliveries: Iterable[tuple[Claimed, bool]], *, fresh: bool = False) -> None:

@@ -57,15 +57,15 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """What a claim may lease, for `lease` seconds: `room` deliveries, `probe_room` of them to unproven lanes.
+    """What a claim may lease for `lease` seconds: `slots` deliveries, `probe_slots` of them of unproven lanes.
 
     `tokens` are random: one for the proven, one for the unproven; whoever loses the answer gives them to
     `leased`. `shares` and `probe_shares` bind organisations, in all and for unproven lanes.
     """
 
     tokens: tuple[UUID, UUID]
-    room: int
-    probe_room: int
+    slots: int
+    probe_slots: int
     lease: float
     place: Place = ALONE
     shares: Shares = Shares()
@@ -76,8 +76,8 @@ class ClaimRequest:
         """As the statements take it."""
         return (
             *self.tokens,
-            self.room,
-            self.probe_room,
+            self.slots,
+            self.probe_slots,
             timedelta(seconds=self.lease),
             self.place.rank,
             self.place.daemons,

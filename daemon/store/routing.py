@@ -153,7 +153,7 @@ async def write_round(
     ahead = Ahead(request.bulk, request.events, request.deliveries, opened.shards)
     if await block_failing_filters(database, connection, ahead):
         return await write_round(database, connection, again, bodies)
-    if len(opened.shards) > 1 or request.claim.room:
+    if len(opened.shards) > 1 or request.claim.slots:
         return await _write_each(database, connection, again, bodies)
     logger.error("a shard of the inbox cannot be routed and waits; report this: %r", failure)
     with suppress(*FAILURES, TimeoutError):
@@ -240,10 +240,10 @@ def _opened(request: RoundRequest, rows: Sequence[tuple[Any, ...]]) -> Opened:
 def _round(rows: Sequence[Record], width: int, claim: ClaimRequest, *, more: bool = True) -> Round:
     """Read what a statement says of the round, and behind the first `width` columns of what was claimed."""
     events, transactions, cut, hosts = rows[0][:ROUTE_WIDTH]
-    claimed = [row[width:] for row in rows] if claim.room and hosts and not cut else None
+    claimed = [row[width:] for row in rows] if claim.slots and hosts and not cut else None
     return Round(events, transactions, cut, tuple(hosts or ()), claimed, more=more)
 
 
 def _in_doubt(error: Exception, claim: ClaimRequest) -> bool:
     """Return whether what was asked for may have been committed nevertheless."""
-    return claim.room > 0 and not isinstance(error, PostgresError)
+    return claim.slots > 0 and not isinstance(error, PostgresError)

@@ -125,7 +125,7 @@ class Desk:
         with self.claims.with_round(bulk) as reserved:
             done = Round(1, 1, rows is None, hosts, rows, in_doubt)
             await self.claims.take_routed(connection or Connection(), done, reserved)  # type: ignore[arg-type]
-        return reserved.request.room
+        return reserved.request.slots
 
 
 def left(wait: float | None) -> list[Any]:
@@ -162,7 +162,7 @@ async def test_a_round_leaves_half_of_all_room_to_the_claimer() -> None:
         for count, most in ((1, 0), (4, 2), (1000, MAX_WITH_ROUND)):
             desk = Desk(count)
             with desk.claims.with_round(bulk) as reserved:
-                assert reserved.request.room == most
+                assert reserved.request.slots == most
                 assert desk.capacity.free_slots >= (count + 1) // 2
                 assert not bulk or desk.capacity.free_probes >= count // 4
 
