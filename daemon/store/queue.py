@@ -57,7 +57,7 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """What a claim may lease for `lease` seconds: `slots` deliveries, `probe_slots` of them of lanes to prove.
+    """What a claim may lease for `lease` seconds: `slots` deliveries, `probe_slots` of them to unproven ones.
 
     `tokens` are random: one for the proven, one for the unproven; whoever loses the answer gives them to
     `leased`. `shares` and `probe_shares` bind organisations, in all and for unproven lanes.
