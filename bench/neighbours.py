@@ -54,9 +54,11 @@ def measure(options: Options, place: Path, report: Report) -> None:
         with hookd(state, template, settings) as daemon:
             for org in innocents:
                 daemon.register(org, f"{shared}/hook")
-        trial = Trial(postgres, name_of(template), state, settings, stamper, shared, innocents, seconds)
-        subjects = {"alone": lambda: trial.run(None)} | {
-            name: (lambda plan=plan: trial.run(plan)) for name, plan in ATTACKS.items()
+        neighbourhood = Neighbourhood(
+            postgres, name_of(template), state, settings, stamper, shared, innocents, seconds
+        )
+        subjects = {"alone": lambda: neighbourhood.run(None)} | {
+            name: (lambda plan=plan: neighbourhood.run(plan)) for name, plan in ATTACKS.items()
         }
         report.interleave(options.runs, subjects, say)
     for name in ATTACKS:
@@ -82,7 +84,7 @@ def measure(options: Options, place: Path, report: Report) -> None:
     report.claim("values: longest turn of the loop, ms", turn, must=50, aim=20, most=True)
 
 
-class Trial:
+class Neighbourhood:
     """Runs the innocents, with or without an attack, each time on a daemon and a database of its own."""
 
     def __init__(

@@ -12,7 +12,7 @@ Stack = tuple[tuple[str, ...], int]
 PARTS = (
     ("daemon.egress.socket_stream", "sockets: send, receive, wait"),
     ("daemon.egress.response", "parse the answer"),
-    ("daemon.egress.connection", "converse: send and read until the end"),
+    ("daemon.egress.connection", "round trip: send and read until the end"),
     ("daemon.egress", "exchange: pool, guard, deadline"),
     ("daemon.signing", "sign"),
     ("daemon.delivery.claimer", "claimer"),

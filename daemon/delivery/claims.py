@@ -1,4 +1,4 @@
-"""Claims: what is leased is handed to the senders at once, and what may be leased unheard is remembered."""
+"""Claims: what is leased is handed to the senders at once, and what may be leased is remembered."""
 
 import math
 from collections import Counter

@@ -80,7 +80,7 @@ class RouterState:
         worked, self.worked = self.worked, False
         return self.bulk and worked
 
-    def hurry(self) -> None:
+    def serve_single_next(self) -> None:
         """Somebody may wait in a burst's shard, and one of the next rounds serves those who pass it."""
         self.urgent_rounds = URGENT_ROUNDS
 
@@ -147,7 +147,7 @@ class Router:
         if not bulk:
             self.governor.end_announcement()
         elif await self.urgent.wait(self.governor.rest() if more and not state.urgent_rounds else 0.0):
-            state.hurry()
+            state.serve_single_next()
         if not more:
             await self._wait_for_events()
         if trio.current_time() >= self._give_back_at or self._stopping.is_set():
@@ -176,7 +176,7 @@ class Router:
         async with self.lock.piece():
             events = self.governor.round_events
             if await self.urgent.wait(0.0):  # somebody came while it waited
-                self.state.hurry()
+                self.state.serve_single_next()
                 self.state.begin_round()
                 events = SMALL_ROUND_EVENTS
             began = trio.current_time()

@@ -71,9 +71,9 @@ class Receiver:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection."""
-        await self.converse(stream, stream.socket.getsockname()[1])
+        await self.serve_stream(stream, stream.socket.getsockname()[1])
 
-    async def converse(self, stream: trio.abc.Stream, port: int) -> None:
+    async def serve_stream(self, stream: trio.abc.Stream, port: int) -> None:
         """Serve one connection that may be encrypted."""
         parser = _Parser()
         try:

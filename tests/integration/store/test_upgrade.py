@@ -41,7 +41,7 @@ async def http_and_https(receiver: Receiver, ca_file: Path) -> AsyncIterator[str
     async def serve(stream: trio.SocketStream) -> None:
         if await stream.socket.recv(1, socket.MSG_PEEK) == b"\x16":
             encrypted = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
-            await receiver.converse(encrypted, port)
+            await receiver.serve_stream(encrypted, port)
         else:
             await receiver.serve(stream)
 

@@ -71,12 +71,12 @@ class TestState:
     def test_urgent_rounds_end_when_who_was_waiting_has_been_served(self) -> None:
         state = RouterState(bulk=True)
         assert not state.begin_round()
-        state.hurry()
+        state.serve_single_next()
         for _ in range(URGENT_ROUNDS):  # the first one may be everybody's turn
             assert state.begin_round()
             state.end_round(CUT, 0.0)
         assert not state.begin_round()
-        state.hurry()
+        state.serve_single_next()
         state.begin_round()
         state.end_round(ONE, 0.0)
         assert not state.begin_round()

@@ -30,7 +30,7 @@ SETTINGS = DeliverySettings(
 )
 
 
-class Wire:
+class FakeExchange:
     """Stands for the network: gives what it is told to and keeps what it was sent."""
 
     def __init__(self, outcome: Answer | EgressError) -> None:
@@ -77,7 +77,7 @@ def claimed(event_type: str = "match.proposed", failures: int = 0) -> Claimed:
 
 
 def sender(
-    wire: Wire,
+    exchange: FakeExchange,
     url: str = "https://example.com/hook",
     *,
     sealed: bool = False,
@@ -97,12 +97,14 @@ def sender(
         now=time.time,
     )
     targets.learn([TargetRow(SUBSCRIPTION, ORG, 1, url, timeout, None, (b"x",), None)])
-    return Sender(send=wire, targets=targets, settings=lambda: SETTINGS, large_bodies=Stored(), now=time.time)
+    return Sender(
+        send=exchange, targets=targets, settings=lambda: SETTINGS, large_bodies=Stored(), now=time.time
+    )
 
 
 async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
-    wire = Wire(answer(200, excerpt=b"ok\x00\xff"))
-    result = await sender(wire).send(claimed())
+    exchange = FakeExchange(answer(200, excerpt=b"ok\x00\xff"))
+    result = await sender(exchange).send(claimed())
     assert (result.outcome, result.status, result.error, result.host_failed) == (
         "succeeded",
         200,
@@ -111,7 +113,7 @@ async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
     )
     assert result.excerpt == "ok\ufffd\ufffd"
     assert result.phases == "{NULL,NULL,NULL,10.00}"
-    (url, headers, body) = wire.sent[0]
+    (url, headers, body) = exchange.sent[0]
     assert url.host_key == "https://example.com:443"
     assert body == b'{"data":1}'
     assert headers[b"webhook-timestamp"] == str(int(result.started or 0)).encode()
@@ -119,12 +121,12 @@ async def test_a_good_answer_is_recorded_with_its_phases_and_excerpt() -> None:
 
 async def test_what_was_imperfect_and_the_headers_that_help_are_recorded() -> None:
     headers = ((b"Server", b"x"), (b"Set-Cookie", b"a=b"))
-    good = await sender(Wire(answer(200, *headers))).send(claimed())
+    good = await sender(FakeExchange(answer(200, *headers))).send(claimed())
     assert (good.note, good.headers) == (None, None)
-    bad = await sender(Wire(answer(500, *headers))).send(claimed())
+    bad = await sender(FakeExchange(answer(500, *headers))).send(claimed())
     assert (bad.note, bad.headers) == (None, "server: x\nset-cookie: ***")
     imperfect = replace(answer(200, *headers), note="lines end without CR")
-    noted = await sender(Wire(imperfect)).send(claimed())
+    noted = await sender(FakeExchange(imperfect)).send(claimed())
     assert (noted.outcome, noted.lane, noted.note) == ("succeeded", "answered_well", "lines end without CR")
     assert noted.headers == bad.headers
 
@@ -132,7 +134,7 @@ async def test_what_was_imperfect_and_the_headers_that_help_are_recorded() -> No
 @pytest.mark.parametrize("status, outcome", [(200, "succeeded"), (500, "retry")])
 async def test_a_late_answer_is_the_lanes_as_none_would_be(status: int, outcome: str) -> None:
     late = replace(answer(status), note="the body did not end in time", late=True)
-    result = await sender(Wire(late)).send(claimed())
+    result = await sender(FakeExchange(late)).send(claimed())
     assert (result.outcome, result.lane, result.host_failed) == (outcome, "unanswered", False)
 
 
@@ -159,14 +161,14 @@ async def test_a_target_is_read_when_it_is_first_sent_to() -> None:
 
 
 async def test_retry_after_holds_the_lane() -> None:
-    result = await sender(Wire(answer(429, (b"Retry-After", b"30")))).send(claimed())
+    result = await sender(FakeExchange(answer(429, (b"Retry-After", b"30")))).send(claimed())
     assert (result.outcome, result.hold, result.delay) == ("retry", 30.0, 30.0)
     assert result.lane == "answered_badly"
 
 
 async def test_a_failed_connection_is_the_hosts_fault_and_the_last_one_gives_up() -> None:
-    wire = Wire(EgressError("connect_refused", "Nobody listens there."))
-    result = await sender(wire).send(claimed(failures=1))
+    exchange = FakeExchange(EgressError("connect_refused", "Nobody listens there."))
+    result = await sender(exchange).send(claimed(failures=1))
     assert (result.outcome, result.reason, result.host_failed) == ("given_up", "exhausted", True)
     assert result.excerpt == "Nobody listens there."
 
@@ -175,8 +177,8 @@ async def test_a_failed_connection_is_the_hosts_fault_and_the_last_one_gives_up(
 async def test_a_deadline_of_the_subscriptions_own_says_nothing_of_the_host(
     own: float | None, host_failed: bool | None
 ) -> None:
-    wire = Wire(EgressError("tls_timeout", "Slow.", fault=Fault.DEADLINE))
-    result = await sender(wire, timeout=own).send(claimed())
+    exchange = FakeExchange(EgressError("tls_timeout", "Slow.", fault=Fault.DEADLINE))
+    result = await sender(exchange, timeout=own).send(claimed())
     assert (result.host_failed, result.lane) == (host_failed, "neutral" if host_failed else "unanswered")
 
 
@@ -184,16 +186,18 @@ async def test_the_rule_that_refused_an_address_is_for_the_operator_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "hookd.delivery")
-    wire = Wire(EgressError("address_forbidden", "Use another.", rule="private", note="it is 10.0.0.1"))
-    result = await sender(wire).send(claimed())
+    exchange = FakeExchange(
+        EgressError("address_forbidden", "Use another.", rule="private", note="it is 10.0.0.1")
+    )
+    result = await sender(exchange).send(claimed())
     assert result.excerpt == "Use another."
     assert "address_forbidden (it is 10.0.0.1), next attempt" in caplog.text
 
 
 async def test_what_cannot_be_sent_is_a_failed_attempt_and_no_crash() -> None:
     for made, error in (
-        (sender(Wire(answer(200))).send(claimed(event_type="ereignis.gelöst")), "header_invalid"),
-        (sender(Wire(answer(200)), "http://example.com/").send(claimed()), "scheme_forbidden"),
+        (sender(FakeExchange(answer(200))).send(claimed(event_type="ereignis.gelöst")), "header_invalid"),
+        (sender(FakeExchange(answer(200)), "http://example.com/").send(claimed()), "scheme_forbidden"),
     ):
         result = await made
         assert (result.outcome, result.error, result.status) == ("retry", error, None)
@@ -201,27 +205,27 @@ async def test_what_cannot_be_sent_is_a_failed_attempt_and_no_crash() -> None:
 
 
 async def test_what_cannot_be_signed_waits_and_is_no_failed_attempt(caplog: pytest.LogCaptureFixture) -> None:
-    wire = Wire(answer(200))
-    keyless = sender(wire, sealed=True)
+    exchange = FakeExchange(answer(200))
+    keyless = sender(exchange, sealed=True)
     for _ in range(2):
         result = await keyless.send(claimed())
-        assert (result.outcome, result.error, result.hold, wire.sent) == ("unsent", None, 60.0, [])
+        assert (result.outcome, result.error, result.hold, exchange.sent) == ("unsent", None, 60.0, [])
     said = f"subscription {SUBSCRIPTION} cannot be signed for: no key opens it"
     assert [said in one.getMessage() for one in caplog.records] == [True, True]
 
 
 async def test_a_deleted_subscription_gives_the_delivery_back() -> None:
-    wire = Wire(answer(200))
-    result = await sender(wire).send(replace(claimed(), subscription_id=uuid4()))
-    assert (result.outcome, wire.sent) == ("unsent", [])
+    exchange = FakeExchange(answer(200))
+    result = await sender(exchange).send(replace(claimed(), subscription_id=uuid4()))
+    assert (result.outcome, exchange.sent) == ("unsent", [])
 
 
 async def test_a_large_body_is_fetched_or_the_delivery_goes_back() -> None:
-    wire = Wire(answer(200))
-    result = await sender(wire).send(replace(claimed(), body=None, event_id=LARGE))
-    assert (result.outcome, wire.sent[0][2]) == ("succeeded", b"large")
-    result = await sender(wire).send(replace(claimed(), body=None))
-    assert (result.outcome, len(wire.sent)) == ("unsent", 1)
+    exchange = FakeExchange(answer(200))
+    result = await sender(exchange).send(replace(claimed(), body=None, event_id=LARGE))
+    assert (result.outcome, exchange.sent[0][2]) == ("succeeded", b"large")
+    result = await sender(exchange).send(replace(claimed(), body=None))
+    assert (result.outcome, len(exchange.sent)) == ("unsent", 1)
 
 
 @pytest.mark.parametrize("own, expected", [(None, SETTINGS.timeout), (0.5, 0.5), (9999.0, SETTINGS.timeout)])
@@ -233,6 +237,6 @@ def test_a_subscriptions_timeout_can_only_be_shorter(own: float | None, expected
 async def test_a_fault_of_the_proxy_costs_no_attempt() -> None:
     error = EgressError("proxy_failed", "It does not work.", fault=Fault.PROXY)
     error.hold = 8.0
-    result = await sender(Wire(error)).send(claimed())
+    result = await sender(FakeExchange(error)).send(claimed())
     assert (result.outcome, result.error, result.host_failed, result.excerpt) == ("unsent", None, None, None)
     assert 4.0 <= (result.hold or 0) <= 8.0
