@@ -13,7 +13,7 @@ $$;
 -- For how long a lane must have given no answer to have gone silent: as long as a request waited for one in vain, in
 -- milliseconds, and a second at least.
 create or replace function hookd.silence(p_duration float8) returns interval language sql immutable parallel safe as $$
-    select make_interval(secs => greatest(1000, p_duration) / 1000) where p_duration is not null
+    select case when p_duration is not null then make_interval(secs => greatest(1000, p_duration) / 1000) end
 $$;
 
 -- How long a lane rests after each request that waited in vain, where no answer has come for so long: its
