@@ -156,7 +156,7 @@ async def test_plans_made_on_an_empty_queue_of_many_lanes_are_good_for_a_full_on
         await session.execute("begin")
         token = await session.fetchval("select max(token::text) from hookd.lease")
         before = await session.fetchval(counted)
-        await session.fetch(step.replace("{token}", token or ""))
+        await session.execute(step.replace("{token}", token or ""))
         read[name] = await session.fetchval(counted) - before
         await session.execute("commit")
     assert max(read.values()) < 5 * BATCH, read
@@ -169,7 +169,7 @@ async def test_naive_plans_made_on_an_empty_queue_read_all_of_it(
         await prepare(session)
         await load_naive(session, "plans_as_they_come")
         found = await costs_of_a_full_queue(session, lanes=70, hosts=35, deliveries=700)
-    assert max(one.blocks for one in found.values()) > 3 * A_ROW * BATCH, found
+    assert max(one.blocks for one in found.values()) > 2 * A_ROW * BATCH, found
 
 
 async def test_events_far_behind_a_burst_are_found_step_by_step(session: Session) -> None:

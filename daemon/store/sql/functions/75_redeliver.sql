@@ -30,8 +30,7 @@ begin
         delivery_id := hookd.uuid7(v_now);
         insert into hookd.delivery (id, subscription_id, event_id, due)
         values (delivery_id, p_subscription_id, v_event, v_now);
-        perform hookd.settle_lanes(array[p_subscription_id], v_now, p_early => array[v_now]);
-        perform hookd.settle_hosts(array[v_host], v_now, array[p_subscription_id]);
+        perform hookd.settle_subscription(p_subscription_id, v_host, v_now, p_early => v_now);
     end if;
 end $$;
 
@@ -61,7 +60,6 @@ begin
     if v_failures > 0 then
         update hookd.lane l set hold_until = '-infinity' where l.subscription_id = p_subscription_id and l.ordered;
     end if;
-    perform hookd.settle_lanes(array[p_subscription_id], v_now, p_early => array[v_now]);
-    perform hookd.settle_hosts(array[v_host], v_now, array[p_subscription_id]);
+    perform hookd.settle_subscription(p_subscription_id, v_host, v_now, p_early => v_now);
     return 'due';
 end $$;

@@ -241,8 +241,7 @@ begin
           from hookd.replay s where s.id = p_id) x
     where r.id = x.id;
     if fed > 0 then
-        perform hookd.settle_lanes(array[v_sub], v_now, p_early => array[v_early]);
-        perform hookd.settle_hosts(array[v_host], v_now, array[v_sub]);
+        perform hookd.settle_subscription(v_sub, v_host, v_now, p_early => v_early);
     end if;
 end $$;
 
@@ -303,8 +302,7 @@ begin
         left join hookd.subscription s on s.id = p_subscription_id
         left join lateral (
             select v.type from hookd.event v where v.org_id = s.org_id and v.id = g.event_id offset 0) e on true;
-        perform hookd.settle_lanes(array[p_subscription_id], v_now);
-        perform hookd.settle_hosts(array[v_host], v_now, array[p_subscription_id]);
+        perform hookd.settle_subscription(p_subscription_id, v_host, v_now);
     end if;
     return v_last;
 end $$;
