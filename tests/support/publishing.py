@@ -50,3 +50,16 @@ async def rows(url: str, query: str, *arguments: object) -> list[asyncpg.Record]
         return await connection.fetch(query, *arguments)
 
     return await with_postgres(url, fetch)
+
+
+async def until_rows(url: str, query: str, wanted: object, seconds: float = 15) -> None:
+    """Return when the query's first value is `wanted`: what is awaited happens in another process."""
+    value = None
+    with trio.move_on_after(seconds):
+        while True:
+            found = await rows(url, query)
+            value = found[0][0] if found else None
+            if value == wanted:
+                return
+            await trio.sleep(0.05)
+    raise AssertionError(f"{query}: {value!r} instead of {wanted!r}")

@@ -16,7 +16,7 @@ import trio
 from standardwebhooks import Webhook
 
 from tests.support.daemon import Daemon, running
-from tests.support.publishing import publish_many, rows, with_postgres
+from tests.support.publishing import publish_many, rows, until_rows, with_postgres
 from tests.support.receiver import Received, Reply, hang, receiving
 
 QUICK = {"delivery__retry_schedule": ["200ms", "200ms", "200ms"], "delivery__timeout": "1s"}
@@ -31,19 +31,6 @@ async def publish(daemon: Daemon, org: UUID, event_type: str = "match.proposed",
 
 async def history(url: str) -> list[asyncpg.Record]:
     return await rows(url, "select * from hookd.attempt order by attempted_at, id")
-
-
-async def until_rows(url: str, query: str, wanted: object, seconds: float = 15) -> None:
-    """Return when the query's first value is `wanted`: what is awaited happens in another process."""
-    value = None
-    with trio.move_on_after(seconds):
-        while True:
-            found = await rows(url, query)
-            value = found[0][0] if found else None
-            if value == wanted:
-                return
-            await trio.sleep(0.05)
-    raise AssertionError(f"{query}: {value!r} instead of {wanted!r}")
 
 
 async def test_failed_attempts_are_retried_and_then_given_up(tmp_path: Path, postgres_url: str) -> None:

@@ -9,10 +9,9 @@ import pytest
 import trio
 
 from daemon.cli.main import invoke
-from tests.integration.delivery.test_whole_daemon import until_rows
 from tests.integration.process.test_start import said
 from tests.support.daemon import Daemon
-from tests.support.publishing import rows
+from tests.support.publishing import rows, until_rows
 from tests.support.receiver import receiving
 
 SCHEMA = {"type": "object", "properties": {"score": {"maximum": 1}}, "required": ["score"]}
