@@ -14,8 +14,9 @@ from tests.support.daemon import running
 from tests.support.payloads import PAYLOADS
 from tests.support.publishing import with_postgres
 from tests.support.receiver import Received, Receiver, Reply, receiving
+from tests.support.scale import scale
 
-SUBSCRIPTIONS = 20
+SUBSCRIPTIONS = scale(8, 20)
 FLAKY = "/hook/7"
 
 

@@ -20,10 +20,10 @@ from tests.support.publishing import publish_many, rows
 from tests.support.receiver import Receiver, receiving
 from tests.support.scale import FULL, scale
 
-PAST = scale(2_000, 100_000)
+PAST = scale(1_000, 100_000)
 REPLAY_RATE = scale(1_000, 200)
 LIVE_RATE = 100
-QUIET = scale(2.0, 40.0)
+QUIET = scale(0.5, 40.0)
 """Seconds of live events alone, before and after the replay."""
 
 

@@ -12,6 +12,7 @@ A daemon that starts others (`daemon.processes`) starts them by forking, too, wh
 
 import ctypes
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -171,6 +172,7 @@ if __name__ == "__main__":
     own = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     for change in sys.argv[1:own]:
         replace(change)
+    gc.freeze()  # else each daemon looks through all of this as it starts, and copies it
     if sys.argv[own + 1 :]:
         del sys.argv[1 : own + 1]
         main()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from tests.support.forked import HOOKD, ROOT
 
 
 def test_a_fan_out_is_measured_and_written_down(tmp_path: Path) -> None:
@@ -17,6 +17,7 @@ def test_a_fan_out_is_measured_and_written_down(tmp_path: Path) -> None:
         text=True,
         timeout=120,
         check=False,
+        env=HOOKD.environ(),
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "fan_out.json").read_text())

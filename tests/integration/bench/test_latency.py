@@ -10,8 +10,7 @@ import pytest
 from bench.idle import statements
 from bench.latency import figures, percentile
 from bench.publishers import Published
-
-ROOT = Path(__file__).parents[3]
+from tests.support.forked import HOOKD, ROOT
 
 
 def test_a_percentile_is_one_of_the_values() -> None:
@@ -54,7 +53,9 @@ def test_memory_is_measured_and_written_down(tmp_path: Path) -> None:
         "--out",
         str(tmp_path),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=HOOKD.environ()
+    )
     assert done.returncode == 0, done.stderr
     (run,) = json.loads((tmp_path / "memory.json").read_text())["subjects"]["hookd"]["runs"]
     assert run["in_flight"] == 51

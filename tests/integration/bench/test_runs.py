@@ -11,8 +11,7 @@ import pytest
 from bench.faulty import faulty
 from bench.loads import load
 from bench.receiving import receiving
-
-ROOT = Path(__file__).parents[3]
+from tests.support.forked import HOOKD, ROOT
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,6 +22,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
         check=False,
+        env=HOOKD.environ(),
     )
 
 

@@ -18,10 +18,12 @@ import pytest
 
 from daemon.cli.dev_settings import free_bind
 from daemon.config.sections.events import EventsConfig
+from tests.support.forked import HOOKD
 
 ORG = "018f6d1e-6a00-7000-8000-000000000001"
 LINE = re.compile(r"(?P<time>\d\d:\d\d:\d\d\.\d{3})  (?P<verb>[a-z]+)(?: |$)")
 COMMAND = [sys.executable, "-c", "from daemon.cli.main import main; main()"]
+ENVIRON = HOOKD.environ()
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def options(state: Path) -> list[str]:
 def test_dev_shows_every_event_delivered_and_verified_and_starts_clean_each_time(state: Path) -> None:
     for _ in range(2):
         command = [*COMMAND, "dev", "--exit", *options(state)]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=ENVIRON)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert ended.stderr == ""
         assert "\x1b" not in ended.stdout
@@ -69,12 +71,20 @@ def test_dev_shows_every_event_delivered_and_verified_and_starts_clean_each_time
         assert "  verified   13 of 13 requests" in lines
 
 
-def test_dev_goes_on_until_a_signal_and_its_curl_lines_work(state: Path) -> None:
+def test_dev_goes_on_until_a_signal_its_curl_lines_work_and_a_second_one_leaves_it_alone(state: Path) -> None:
     command = [*COMMAND, "dev", *options(state)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRON
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
+            assert process.stdout.readline().startswith("starting a Postgres of its own")
+            second = subprocess.run(
+                [*command, "--exit"], capture_output=True, text=True, timeout=60, check=False, env=ENVIRON
+            )
+            assert (second.returncode, second.stdout) == (1, "")
+            assert second.stderr.startswith(f"hookd: another hookd dev runs in {state / 'dev'}: ")
             lines = (line for line in process.stdout if line.startswith("  curl "))
             published, tested = (post(next(lines)) for _ in range(2))
             assert published.status_code == 202
@@ -101,27 +111,15 @@ def post(curl: str) -> httpx.Response:
     return httpx.post(url, content=body, headers=headers, trust_env=False, timeout=20)
 
 
-def test_a_second_dev_does_not_empty_the_database_of_the_first(state: Path) -> None:
-    command = [*COMMAND, "dev", *options(state)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        try:
-            assert process.stdout.readline().startswith("starting a Postgres of its own")
-            second = subprocess.run(
-                [*command, "--exit"], capture_output=True, text=True, timeout=60, check=False
-            )
-            assert (second.returncode, second.stdout) == (1, "")
-            assert second.stderr.startswith(f"hookd: another hookd dev runs in {state / 'dev'}: ")
-            assert any(" delivered " in line for line in process.stdout)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
-
-
-def test_run_says_when_it_is_ready_and_publish_joins_its_postgres(state: Path) -> None:
+def test_publish_works_while_no_daemon_runs_and_while_one_does_which_says_when_it_is_ready(
+    state: Path,
+) -> None:
     common = options(state)
+    publish = ["publish", "--org", ORG, "--type", "match.proposed", *common]
+    assert "is up to date" in run("migrate", *common)
+    first = run(*publish).strip()
     with subprocess.Popen(
-        [*COMMAND, "run", *common], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "run", *common], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRON
     ) as process:
         assert process.stdout is not None
         try:
@@ -133,7 +131,9 @@ def test_run_says_when_it_is_ready_and_publish_joins_its_postgres(state: Path) -
             headers = {"Authorization": f"Bearer {token}"}
             listed = httpx.get(f"{ready[1]}/webhooks/", headers=headers, trust_env=False, timeout=20)
             assert (listed.status_code, listed.json()["data"]) == (200, [])
-            assert len(run("publish", "--org", ORG, "--type", "match.proposed", *common).strip()) == 36
+            second = run(*publish).strip()
+            assert len(first) == len(second) == 36
+            assert first < second
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
             assert process.stdout.read() == ""
@@ -142,16 +142,10 @@ def test_run_says_when_it_is_ready_and_publish_joins_its_postgres(state: Path) -
             process.communicate(timeout=60)
 
 
-def test_publish_works_while_no_daemon_runs(state: Path) -> None:
-    common = options(state)
-    assert "is up to date" in run("migrate", *common)
-    first = run("publish", "--org", ORG, "--type", "match.proposed", *common).strip()
-    second = run("publish", "--org", ORG, "--type", "match.proposed", *common).strip()
-    assert first < second
-
-
 def run(*words: str) -> str:
-    ended = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=120, check=False, env=ENVIRON
+    )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
