@@ -14,13 +14,13 @@ from markupsafe import Markup, escape
 from quart import Blueprint
 from quart.wrappers import Response
 
+from api.cacheable import Cacheable
 from api.openapi import Facts, document
 from api.problems import CONTENT_TYPE, http_problem
 from api.quart_app import no_content
 from api.reference.catalogue import OPERATIONS, TAGS
 from api.reference.operation import JSON_TYPE, Example, Operation
 from api.reference.shell import pretty, shell_line
-from api.representation import Representation
 from api.services import Services
 
 _PAGES = Path(__file__).parent / "pages"
@@ -81,15 +81,15 @@ def blueprint(services: Services) -> Blueprint:
 
 
 @lru_cache(maxsize=4)
-def page(facts: Facts) -> Representation:
+def page(facts: Facts) -> Cacheable:
     """Return the page."""
     text = _environment().get_template("docs.html").render(_view(document(facts)))
-    return Representation(text.encode(), "text/html; charset=utf-8", _HEADERS)
+    return Cacheable(text.encode(), "text/html; charset=utf-8", _HEADERS)
 
 
 @lru_cache(maxsize=len(_ASSETS))
-def _asset(name: str) -> Representation:
-    return Representation((_PAGES / name).read_bytes(), _ASSETS[name] + "; charset=utf-8", _HEADERS)
+def _asset(name: str) -> Cacheable:
+    return Cacheable((_PAGES / name).read_bytes(), _ASSETS[name] + "; charset=utf-8", _HEADERS)
 
 
 def _environment() -> Environment:

@@ -18,14 +18,14 @@ from pydantic_core import core_schema
 from quart import Blueprint
 from quart.wrappers import Response
 
+from api.cacheable import Cacheable
 from api.event_types import patterns
 from api.problems import CONTENT_TYPE, Problem
 from api.reference import receiving
 from api.reference.answers.problems import ProblemDocument
 from api.reference.catalogue import OPERATIONS, TAGS
+from api.reference.error_statuses import PROBLEMS
 from api.reference.operation import Answer, Operation, Parameter
-from api.reference.problems import PROBLEMS
-from api.representation import Representation
 from api.services import ApiSettings, Services
 
 Json = dict[str, Any]
@@ -97,9 +97,9 @@ def document(facts: Facts) -> Json:
 
 
 @lru_cache(maxsize=4)
-def _served(facts: Facts) -> Representation:
+def _served(facts: Facts) -> Cacheable:
     text = json.dumps(document(facts), separators=(",", ":"), ensure_ascii=False)
-    return Representation(text.encode(), "application/json")
+    return Cacheable(text.encode(), "application/json")
 
 
 class _Generator(GenerateJsonSchema):

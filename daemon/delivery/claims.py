@@ -70,7 +70,7 @@ class Claims:
                 return Claim([], 0.0)  # another claim was quicker
             with self._reserve(capacity.free_slots, capacity.free_probes) as reserved:
                 claimed = await claim(self.database, connection, reserved.request)
-                await self._take(connection, claimed, reserved, lone=False)
+                await self._take(connection, claimed, reserved, single=False)
             self.metrics.claim_seconds.observe(trio.current_time() - began)
         if reserved.overlooks_probes:
             return replace(claimed, next_due=0.0)
@@ -100,7 +100,7 @@ class Claims:
                 self.wake()
             return
         claimed = read_claim(reserved.request, done.claimed)
-        await self._take(connection, claimed, reserved, lone=True)
+        await self._take(connection, claimed, reserved, single=True)
         due = claimed.next_due
         if reserved.overlooks_probes or (due is not None and trio.current_time() + due < self.next_look):
             self.wake()
@@ -133,7 +133,7 @@ class Claims:
             self.in_doubt.extend(request.tokens)
 
     async def _take(
-        self, connection: Connection, claimed: Claim, reserved: Reservation, *, lone: bool
+        self, connection: Connection, claimed: Claim, reserved: Reservation, *, single: bool
     ) -> None:
         known = self.targets.known
         unknown = {
@@ -142,6 +142,6 @@ class Claims:
         if unknown:
             self.targets.learn(await fetch_targets(self.database, connection, unknown))
         for token, count in Counter(one.token for one in claimed.deliveries).items():
-            self.leases.add(token, count, lone=lone)
+            self.leases.add(token, count, single=single)
         probes = ((one, one.token == reserved.request.tokens[1]) for one in claimed.deliveries)
-        self.senders.start(probes, fresh=lone)
+        self.senders.start(probes, fresh=single)

@@ -1,4 +1,4 @@
-"""Leases that this daemon holds, by how much of each is still to be recorded."""
+"""Leases: for how long one holds, and how much of each that this daemon holds is still to be recorded."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,19 +6,27 @@ from uuid import UUID
 
 from daemon.store.results import Result
 
+RECORDING_TIME = 15.0
+"""Seconds that recording may take beyond the request, before a lease ends."""
+
+
+def lease_of(timeout: float) -> float:
+    """Return the seconds for which a claimed delivery is ours; `timeout`: that of its request."""
+    return timeout + RECORDING_TIME
+
 
 class Leases:
     """How many deliveries of each lease are still to be recorded, so that the last one drops the lease."""
 
     def __init__(self) -> None:
         self._left: Counter[UUID] = Counter()
-        self._lone: set[UUID] = set()
+        self._single: set[UUID] = set()
 
-    def add(self, token: UUID, deliveries: int, *, lone: bool = False) -> None:
-        """Expect that many results of a new lease; `lone`: of what was claimed as soon as it was routed."""
+    def add(self, token: UUID, deliveries: int, *, single: bool = False) -> None:
+        """Expect that many results of a new lease; `single`: of what was claimed as soon as it was routed."""
         self._left[token] += deliveries
-        if lone:
-            self._lone.add(token)
+        if single:
+            self._single.add(token)
 
     def keep(self, token: UUID) -> None:
         """Never report the lease as done: it still holds a delivery, which only its end gives back."""
@@ -31,15 +39,15 @@ class Leases:
             self._left[token] -= count
             if self._left[token] <= 0:
                 del self._left[token]
-                self._lone.discard(token)
+                self._single.discard(token)
                 done.append(token)
         return done
 
     def apart(self, results: Sequence[Result]) -> tuple[list[Result], list[Result]]:
-        """Return the lone results, and the rest.
+        """Return the single results, and the rest.
 
-        Together they would hold the locks of the lone ones' hosts for as long as they wait for those at which
-        a burst or a wide fan-out is being routed, and what comes for the lone ones would wait, too.
+        Together they would hold the locks of the single ones' hosts for as long as they wait for those at
+        which a burst or a wide fan-out is being routed, and what comes for the single ones would wait, too.
         """
-        lone = [one for one in results if one.token in self._lone]
-        return lone, [one for one in results if one.token not in self._lone] if lone else list(results)
+        single = [one for one in results if one.token in self._single]
+        return single, [one for one in results if one.token not in self._single] if single else list(results)

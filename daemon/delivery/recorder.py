@@ -54,17 +54,17 @@ class Recorder:
             nursery.start_soon(self._write, [], [], True)
             async for batch in _batches(results):
                 count_attempts(self.metrics, batch)
-                lone, bulk = self.leases.apart(batch)
-                if lone:
-                    await self._record(lone, lone=True)
+                single, bulk = self.leases.apart(batch)
+                if single:
+                    await self._record(single, single=True)
                 if bulk:
-                    await self._record(bulk, lone=False)
+                    await self._record(bulk, single=False)
                 await trio.sleep(GATHER)
             nursery.cancel_scope.cancel()
 
-    async def _record(self, batch: list[Result], *, lone: bool) -> None:
+    async def _record(self, batch: list[Result], *, single: bool) -> None:
         began = trio.current_time()
-        written = await self._write(batch, self.leases.settle(batch), lone)
+        written = await self._write(batch, self.leases.settle(batch), single)
         self.metrics.record_seconds.observe(trio.current_time() - began)
         count_ends(self.metrics, batch, written.counted)
         self.metrics.throttled.add(("circuit",), self._circuits.note(batch, written.circuits))
@@ -78,14 +78,14 @@ class Recorder:
         if written.pending:
             self.wake_claimer()
 
-    async def _write(self, batch: Sequence[Result], done: Sequence[UUID], lone: bool) -> Recorded:
+    async def _write(self, batch: Sequence[Result], done: Sequence[UUID], single: bool) -> Recorded:
         """Write a batch; where Postgres refuses it, its results one by one, and then without excerpt.
 
         What cannot be written even so is left to the end of its lease, and is sent again.
         """
 
         async def unit(connection: Connection) -> Recorded:
-            piece: AbstractAsyncContextManager[None] = nullcontext() if lone else self.lock.piece()
+            piece: AbstractAsyncContextManager[None] = nullcontext() if single else self.lock.piece()
             async with piece:
                 return await record(self.database, connection, batch, done, self.disable_after())
 
@@ -103,8 +103,8 @@ class Recorder:
                 self.leases.keep(batch[0].token)
                 return Recorded([False], [], pending=True)
             bare = replace(batch[0], excerpt=None, note=None, headers=None)
-            return await self._write([bare], done, lone)
-        singly = [await self._write([one], [], lone) for one in batch]
+            return await self._write([bare], done, single)
+        singly = [await self._write([one], [], single) for one in batch]
         counted = [counted for one in singly for counted in one.counted]
         return Recorded(counted, [], any(one.pending for one in singly))
 

@@ -7,7 +7,7 @@ from daemon.egress.addresses import AddressRules
 from daemon.egress.dialer import Dialer
 from daemon.egress.exchange import Exchange
 from daemon.egress.guard import Guard
-from daemon.egress.lookup import NameLookup
+from daemon.egress.name_lookup import NameLookup
 from daemon.egress.nameserver import Nameserver, parse_nameserver
 from daemon.egress.pool import Pool
 from daemon.egress.proxy import Proxy

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import trio
 
 from daemon.egress.addresses import Address
-from daemon.egress.lookup import NameLookup
+from daemon.egress.name_lookup import NameLookup
 from daemon.egress.nameserver import PORT, Nameserver
 
 HOSTS, RESOLV_CONF = Path("/etc/hosts"), Path("/etc/resolv.conf")

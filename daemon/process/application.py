@@ -17,6 +17,7 @@ from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.body_writer import EventRules
 from daemon.delivery.endpoint_test import BURST, RATE, Bounds, EndpointTests
 from daemon.delivery.large_bodies import LargeBodies
+from daemon.delivery.leases import lease_of
 from daemon.delivery.request_budget import RequestBudget
 from daemon.delivery.request_template import RequestTemplate
 from daemon.delivery.sender import Sender
@@ -46,9 +47,6 @@ from daemon.store.tokens import take_tokens
 from daemon.store.upkeep import apply_rules
 
 logger = logging.getLogger("hookd")
-
-RECORDING_TIME = 15.0
-"""Seconds that recording may take beyond the request, before a lease ends."""
 
 
 @dataclass(slots=True)
@@ -135,7 +133,7 @@ class Application:
     @property
     def lease(self) -> float:
         """Seconds for which a claimed delivery is ours."""
-        return self.config.delivery.timeout + RECORDING_TIME
+        return lease_of(self.config.delivery.timeout)
 
     def event_rules(self) -> EventRules:
         """Return what events from SQL are held to now."""

@@ -23,11 +23,12 @@ from daemon.clock import Clock
 from daemon.config.bind import numbered_bind
 from daemon.config.model import Config
 from daemon.delivery.auto_reset_event import AutoResetEvent
+from daemon.delivery.leases import RECORDING_TIME
 from daemon.delivery.poller import Poller, PublishRate
 from daemon.delivery.replayer import Replayer
 from daemon.delivery.sweeper import Sweeper
 from daemon.delivery.upkeep import Upkeep
-from daemon.process.application import RECORDING_TIME, Application
+from daemon.process.application import Application
 from daemon.process.child import serve_channel
 from daemon.process.connections import check_connections
 from daemon.process.deliver import OwnConnections, deliver, own_connections
@@ -40,7 +41,7 @@ from daemon.process.rest_api import RestApi, make_rest_api
 from daemon.process.settings import retention, server_limits
 from daemon.process.standstill import serve_standstill
 from daemon.process.startup import Prepared, StartError
-from daemon.process.systemd import READY, notify, watchdog_period
+from daemon.process.systemd import READY, notify, serve_watchdog
 from daemon.process.timekeeping import serve_clock
 from daemon.progress import Way
 from daemon.store.database import (
@@ -136,15 +137,6 @@ async def serve_signals(
             logger.info("%s: stopping; a second signal ends at once", signal.Signals(number).name)
             first = trio.current_time()
             stop.set()
-
-
-async def serve_watchdog(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Tell systemd, twice as often as it wants to hear it, that the loop turns."""
-    task_status.started()
-    period = watchdog_period()
-    while period is not None:
-        notify("WATCHDOG=1")
-        await trio.sleep(period / 2)
 
 
 async def serve_folded_lines() -> None:

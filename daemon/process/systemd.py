@@ -7,6 +7,8 @@ import os
 import socket
 from contextlib import suppress
 
+import trio
+
 READY = "READY=1"
 WATCHDOG_VARIABLES = ("WATCHDOG_PID", "WATCHDOG_USEC")
 DESCRIPTOR = "fd:"
@@ -33,3 +35,12 @@ def watchdog_period() -> float | None:
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1_000_000 if microseconds.isdecimal() and int(microseconds) else None
+
+
+async def serve_watchdog(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Tell systemd, twice as often as it wants to hear it, that the loop turns."""
+    task_status.started()
+    period = watchdog_period()
+    while period is not None:
+        notify("WATCHDOG=1")
+        await trio.sleep(period / 2)

@@ -14,7 +14,7 @@ CODE = "HOOKD_SCHEDULES_CODE"
 """Environment variable: another checkout, the daemons of which are to be tried."""
 
 # Shorter leases than any setting allows, so that a schedule need not wait for them. Seconds.
-CHANGES = ("daemon.process.application.RECORDING_TIME=2.5", "daemon.delivery.sweeper.PERIOD=0.5")
+CHANGES = ("daemon.delivery.leases.RECORDING_TIME=2.5", "daemon.delivery.sweeper.PERIOD=0.5")
 
 
 class Started:

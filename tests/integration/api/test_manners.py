@@ -1,6 +1,6 @@
 """What an HTTP client may expect of every path: HEAD, OPTIONS, Allow, Link, rate limits, origins."""
 
-# Covers api.representation.
+# Covers api.cacheable.
 
 import re
 from collections.abc import Iterator

@@ -82,7 +82,7 @@ async def test_results_are_bulk_work_but_for_lone_ones(database: Database, conne
     [another] = [result(held) for held in await claim(session, batch=1)]
     leases = Leases()
     leases.add(one.token, 1)
-    leases.add(another.token, 1, lone=True)
+    leases.add(another.token, 1, single=True)
     give, take = trio.open_memory_channel[Result](2)
     metrics = Metrics()
 
@@ -92,7 +92,7 @@ async def test_results_are_bulk_work_but_for_lone_ones(database: Database, conne
         @asynccontextmanager
         async def piece(self) -> AsyncIterator[None]:
             self.pieces += 1
-            assert metrics.deliveries.values[("succeeded",)] == 1, "the lone one was written before"
+            assert metrics.deliveries.values[("succeeded",)] == 1, "the single one was written before"
             yield
 
     lock = Lock()

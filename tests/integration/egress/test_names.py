@@ -14,7 +14,7 @@ import trio
 
 from daemon.egress.addresses import Address
 from daemon.egress.errors import EgressError
-from daemon.egress.lookup import NameLookup
+from daemon.egress.name_lookup import NameLookup
 from daemon.egress.nameserver import Nameserver
 from daemon.egress.resolver import CachingResolver
 from daemon.egress.system_names import SystemLookup

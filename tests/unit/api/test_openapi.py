@@ -19,8 +19,8 @@ from api.openapi import Facts, document
 from api.problems import Problem
 from api.reference.answers.problems import ProblemDocument
 from api.reference.catalogue import OPERATIONS
+from api.reference.error_statuses import PROBLEMS
 from api.reference.operation import JSON_TYPE, Operation
-from api.reference.problems import PROBLEMS
 from api.reference.shell import pretty, shell_line
 from daemon.signing.canonical import event_body
 from daemon.signing.secrets import generate_secret, parse_secret

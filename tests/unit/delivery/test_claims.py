@@ -142,12 +142,12 @@ async def test_what_a_round_claimed_is_handed_to_the_senders_and_recorded_apart(
     desk = Desk()
     await desk.route(taken())
     assert desk.capacity.free_slots == 3
-    token = next(iter(desk.leases._lone))
-    lone, bulk = result(token), result(uuid4())
-    assert desk.leases.apart([bulk, lone]) == ([lone], [bulk])
-    assert desk.leases.apart([lone]) == ([lone], [])
-    assert desk.leases.settle([lone]) == [token]
-    assert desk.leases.apart([lone, bulk]) == ([], [lone, bulk]), "the lease is forgotten"
+    token = next(iter(desk.leases._single))
+    single, bulk = result(token), result(uuid4())
+    assert desk.leases.apart([bulk, single]) == ([single], [bulk])
+    assert desk.leases.apart([single]) == ([single], [])
+    assert desk.leases.settle([single]) == [token]
+    assert desk.leases.apart([single, bulk]) == ([], [single, bulk]), "the lease is forgotten"
 
 
 async def test_what_a_round_claimed_goes_before_what_a_claim_brought_of_other_hosts() -> None:

@@ -12,7 +12,7 @@ from api.quart_app import current_request, no_content
 
 
 @dataclass(frozen=True, slots=True)
-class Representation:
+class Cacheable:
     """Some bytes, their media type, and the header fields that go with them besides."""
 
     content: bytes = field(repr=False)
