@@ -1,6 +1,7 @@
-"""The queue: claiming due deliveries of due hosts. What becomes of them is `results`.
+"""The queue: claiming due deliveries of due hosts; `daemon.store.results` records what becomes of them.
 
-The rules live in `sql/functions/`; here each is one unit of work, so that each costs one hop to asyncio.
+The rules live in `sql/functions/`. Each is one statement, which a unit of work may share with others, so that
+it costs one hop to asyncio.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """Recording: what became of leased deliveries, written in batches.
 
-The rules live in `sql/functions/6*.sql`. Here each field of a `Result` names the argument of record() that it
-goes into, so that a new one is told of once: the field makes the statement and its arguments.
+The rules live in `sql/functions/`: 60_record, and what that settles. Here each field of a `Result` names the
+argument of record() that it goes into, so that a new one is told of once: the field makes the statement and
+its arguments.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 -- When may a claim find work again? Two functions answer it, for lanes and for hosts, from what is pending now; every
--- change of the queue ends with them, and only they (and route(), for lanes) write these rows: once a change, as under
--- a held vacuum horizon each version of a row stays. The caller holds the locks of all the hosts concerned. Arrays run
+-- change of the queue ends with them. They write each of these rows once a change, as under a held vacuum horizon
+-- each version of a row stays; others write columns of their own beside them (32, 34), or repair (80, 88). The caller holds the locks of all the hosts concerned. Arrays run
 -- in parallel; one that is null says nothing.
 
 -- p_early: no unleased delivery of the lane is due before the lesser of its floor and this. p_taken: deliveries that a

@@ -134,9 +134,9 @@ create or replace function hookd.end_full_round(p_shard smallint, p_orgs uuid[],
     where s.shard = p_shard and (p_more or s.bulk_orgs <> '{}')
 $$;
 
--- Takes the inbox shards that have waited longest, as many as have p_limit events together and at most p_shards: few events
--- of many lanes cost as much as many of few. They are under locks that only routers use; one with a burst
--- comes alone, so that nobody else waits for its round. Returns for each its first events from SQL, whose bodies the router
+-- Takes the inbox shards that have waited longest, as many as have p_limit events together and at most p_shards: what a
+-- round costs goes by its events and by the lanes that these are for. They are under locks that only routers use; one with
+-- a burst comes alone, so that nobody else waits for its round. Returns for each its first events from SQL, whose bodies the router
 -- must write first; or one row without an event if none needs that. p_bulk: of the shards with a burst alone, or of those
 -- without; null: of all.
 create or replace function hookd.open_shards(p_limit integer, p_shards integer, p_bulk boolean default null)
@@ -207,8 +207,8 @@ begin
 end $$;
 
 -- Routes the next p_limit events of shards that open_shards() gave, one shard after the other: one delivery for each active
--- subscription that wants the type and whose filter it passes, or a word in the history if the filter is blocked. p_ids, p_orgs, p_bodies, p_problems: canonical bodies of
--- events from SQL, or why there is none.
+-- subscription that wants the type and whose filter it passes, or a word in the history if the filter is blocked. p_ids,
+-- p_orgs, p_bodies, p_problems: canonical bodies of events from SQL, or why there is none.
 -- At most p_budget deliveries at once, so that a wide fan-out holds its hosts' locks only for a slice. Returns how many
 -- events it looked at, with none left the shards are empty; of how many transactions they are; whether there was more than
 -- it could take; and the hosts at which deliveries are pending for them.
