@@ -20,6 +20,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _PATH = re.compile(r"(?:api|bench|daemon|docs|systemd|tests|tools)/[\w./-]*\w/?")
+_NAMED_IN = re.compile(r"((?:api|bench|daemon|tests|tools)/[\w/]+\.py): ([\w.]+)")
 _METRIC = re.compile(r"hookd_[a-z_]+[a-z]")
 
 
@@ -62,6 +63,14 @@ def test_every_path_that_is_named_exists(page: Path) -> None:
     for code in _CODE.findall(prose(page)):
         if _PATH.fullmatch(code):
             assert code.rstrip("/") in kept, f"{named(page)} names {code}, which is not in the repository"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_name_in_a_module_exists(page: Path) -> None:
+    for path, name in _NAMED_IN.findall(prose(page)):
+        source = (ROOT / path).read_text()
+        for part in name.split("."):
+            assert re.search(rf"(?:def|class) {part}\b", source), f"{named(page)}: {path} has no {part}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
