@@ -103,19 +103,18 @@ def faulty(directory: Path, *, hosts: int) -> Iterator[Faulty]:
 
 
 def lateness(published: Sequence[Published], first: int, came: dict[int, float], since: float = 0.0) -> Run:
-    """Return how late events came, from when they were to be published, or `since` if that is later."""
-    waits = [
-        (came[number] - max(one.scheduled, since)) * 1000
-        for number, one in enumerate(published, first)
-        if number in came
-    ]
+    """Return how late events came, from when they were to be published, or `since` if that is later.
+
+    One that has not come is as late as it is now, and `missing`.
+    """
+    now = time.monotonic()
+    arrivals = [came.get(number, now) for number in range(first, first + len(published))]
+    waits = [(at - max(one.scheduled, since)) * 1000 for one, at in zip(published, arrivals, strict=True)]
     over = published[-1].scheduled
     return {
         "p50_ms": percentile(waits, 0.5),
         "p99_ms": percentile(waits, 0.99),
         "worst_ms": max(waits),
-        "after_end_s": max(
-            0.0, max(came[one] for one in range(first, first + len(published)) if one in came) - over
-        ),
-        "missing": float(len(published) - len(waits)),
+        "after_end_s": max(0.0, max(arrivals) - over),
+        "missing": float(sum(first + number not in came for number in range(len(published)))),
     }
