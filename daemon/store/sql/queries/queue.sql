@@ -1,21 +1,29 @@
 -- name: open_shards
-select * from hookd.open_shards($1, $2, $3)
+select * from hookd.open_shards(p_limit => $1, p_shards => $2, p_bulk => $3)
 
 -- name: route_ready
 -- Then what is claimed of what was routed, while its hosts are still locked: whoever claims of all hosts cannot take it along.
 select r.events, r.transactions, r.cut, r.hosts, r.more, r.shard, r.event_id, r.org_id, r.type, r.data, c.*
-from hookd.route_ready($1, $2, $3, $4, $5) r
+from hookd.route_ready(p_limit => $1, p_shards => $2, p_budget => $3, p_hold => $4, p_bulk => $5) r
 left join lateral (
-    select * from hookd.claim_both($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, r.hosts) where not r.cut and r.hosts is not null and $8 > 0 offset 0) c on true
+    select * from hookd.claim_both(
+        p_token => $6, p_probe_token => $7, p_batch => $8, p_probes => $9, p_lease => $10,
+        p_rank => $11, p_daemons => $12, p_full => $13, p_full_probes => $14, p_most_of_org => $15,
+        p_most_of_org_probes => $16, p_among => r.hosts)
+    where not r.cut and r.hosts is not null and $8 > 0 offset 0) c on true
 
 -- name: route
-select r.*, c.* from hookd.route($1, $2, $3, $4, $5, $6, $7) r
+select r.*, c.*
+from hookd.route(p_shards => $1, p_limit => $2, p_budget => $3, p_ids => $4, p_orgs => $5, p_bodies => $6, p_problems => $7) r
 left join lateral (
-    select * from hookd.claim_both($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, r.hosts) where not r.cut and r.hosts is not null and $10 > 0 offset 0) c
-on true
+    select * from hookd.claim_both(
+        p_token => $8, p_probe_token => $9, p_batch => $10, p_probes => $11, p_lease => $12,
+        p_rank => $13, p_daemons => $14, p_full => $15, p_full_probes => $16, p_most_of_org => $17,
+        p_most_of_org_probes => $18, p_among => r.hosts)
+    where not r.cut and r.hosts is not null and $10 > 0 offset 0) c on true
 
 -- name: defer_shards
-select hookd.defer_shards($1, $2)
+select hookd.defer_shards(p_shards => $1, p_time => $2)
 
 -- name: poll
 select inbox, due, current_setting('transaction_read_only') = 'on', current_setting('max_prepared_transactions') <> '0'
@@ -28,7 +36,10 @@ select hookd.stay_awake($1)
 select pg_notify($1, '')
 
 -- name: claim_both
-select * from hookd.claim_both($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+select * from hookd.claim_both(
+    p_token => $1, p_probe_token => $2, p_batch => $3, p_probes => $4, p_lease => $5, p_rank => $6,
+    p_daemons => $7, p_full => $8, p_full_probes => $9, p_most_of_org => $10,
+    p_most_of_org_probes => $11)
 
 -- name: attend
 select rank, daemons from hookd.attend(p_id => $1, p_for => $2)

@@ -55,7 +55,8 @@ select s.id, s.filter_problem, count(*) over () as count from hookd.subscription
 where s.filter_problem is not null order by s.id limit $1
 
 -- name: filters_ahead
-select org_id, event_id, subscription_id from hookd.filters_ahead($1, $2, $3, $4)
+select org_id, event_id, subscription_id from hookd.filters_ahead(
+    p_shards => $1, p_bulk => $2, p_limit => $3, p_budget => $4)
 
 -- name: filter_time
 select set_config('statement_timeout', $1, true)
