@@ -24,7 +24,7 @@ async def attend(database: Database, daemon: UUID, seconds: float) -> Place:
 
     async def unit(connection: Connection) -> Place:
         [row] = await connection.fetch(statement, daemon, timedelta(seconds=seconds))
-        return Place(*row)
+        return Place(**row)
 
     return await database.run(unit)
 

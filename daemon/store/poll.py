@@ -26,7 +26,7 @@ async def poll(database: Database) -> Poll:
 
     async def unit(connection: Connection) -> Poll:
         row = await connection.fetchrow(statement)
-        return Poll(False, False, False, False) if row is None else Poll(*row)
+        return Poll(False, False, False, False) if row is None else Poll(**row)
 
     return await database.run(unit)
 

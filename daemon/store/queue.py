@@ -169,6 +169,6 @@ async def repair(database: Database, after: int) -> Repair | None:
 
     async def unit(connection: Connection) -> Repair | None:
         row = await connection.fetchrow(statement, after, REPAIR_HOSTS)
-        return None if row is None else Repair(*row)
+        return None if row is None else Repair(**row)
 
     return await database.run(unit)

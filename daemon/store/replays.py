@@ -142,7 +142,7 @@ class Replays:
                 if outcome == "too_many":
                     raise TooManyEvents(MAX_EVENTS)
                 [made] = await connection.fetch(read, org_id, subscription_id, replay_id)
-                return Replay(*made)
+                return Replay(**made)
 
         async with self._place(org_id):
             replay = await self._database.run(unit)
@@ -201,7 +201,7 @@ class Replays:
 
         async def unit(connection: Connection) -> Replay | None:
             row = await connection.fetchrow(statement, org_id, subscription_id, replay_id)
-            return None if row is None else Replay(*row)
+            return None if row is None else Replay(**row)
 
         return await self._database.run(unit)
 
@@ -213,7 +213,7 @@ class Replays:
 
         async def unit(connection: Connection) -> list[Replay]:
             rows = await connection.fetch(statement, org_id, subscription_id, before, limit)
-            return [Replay(*row) for row in rows]
+            return [Replay(**row) for row in rows]
 
         return await self._database.run(unit)
 
@@ -231,7 +231,7 @@ class Replays:
             row = await connection.fetchrow(read, org_id, subscription_id, replay_id)
             if row is None:
                 return None
-            replay = Replay(*row)
+            replay = Replay(**row)
             after: datetime | None = None
             while replay.status == "cancelled":  # a transaction a slice: its host is not locked for long
                 after = await connection.fetchval(give_up, replay_id, subscription_id, after, GIVE_UP_AT_ONCE)

@@ -140,7 +140,7 @@ async def record(
     [(counted, pending)] = await connection.fetch(statement, *record_arguments(results, done, disable_after))
     failed = list({one.host_id for one in results if one.host_failed})
     rows = await connection.fetch(database.sql("open_circuits"), failed) if failed else []
-    return Recorded(counted or [], [Circuit(*row) for row in rows], pending)
+    return Recorded(counted or [], [Circuit(**row) for row in rows], pending)
 
 
 async def leased(database: Database, token: UUID) -> list[Held]:
@@ -148,7 +148,7 @@ async def leased(database: Database, token: UUID) -> list[Held]:
     statement = database.sql("leased")
 
     async def unit(connection: Connection) -> list[Held]:
-        return [Held(*row) for row in await connection.fetch(statement, token)]
+        return [Held(**row) for row in await connection.fetch(statement, token)]
 
     return await database.run(unit)
 
@@ -159,7 +159,7 @@ async def expired(database: Database, limit: int) -> tuple[list[Held], list[UUID
 
     async def unit(connection: Connection) -> tuple[list[Held], list[UUID]]:
         rows = await connection.fetch(statement, limit)
-        held = [Held(*row) for row in rows if row["delivery_id"] is not None]
+        held = [Held(**row) for row in rows if row["delivery_id"] is not None]
         return held, list({row["token"] for row in rows})
 
     return await database.run(unit)

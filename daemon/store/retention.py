@@ -51,7 +51,7 @@ async def see_clock(database: Database) -> SeenClock:
 
     async def unit(connection: Connection) -> SeenClock:
         (row,) = await connection.fetch(database.sql("see_clock"), CLOCK_GAP, CLOCK_STAND)
-        return SeenClock(*row)
+        return SeenClock(**row)
 
     return await database.run(unit)
 

@@ -339,7 +339,7 @@ async def record(
 async def expired(session: Runs) -> list[Held]:
     """Return what leases past their end hold."""
     rows = await session.fetch(STATEMENTS["expired_leases"], 100)
-    return [Held(*row) for row in rows if row["delivery_id"] is not None]
+    return [Held(**row) for row in rows if row["delivery_id"] is not None]
 
 
 async def prove(session: Runs) -> None:

@@ -26,7 +26,8 @@ left join lateral (
 select hookd.defer_shards(p_shards => $1, p_time => $2)
 
 -- name: poll
-select inbox, due, current_setting('transaction_read_only') = 'on', current_setting('max_prepared_transactions') <> '0'
+select inbox, due, current_setting('transaction_read_only') = 'on' as read_only,
+    current_setting('max_prepared_transactions') <> '0' as unhinted
 from hookd.poll()
 
 -- name: stay_awake
@@ -74,5 +75,6 @@ select * from hookd.repair(p_after => $1, p_limit => $2)
 select e.body from hookd.subscription s join hookd.event e on e.org_id = s.org_id and e.id = $2 where s.id = $1
 
 -- name: open_circuits
-select h.id, h.name, h.circuit_trips, extract(epoch from h.blocked_until - hookd.clock())::float8
+select h.id as host_id, h.name, h.circuit_trips as trips,
+    extract(epoch from h.blocked_until - hookd.clock())::float8 as blocked_for
 from hookd.host h where h.id = any ($1) and hookd.circuit_open(h.circuit_failures)

@@ -57,7 +57,7 @@ where c.relnamespace = (select p.relnamespace from pg_class p where p.oid = 'hoo
     and not exists (select from pg_inherits i where i.inhrelid = c.oid)
 
 -- name: see_clock
-select seen_at, even_from, leapt_from from hookd.see_clock(p_gap => $1, p_stand => $2)
+select seen_at as at, even_from, leapt_from from hookd.see_clock(p_gap => $1, p_stand => $2)
 
 -- name: set_back_hosts
 select hookd.set_back_hosts(p_after => $1, p_limit => $2, p_from => $3)
