@@ -8,10 +8,10 @@ from pathlib import Path
 from tests.support.forked import HOOKD, ROOT
 
 
-def test_a_fan_out_is_measured_and_written_down(tmp_path: Path) -> None:
+def test_a_fan_out_is_measured_and_written_down(tmp_path: Path, postgres_server: str) -> None:
     command = [sys.executable, "-m", "bench", "fan_out", "--runs", "1", "--size", "1500", "--receiver", "own"]
     done = subprocess.run(
-        [*command, "--out", str(tmp_path)],
+        [*command, "--database", postgres_server, "--out", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

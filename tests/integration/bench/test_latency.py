@@ -40,7 +40,7 @@ def test_statements_are_counted_in_a_log(tmp_path: Path) -> None:
     assert statements(log, first) == {"select 1": 2, "select 2": 1, "BEGIN;": 1}
 
 
-def test_memory_is_measured_and_written_down(tmp_path: Path) -> None:
+def test_memory_is_measured_and_written_down(tmp_path: Path, postgres_server: str) -> None:
     command = [
         sys.executable,
         "-m",
@@ -50,6 +50,8 @@ def test_memory_is_measured_and_written_down(tmp_path: Path) -> None:
         "1",
         "--size",
         "400",
+        "--database",
+        postgres_server,
         "--out",
         str(tmp_path),
     ]

@@ -10,6 +10,7 @@ from daemon.cli.failure import CommandError, UsageError, explained
 from daemon.config.load import ConfigError
 from daemon.process.startup import StartError
 from daemon.store.failure import DatabaseUnavailable, RetryTransaction
+from tests.support.forked import HOOKD
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,8 @@ def test_a_reader_that_has_gone_ends_a_command_without_a_traceback() -> None:
     os.close(reading)
     command = [sys.executable, "-c", "from daemon.cli.main import main; main()", "check-config"]
     with open(writing, "wb") as out:
-        ended = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, timeout=60, check=False)
+        ended = subprocess.run(
+            command, stdout=out, stderr=subprocess.PIPE, timeout=60, check=False, env=HOOKD.environ()
+        )
     assert ended.stderr == b""
     assert ended.returncode == 1

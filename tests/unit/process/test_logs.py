@@ -14,6 +14,7 @@ import pytest
 from daemon.delivery.attempt_logging import log_attempt
 from daemon.process.journal import is_journal, with_priority
 from daemon.process.logs import FoldingHandler, HumanFormatter, JournalFormatter, JsonFormatter
+from tests.support.forked import HOOKD
 from tests.unit.delivery.test_attempt_logging import result
 
 ROOT = Path(__file__).parents[3]
@@ -61,7 +62,7 @@ def test_a_start_that_is_refused_is_an_error_in_the_journal(tmp_path: Path, comm
     program = [sys.executable, "-m", "daemon.cli", "--set", "api.max_batch=0", "--set", "nonsense", *command]
     with (tmp_path / "journal").open("wb") as stream:
         status = os.fstat(stream.fileno())
-        environ = {**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        environ = {**HOOKD.environ(), "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
         ended = subprocess.run(program, stderr=stream, env=environ, cwd=ROOT, timeout=60, check=False)
     assert ended.returncode == 2
     assert [line[:10] for line in (tmp_path / "journal").read_text().splitlines()] == ["<3>hookd: "] * 2
