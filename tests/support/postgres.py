@@ -75,11 +75,13 @@ def fresh_database(server_url: str, template: str | None = None) -> Iterator[str
     """Give the URL of a new database, a copy of `template` if that is given, and drop it afterwards."""
     name = f"hookd_test_{uuid4().hex[:16]}"
     # Copying files takes half the time of the default, which writes each page to the log.
-    administer(server_url, f"create database {name} template {template or 'template0'} strategy file_copy")
+    _on_kept_connection(
+        server_url, f"create database {name} template {template or 'template0'} strategy file_copy"
+    )
     try:
         yield with_database(server_url, name)
     finally:
-        administer(server_url, f"drop database {name} with (force)")
+        _on_kept_connection(server_url, f"drop database {name} with (force)")
 
 
 def migrated_template(server_url: str) -> str:
@@ -123,6 +125,21 @@ def administer(server_url: str, statement: str) -> None:
             await connection.close()
 
     asyncio.run(run())
+
+
+_kept: dict[str, tuple[asyncio.Runner, Connection]] = {}
+
+
+def _on_kept_connection(server_url: str, statement: str) -> None:
+    """Run a statement on a connection that this process keeps until its end.
+
+    A new one costs as much as what each test asks of it: a database, and that it is dropped.
+    """
+    if server_url not in _kept:
+        runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
+        _kept[server_url] = runner, runner.run(asyncpg.connect(server_url))
+    runner, connection = _kept[server_url]
+    runner.run(connection.execute(statement))
 
 
 class Session:
