@@ -1,9 +1,6 @@
 """The tree of tasks: who owns whom, the order in which they start, and the order in which they stop."""
 
-import gc
 import logging
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,12 +30,14 @@ from daemon.process.child import serve_channel
 from daemon.process.connections import check_connections
 from daemon.process.deliver import OwnConnections, deliver, own_connections
 from daemon.process.embedded import serve_embedded
+from daemon.process.garbage import collect_seldom
 from daemon.process.logs import tell_folded
 from daemon.process.master_key import MasterKeyError, cursor_key, settle_master_keys
 from daemon.process.open_files import raise_open_files
 from daemon.process.reload import serve_reload
 from daemon.process.rest_api import RestApi, make_rest_api
 from daemon.process.settings import retention, server_limits
+from daemon.process.signals import serve_signals
 from daemon.process.standstill import serve_standstill
 from daemon.process.startup import Prepared, StartError
 from daemon.process.systemd import READY, notify, serve_watchdog
@@ -61,12 +60,9 @@ logger = logging.getLogger("hookd")
 
 FLUSH_SHARE = 0.2
 """The part of the stop's time that is kept for writing down what the senders were at."""
-ENDED_AT_ONCE = 1
 FOLDED_EVERY = 5.0
 FIRST_ROUNDS = 0.01
 """Seconds between two looks whether each part has done its first round."""
-SAME_SIGNAL = 0.3
-"""Seconds within which a signal is the one before, again: wrappers send to a process and to its group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,35 +104,6 @@ async def run_daemon(
         raise start_error from start_error.__cause__
     finally:
         tell_folded(all_of_them=True)
-
-
-async def serve_signals(
-    stop: trio.Event,
-    hangup: AutoResetEvent,
-    *,
-    at_once: Callable[[], None] = lambda: None,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Set `stop` at the first SIGTERM or SIGINT, end the process at the second; set `hangup` at SIGHUP.
-
-    `at_once` is called before the end, for what must end with the process.
-    """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-        task_status.started()
-        first = 0.0
-        async for number in received:
-            if number == signal.SIGHUP:
-                hangup.set()
-                continue
-            if stop.is_set() and trio.current_time() - first < SAME_SIGNAL:
-                continue
-            if stop.is_set():
-                logger.warning("second %s: ending at once", signal.Signals(number).name)
-                at_once()
-                os._exit(ENDED_AT_ONCE)
-            logger.info("%s: stopping; a second signal ends at once", signal.Signals(number).name)
-            first = trio.current_time()
-            stop.set()
 
 
 async def serve_folded_lines() -> None:
@@ -289,18 +256,6 @@ async def _serve(
     await serve_api(
         app, listeners=listeners, limits=limits, shutdown=application.stopping, task_status=task_status
     )
-
-
-def collect_seldom() -> None:
-    """Let the garbage collector leave alone what lives as long as the process, and look at the rest seldom.
-
-    A delivery makes hundreds of objects and no cycles: the usual thresholds cost a tenth of the rate. But
-    what is looked at in one go stops everything: 20,000 new objects for 6 ms, or 20 where others take the
-    processor meanwhile. What has lived for a while is looked at every two million.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(4_000, 500, 100)
 
 
 async def _serve_exchange(application: Application, scope: trio.CancelScope) -> None:

@@ -24,8 +24,9 @@ from daemon.config.load import Loaded
 from daemon.config.problems import ConfigError
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.process.child import Child
-from daemon.process.main import Running, listen, serve_signals
+from daemon.process.main import Running, listen
 from daemon.process.reload import FOREVER
+from daemon.process.signals import serve_signals
 from daemon.process.startup import Prepared
 from daemon.process.systemd import READY, WATCHDOG_VARIABLES, notify, watchdog_period
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import trio
 
-from daemon.process.main import SAME_SIGNAL
+from daemon.process.signals import SAME_SIGNAL
 from tests.faults.test_kill import owed_nothing
 from tests.support.daemon import running
 from tests.support.publishing import publish_many, rows

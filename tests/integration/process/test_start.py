@@ -1,7 +1,7 @@
 """What stands in the way of a start is named, with the remedy, before anything is half done; and SIGHUP."""
 
 # Covers daemon.process.application, daemon.process.startup, daemon.process.reload, daemon.process.systemd,
-# daemon.process.rest_api, daemon.process.settings and daemon.process.url_rules.
+# daemon.process.garbage, daemon.process.rest_api, daemon.process.settings and daemon.process.url_rules.
 
 import signal
 import socket

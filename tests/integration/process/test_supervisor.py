@@ -1,6 +1,6 @@
 """`daemon.processes` above 1: several daemons behind one address, started, kept up and ended together."""
 
-# Covers daemon.process.child.
+# Covers daemon.process.child and daemon.process.main.
 
 import json
 import os
@@ -19,7 +19,7 @@ import pytest
 import trio
 
 from daemon.config.bind import numbered_bind
-from daemon.process.main import SAME_SIGNAL
+from daemon.process.signals import SAME_SIGNAL
 from tests.faults.test_kill import owed_nothing
 from tests.support.daemon import Daemon, running
 from tests.support.publishing import publish_many, rows
