@@ -17,8 +17,10 @@ MAX_REST = 0.02
 """Seconds of rest, however long a round took: it may have waited for a lock."""
 MAX_HEAD_START = 0.012
 """Seconds for which bulk work waits for an event that was announced: one is on its way after 3 to 8 ms."""
-MAX_ROUND_EVENTS, SMALL_ROUND_EVENTS = 200, 50
-"""Events that a round of a burst looks at: 30 ms of work, and 7."""
+ROUND_TIME, ROUND_TIME_ALONE = 0.007, 0.03
+"""Seconds that a full round is to take: while single events come, and alone."""
+MIN_ROUND_EVENTS, MAX_ROUND_EVENTS = 40, 200
+"""Events that a round looks at; a round for single events looks at the fewest."""
 MAX_CLAIM, SMALL_CLAIM = 1_000_000, 64
 """Deliveries that one claim takes."""
 MAX_REQUESTS, FEW_REQUESTS = 128, 16
@@ -26,7 +28,10 @@ MAX_REQUESTS, FEW_REQUESTS = 128, 16
 
 
 class Governor:
-    """Says when bulk work may go on and how large its next piece may be; `clock` in seconds."""
+    """Says when bulk work may go on and how large its next piece may be; `clock` in seconds.
+
+    `round_events`: how many events the next round may look at, by what those before took.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -34,6 +39,7 @@ class Governor:
         self._announced_at = self._head_start_until = -math.inf
         self._no_head_start_before = -math.inf
         self._rest_until = -math.inf
+        self.round_events = (MIN_ROUND_EVENTS + MAX_ROUND_EVENTS) // 2
 
     def note_single(self) -> None:
         """A single event was routed, or a few: there was no more than a round could take."""
@@ -53,9 +59,14 @@ class Governor:
             self._head_start_until = now
             self._no_head_start_before = 2 * now - self._announced_at
 
-    def note_round(self, began: float, ended: float) -> None:
-        """A round of bulk work took so long, by the clock."""
-        self._rest_until = ended + min(MAX_REST, (ended - began) * REST_PART)
+    def note_round(self, events: int, began: float, ended: float) -> None:
+        """A round of bulk work looked at so many events and took so long, by the clock."""
+        seconds = ended - began
+        self._rest_until = ended + min(MAX_REST, seconds * REST_PART)
+        if events >= self.round_events:  # else it was a slice of a wide fan-out, or had few
+            time = ROUND_TIME if self.single_events_come else ROUND_TIME_ALONE
+            fitting = min(self.round_events * 1.25, events * time / max(seconds, 1e-6), MAX_ROUND_EVENTS)
+            self.round_events = int(max(MIN_ROUND_EVENTS, self.round_events / 2, fitting))
 
     @property
     def single_events_come(self) -> bool:
@@ -75,11 +86,6 @@ class Governor:
     def rest(self) -> float:
         """Return for how many seconds no round is to begin."""
         return max(0.0, self._rest_until - self._clock()) if self.single_events_come else 0.0
-
-    @property
-    def round_events(self) -> int:
-        """How many events the next round of a burst may look at."""
-        return SMALL_ROUND_EVENTS if self.single_events_come else MAX_ROUND_EVENTS
 
     @property
     def claim_size(self) -> int:

@@ -15,7 +15,7 @@ import trio
 from daemon.delivery.body_writer import BodyWriter
 from daemon.delivery.bulk_lock import BulkLock
 from daemon.delivery.claims import Claims
-from daemon.delivery.governor import SMALL_ROUND_EVENTS, Governor
+from daemon.delivery.governor import MIN_ROUND_EVENTS, Governor
 from daemon.delivery.poller import PublishRate
 from daemon.delivery.run_forever import Pauses, run_forever
 from daemon.progress import Progress
@@ -172,19 +172,19 @@ class Router:
         """Do one round, when it may begin; return whether there may be more to route."""
         urgent = self.state.begin_round()
         if urgent or not self.state.bulk:
-            return await self._route(connection, SMALL_ROUND_EVENTS)
+            return (await self._route(connection, MIN_ROUND_EVENTS)).more
         async with self.lock.piece():
             events = self.governor.round_events
             if await self.urgent.wait(0.0):  # somebody came while it waited
                 self.state.serve_single_next()
                 self.state.begin_round()
-                events = SMALL_ROUND_EVENTS
+                events = MIN_ROUND_EVENTS
             began = trio.current_time()
-            more = await self._route(connection, events)
-            self.governor.note_round(began, trio.current_time())
-            return more
+            done = await self._route(connection, events)
+            self.governor.note_round(done.events, began, trio.current_time())
+            return done.more
 
-    async def _route(self, connection: Connection, events: int) -> bool:
+    async def _route(self, connection: Connection, events: int) -> Round:
         bulk, database = self.state.bulk, self.database
         with self.claims.with_round(bulk) as reserved:
             deliveries = MANY_DELIVERIES if bulk else FEW_DELIVERIES
@@ -195,7 +195,7 @@ class Router:
                 done = await write_round(database, connection, done, bodies)
             self._note(done)
             await self.claims.take_routed(connection, done, reserved)
-        return done.more
+        return done
 
     def _note(self, done: Round) -> None:
         if not (done.events or done.cut):

@@ -11,10 +11,12 @@ from daemon.delivery.governor import (
     MAX_REQUESTS,
     MAX_REST,
     MAX_ROUND_EVENTS,
+    MIN_ROUND_EVENTS,
     REST_PART,
+    ROUND_TIME,
+    ROUND_TIME_ALONE,
     SINGLE_EVENTS_WINDOW,
     SMALL_CLAIM,
-    SMALL_ROUND_EVENTS,
     Governor,
 )
 
@@ -40,13 +42,12 @@ def do_round(governor: Governor, clock: Clock, seconds: float) -> None:
     """Let a round of bulk work take so long."""
     began = clock.now
     clock.now += seconds
-    governor.note_round(began, clock.now)
+    governor.note_round(1, began, clock.now)
 
 
 def test_alone_bulk_work_takes_all_there_is(governor: Governor, clock: Clock) -> None:
     do_round(governor, clock, 0.01)
     assert governor.rest() == governor.head_start() == 0.0
-    assert governor.round_events == MAX_ROUND_EVENTS
     assert governor.claim_size == MAX_CLAIM
     assert governor.requests_at_once == MAX_REQUESTS
 
@@ -57,7 +58,6 @@ def test_while_single_events_come_pieces_are_small_and_a_round_is_followed_by_a_
     governor.note_single()
     do_round(governor, clock, 0.01)
     assert governor.rest() == pytest.approx(0.01 * REST_PART)
-    assert governor.round_events == SMALL_ROUND_EVENTS
     assert governor.claim_size == SMALL_CLAIM
     assert governor.requests_at_once == FEW_REQUESTS
     clock.now += 0.011 * REST_PART
@@ -117,3 +117,34 @@ def test_an_end_too_many_takes_no_time_from_anybody(governor: Governor, clock: C
     governor.end_announcement()
     governor.announce()
     assert governor.event_on_its_way
+
+
+@pytest.mark.parametrize("others, target", [(True, ROUND_TIME), (False, ROUND_TIME_ALONE)])
+@given(each=st.floats(1e-6, 0.01), base=st.floats(0, 0.004))
+def test_full_rounds_come_to_take_the_time_they_may(
+    others: bool, target: float, each: float, base: float
+) -> None:
+    clock = Clock()
+    governor = Governor(clock)
+    for _ in range(60):
+        if others:
+            governor.note_single()
+        began = clock.now
+        clock.now += min(base + each * governor.round_events, SINGLE_EVENTS_WINDOW / 2)
+        governor.note_round(governor.round_events, began, clock.now)
+    seconds = base + each * governor.round_events
+    assert MIN_ROUND_EVENTS <= governor.round_events <= MAX_ROUND_EVENTS
+    assert seconds <= 1.3 * target or governor.round_events == MIN_ROUND_EVENTS
+    assert seconds >= 0.7 * target or governor.round_events == MAX_ROUND_EVENTS
+
+
+def test_one_slow_round_does_not_make_the_next_tiny(governor: Governor) -> None:
+    before = governor.round_events
+    governor.note_round(before, 0.0, 10.0)
+    assert governor.round_events == before // 2
+
+
+def test_a_round_of_fewer_events_says_nothing_of_the_time(governor: Governor) -> None:
+    before = governor.round_events
+    governor.note_round(1, 0.0, 10.0)
+    assert governor.round_events == before

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from daemon.delivery import body_writer
 from daemon.delivery import router as module
 from daemon.delivery.body_writer import BodyWriter, EventRules
-from daemon.delivery.governor import MAX_ROUND_EVENTS, SMALL_ROUND_EVENTS, Governor
+from daemon.delivery.governor import MIN_ROUND_EVENTS, Governor
 from daemon.delivery.router import (
     FEW_DELIVERIES,
     MANY_DELIVERIES,
@@ -31,6 +31,7 @@ from daemon.schemas import Schemas
 from daemon.store.failure import DatabaseUnavailable
 from daemon.store.routing import Body, Opened, RawEvent, Round, RoundRequest
 
+FIRST = Governor(lambda: 0.0).round_events
 ONE, CUT, NOTHING = Round(1, 1), Round(40, 1, cut=True), Round(more=False)
 
 
@@ -227,7 +228,7 @@ async def test_rounds_follow_each_other_while_there_may_be_more(monkeypatch: pyt
     await one.run()
     assert len(one.own.waits) == 2, "after nothing was found, and again at the end"
     assert one.taken[:2] == [ONE, ONE]
-    assert {request.events for request in one.requests} == {SMALL_ROUND_EVENTS}
+    assert {request.events for request in one.requests} == {MIN_ROUND_EVENTS}
     assert {request.deliveries for request in one.requests} == {FEW_DELIVERIES}
     assert one.pieces == 0, "single events wait for nobody"
     assert one.governor.single_events_come
@@ -281,7 +282,7 @@ async def test_rounds_of_a_burst_are_bulk_work(monkeypatch: pytest.MonkeyPatch) 
     one = scene(monkeypatch, True, CUT, CUT)
     await one.run()
     assert one.pieces == 3
-    assert [request.events for request in one.requests] == [MAX_ROUND_EVENTS] * 3
+    assert [request.events for request in one.requests] == [FIRST] * 3
     assert [request.deliveries for request in one.requests] == [MANY_DELIVERIES] * 3
     assert one.own.waits == [MAX_WAIT]
     assert not one.governor.single_events_come
@@ -294,12 +295,12 @@ async def test_beside_single_events_they_are_small_and_a_rest_is_heard_through(
     def piece() -> Round:
         one.governor.note_single()
         now = trio.current_time()
-        one.governor.note_round(now - 0.01, now)
+        one.governor.note_round(1, now - 0.01, now)
         return CUT
 
     one = scene(monkeypatch, True, piece, CUT)
     await one.run()
-    assert [request.events for request in one.requests[:2]] == [MAX_ROUND_EVENTS, SMALL_ROUND_EVENTS]
+    assert [request.events for request in one.requests[:2]] == [FIRST, FIRST]
     assert one.urgent.waits[2] > 0.0
 
 
@@ -313,9 +314,9 @@ async def test_who_comes_into_a_bursts_shard_is_served_by_small_rounds_out_of_tu
     one = scene(monkeypatch, True, somebody_comes, CUT, CUT, CUT)
     await one.run()
     assert [request.events for request in one.requests] == [
-        MAX_ROUND_EVENTS,
-        *[SMALL_ROUND_EVENTS] * URGENT_ROUNDS,
-        *[MAX_ROUND_EVENTS] * 2,
+        FIRST,
+        *[MIN_ROUND_EVENTS] * URGENT_ROUNDS,
+        *[FIRST] * 2,
     ]
     assert one.pieces == 3
 
@@ -331,8 +332,8 @@ async def test_who_comes_while_a_burst_waits_for_its_turn_is_served_first(
     one.before_piece = somebody_comes
     await one.run()
     assert [request.events for request in one.requests] == [
-        *[SMALL_ROUND_EVENTS] * URGENT_ROUNDS,
-        *[MAX_ROUND_EVENTS] * 2,
+        *[MIN_ROUND_EVENTS] * URGENT_ROUNDS,
+        *[FIRST] * 2,
     ]
 
 
