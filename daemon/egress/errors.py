@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-import httpx
-
 DETAIL_LIMIT = 300
 
 # Failures to connect: the host's, unless the subscription's own settings brought them about.
@@ -72,7 +70,7 @@ class Phases:
     reached: str = "dns"
 
 
-class EgressError(httpx.TransportError):
+class EgressError(Exception):
     """A request that got no usable answer.
 
     `code` is one of `CODES`. `detail` is one printable sentence of at most `DETAIL_LIMIT` characters; it

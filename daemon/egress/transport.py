@@ -34,7 +34,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._max_body = max_body
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request`; raise EgressError, an httpx.TransportError, if there is no whole answer."""
+        """Send `request`; raise EgressError if there is no whole answer."""
         if request.method not in METHODS:
             raise httpx.UnsupportedProtocol(
                 f"{request.method} is not supported; use one of {sorted(METHODS)}"

@@ -73,7 +73,7 @@ async def test_httpx_cannot_get_past_the_guard() -> None:
         nameserver(zone(RECORDS)) as names,
         httpx.AsyncClient(transport=transport(names.port), trust_env=False) as client,
     ):
-        with pytest.raises(httpx.TransportError, match="address_forbidden"):
+        with pytest.raises(EgressError, match="address_forbidden"):
             await client.get("http://rebound.test/")
         with pytest.raises(EgressError) as caught:
             await client.get("http://user:word@receiver.test/")
