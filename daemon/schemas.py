@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from daemon.explained_error import ExplainedError
 from daemon.signing.canonical import JSON, Unrepresentable, canonical, parse
 
 _DEEPEST_SCHEMA = 200  # levels
@@ -17,7 +18,7 @@ _MAX_EXPLAINED_SIZE = 64 * 1024  # bytes
 _EXACT_DIGITS = 640  # as in daemon.signing.canonical
 
 
-class SchemaError(Exception):
+class SchemaError(ExplainedError):
     """A schema's file cannot be used; the text names it and says what to do."""
 
 

@@ -5,13 +5,17 @@ from contextlib import asynccontextmanager
 
 import trio_asyncio
 
+from daemon.cli.failure import CommandError
 from daemon.config.model import Config
-from daemon.store.database import Database, open_database
+from daemon.store.database import Database, RetryTransaction, open_database
 
 
 @asynccontextmanager
 async def command_database(config: Config, url: str, command: str) -> AsyncIterator[Database]:
-    """Open the database for the block, as `open_database` does, outside of any asyncio loop."""
+    """Open the database for the block, as `open_database` does, outside of any asyncio loop.
+
+    Error: `CommandError` where a transaction lost a race.
+    """
     async with (
         trio_asyncio.open_loop(),
         open_database(
@@ -23,4 +27,9 @@ async def command_database(config: Config, url: str, command: str) -> AsyncItera
             application_name=f"hookd {command}",
         ) as database,
     ):
-        yield database
+        try:
+            yield database
+        except RetryTransaction as error:
+            raise CommandError(
+                f"another session was in the way, and nothing was changed: run this again ({error})"
+            ) from error

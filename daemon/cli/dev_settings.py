@@ -12,7 +12,8 @@ from daemon.config.bind import TcpBind, parse_bind
 from daemon.config.load import Loaded
 from daemon.config.state import StateError, make_state_directory, state_directory
 from daemon.config.toml_text import toml_value
-from daemon.process.startup import Prepared, StartError
+from daemon.process.startup import Prepared
+from daemon.process.state import StartError
 
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 

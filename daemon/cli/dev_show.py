@@ -13,6 +13,7 @@ from daemon.cli.dev_banner import durations, show_examples, show_facts, show_sum
 from daemon.cli.dev_client import Client
 from daemon.cli.dev_inbox import FLAKY, FLAKY_FAILURES, INBOX, Inbox
 from daemon.cli.failure import FAILED, INTERRUPTED, OK, CommandError, complain
+from daemon.cli.parsers.dev import TRICKLED
 from daemon.cli.receiver import serve_receiver
 from daemon.cli.sample import sample_events
 from daemon.cli.screen import Screen, Verb
@@ -20,14 +21,13 @@ from daemon.cli.tally import Tally
 from daemon.cli.token import mint
 from daemon.model import Role
 from daemon.process.main import Running, run_daemon
-from daemon.process.startup import Prepared, token_secret
+from daemon.process.startup import Prepared
+from daemon.process.token_secret import token_secret
 
 DEADLINE = 60.0
 """Seconds within which, with --exit, all must have arrived."""
 TRICKLE = 1.0
 """Seconds between two events after the sample."""
-TRICKLED = 3
-"""Events after the sample that --exit waits for."""
 FLAKY_TYPE = "match.proposed"
 ORGANISATION = UUID("018f6d1e-6a00-7000-8000-000000000001")
 """The same at each run, so that a line copied from an earlier one still works."""

@@ -4,12 +4,9 @@ import logging
 import sys
 from collections.abc import Iterator
 
-from daemon.config.load import ConfigError
+from daemon.config.config_error import ConfigError
+from daemon.explained_error import ExplainedError
 from daemon.process.journal import is_journal, with_priority
-from daemon.process.startup import StartError
-from daemon.store.embedded import EmbeddedError
-from daemon.store.failure import DatabaseUnavailable, RetryTransaction
-from daemon.store.migrate import MigrationError
 
 OK = 0
 FAILED = 1
@@ -18,15 +15,12 @@ INTERRUPTED = 130
 """As shells report a program that SIGINT (2) has ended: 128 + 2."""
 
 
-class CommandError(Exception):
+class CommandError(ExplainedError):
     """The command cannot do what was asked; the text names the fault and says what to do."""
 
 
 class UsageError(CommandError):
     """The arguments do not fit together; the exit code is then that of any other wrong usage."""
-
-
-_SAID = (CommandError, StartError, EmbeddedError, DatabaseUnavailable, MigrationError)
 
 
 def complain(text: str, level: int = logging.ERROR) -> None:
@@ -45,21 +39,12 @@ def explained(error: BaseException) -> int | None:
         return INTERRUPTED
     if all(isinstance(cause, BrokenPipeError) for cause in causes):
         return FAILED  # whoever read the output has gone, and knows
-    if not all(isinstance(cause, (*_SAID, ConfigError, RetryTransaction)) for cause in causes):
+    if not all(isinstance(cause, ExplainedError) for cause in causes):
         return None
     for cause in causes:
-        _say(cause)
+        for text in cause.problems if isinstance(cause, ConfigError) else [str(cause)]:
+            complain(text)
     return USAGE if any(isinstance(cause, ConfigError | UsageError) for cause in causes) else FAILED
-
-
-def _say(cause: BaseException) -> None:
-    if isinstance(cause, ConfigError):
-        for problem in cause.problems:
-            complain(problem)
-    elif isinstance(cause, RetryTransaction):
-        complain(f"another session was in the way, and nothing was changed: run this again ({cause})")
-    else:
-        complain(str(cause))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

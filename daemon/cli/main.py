@@ -3,25 +3,15 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Callable, Sequence
 
-from daemon.cli import check_config, config, dev, migrate, publish, run, token, units
 from daemon.cli.failure import FAILED, explained
 from daemon.cli.help_text import HelpFormatter
+from daemon.cli.parsers import check_config, config, dev, migrate, publish, run, token, units
 from daemon.process.version import VERSION
 
-COMMANDS: dict[str, ModuleType] = {
-    "run": run,
-    "dev": dev,
-    "config": config,
-    "check-config": check_config,
-    "migrate": migrate,
-    "publish": publish,
-    "token": token,
-    "units": units,
-}
-"""Each has `add_parser(subparsers)` and `run(args) -> int`, which returns the exit code."""
+PARSERS = (run, dev, config, check_config, migrate, publish, token, units)
+"""In the order of the help. Each has `add_parser(subparsers)` and nothing of what the command runs."""
 
 _DESCRIPTION = """
 hookd delivers webhooks: signed, retried, in turns, and needing nothing but
@@ -56,7 +46,7 @@ def invoke(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; wrong usage exits at once, with 2."""
     try:
         args = parse(arguments)
-        code: int = COMMANDS[args.command].run(args)
+        code = command(args.command)(args)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
         explanation = explained(error)
@@ -64,6 +54,30 @@ def invoke(arguments: Sequence[str]) -> int:
             raise
         code = explanation
     return code if _flushed() else FAILED
+
+
+def command(name: str) -> Callable[[argparse.Namespace], int]:
+    """Return what runs the command and returns its exit code, imported now: a command is not to load all."""
+    match name:
+        case "run":
+            from daemon.cli.run import run
+        case "dev":
+            from daemon.cli.dev import run
+        case "config":
+            from daemon.cli.config import run
+        case "check-config":
+            from daemon.cli.check_config import run
+        case "migrate":
+            from daemon.cli.migrate import run
+        case "publish":
+            from daemon.cli.publish import run
+        case "token":
+            from daemon.cli.token import run
+        case "units":
+            from daemon.cli.units import run
+        case _:
+            raise LookupError(name)
+    return run
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -82,12 +96,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hookd {VERSION}")
     _add_shared(parser)
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in COMMANDS.values():
+    for module in PARSERS:
         module.add_parser(subparsers)
-    for command in subparsers.choices.values():
-        command.formatter_class = HelpFormatter
+    for subparser in subparsers.choices.values():
+        subparser.formatter_class = HelpFormatter
         # Under other names: what argparse reads after the command would replace what stood before it.
-        _add_shared(command, suffix="_after")
+        _add_shared(subparser, suffix="_after")
     return parser
 
 

@@ -10,28 +10,12 @@ from daemon.cli.database import command_database
 from daemon.cli.failure import OK
 from daemon.cli.settings import load_settings, log_for_people, log_source
 from daemon.config.model import Config
-from daemon.process.startup import database_url, prepare_state
+from daemon.process.startup import database_url
+from daemon.process.state import prepare_state
 from daemon.store.database import Connection
 from daemon.store.filter_checks import FilterProblems
 from daemon.store.migrate import MIGRATION_TIMEOUT, Report, upgrade
 from daemon.store.upkeep import make_partitions
-
-_DESCRIPTION = """
-Bring the schema in the database to what this version of hookd needs, and make the
-partitions of the next weeks. Either everything is applied or nothing. The daemon does
-the same when it starts; this is for running it first, or as another database account.
-"""
-_EPILOG = """
-Examples:
-  hookd migrate
-  hookd migrate --set database.url=postgresql://owner@db.internal/app
-  hookd migrate --json
-
-Exit codes:
-  0  the schema is up to date
-  1  it is not; standard error says why and what to do
-  2  wrong usage or configuration
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +29,6 @@ class Outcome:
     report: Report
     partitions: tuple[str, ...]
     filters: FilterProblems
-
-
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "migrate", help="bring the database's schema up to date", description=_DESCRIPTION, epilog=_EPILOG
-    )
-    parser.add_argument("--json", action="store_true", help="print what was done as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:

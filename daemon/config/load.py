@@ -10,8 +10,9 @@ from typing import Any, Literal, get_origin
 from pydantic import ValidationError
 
 from daemon.config import toml_text
+from daemon.config.config_error import ConfigError
 from daemon.config.model import SECTIONS, Config
-from daemon.config.problems import ConfigError, explain, syntax_problem
+from daemon.config.problems import explain, syntax_problem
 
 __all__ = ["ConfigError", "Loaded", "load"]
 

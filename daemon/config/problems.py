@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,14 +15,6 @@ from daemon.config.sections.hosts import HostOverride
 from daemon.config.toml_text import Path, toml_value
 
 _VALUE_LENGTH = 80
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; `problems` has one line for each thing to put right."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
 
 
 def explain(error: ErrorDetails, data: dict[str, Any], where: Callable[[Path], str]) -> str:

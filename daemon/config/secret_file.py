@@ -7,11 +7,13 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from daemon.explained_error import ExplainedError
+
 _LENGTH_LIMIT = 64 * 1024
 _OTHERS = 0o077
 
 
-class SecretFileError(Exception):
+class SecretFileError(ExplainedError):
     """A secret cannot be read or made; the text names the file and says what to do, never what is in it."""
 
 

@@ -4,8 +4,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from daemon.explained_error import ExplainedError
 
-class StateError(Exception):
+
+class StateError(ExplainedError):
     """The state directory cannot be used; the text says why and what to do."""
 
 

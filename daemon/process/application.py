@@ -31,7 +31,8 @@ from daemon.metrics import Metrics
 from daemon.process.open_files import idle_connections
 from daemon.process.outgoing_proxy import outgoing_proxy
 from daemon.process.settings import OfConfig, delivery_settings, event_rules
-from daemon.process.startup import Prepared, StartError
+from daemon.process.startup import Prepared
+from daemon.process.state import StartError
 from daemon.process.url_rules import UrlRules
 from daemon.process.version import VERSION
 from daemon.progress import Way

@@ -3,7 +3,7 @@
 import logging
 
 from daemon.config.model import Config
-from daemon.process.startup import StartError
+from daemon.process.state import StartError
 from daemon.store.database import OWN_CONNECTIONS, Connection, Database
 
 logger = logging.getLogger("hookd")

@@ -32,14 +32,16 @@ from daemon.process.deliver import OwnConnections, deliver, own_connections
 from daemon.process.embedded import serve_embedded
 from daemon.process.garbage import collect_seldom
 from daemon.process.logs import tell_folded
-from daemon.process.master_key import MasterKeyError, cursor_key, settle_master_keys
+from daemon.process.master_key import cursor_key, settle_master_keys
+from daemon.process.master_key_file import MasterKeyError
 from daemon.process.open_files import raise_open_files
 from daemon.process.reload import serve_reload
 from daemon.process.rest_api import RestApi, make_rest_api
 from daemon.process.settings import retention, server_limits
 from daemon.process.signals import serve_signals
 from daemon.process.standstill import serve_standstill
-from daemon.process.startup import Prepared, StartError
+from daemon.process.startup import Prepared
+from daemon.process.state import StartError
 from daemon.process.systemd import READY, notify, serve_watchdog
 from daemon.process.timekeeping import serve_clock
 from daemon.progress import Way

@@ -1,4 +1,7 @@
-"""Every file that the configuration leads to, opened as a start opens it: so all faults are told at once."""
+"""Every file that the configuration leads to, opened as a start opens it: so all faults are told at once.
+
+What opens files that few configurations name is imported where one does: `check-config` is to answer at once.
+"""
 
 import os
 import ssl
@@ -11,18 +14,16 @@ from pathlib import Path
 from daemon.config.database_url import parameters
 from daemon.config.load import Loaded
 from daemon.config.model import Config
-from daemon.config.secret_file import SecretFileError, SecretMissing, read_password, read_secret
+from daemon.config.secret_file import SecretMissing, read_password, read_secret
+from daemon.config.sections.egress import EgressConfig
 from daemon.config.state import StateError, state_directory
 from daemon.egress.source import check_sources
-from daemon.egress.tls import client_context
-from daemon.process.issuer import key_set_fetch
-from daemon.process.master_key import MasterKeyError, master_key_file
-from daemon.process.outgoing_proxy import proxy_credentials
+from daemon.explained_error import ExplainedError
+from daemon.process.master_key_file import master_key_file
 from daemon.process.token_keys import key_source
-from daemon.schemas import SchemaError, load_schemas
 
 CREDENTIALS = Path("/run/credentials")
-_FAULTS = (SecretFileError, MasterKeyError, SchemaError, StateError, ValueError)
+_FAULTS = (ExplainedError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +89,21 @@ def _named(config: Config) -> Iterator[_Opening]:
         # Without the files of [egress], which are opened by themselves.
         bare = egress.model_copy(update={"ca_file": "", "proxy_credentials_file": ""})
         plain = config.model_copy(update={"egress": bare})
-        yield _Opening("auth.jwks_url", Path(), lambda: key_set_fetch(plain))
+        yield _Opening("auth.jwks_url", Path(), partial(_make_fetch, plain))
     if database.password_file:
         password = Path(database.password_file)
         yield _Opening("database.password_file", password, lambda: read_password(password))
     if database.url:
         yield _Opening("database.url", Path(), lambda: _open_tls_files(database.url))
     if egress.ca_file:
-        yield _Opening("egress.ca_file", Path(egress.ca_file), lambda: client_context(egress.ca_file))
+        yield _Opening("egress.ca_file", Path(egress.ca_file), partial(_load_authorities, egress))
     if egress.proxy_credentials_file:
         credentials = Path(egress.proxy_credentials_file)
-        yield _Opening("egress.proxy_credentials_file", credentials, lambda: proxy_credentials(egress))
+        yield _Opening("egress.proxy_credentials_file", credentials, partial(_read_proxy_credentials, egress))
     if egress.source_address:
         yield _Opening("egress.source_address", Path(), lambda: check_sources(egress.source_address))
     for event_type, name in config.events.schemas.items():
-        yield _Opening("events.schemas", Path(name), partial(load_schemas, {event_type: name}))
+        yield _Opening("events.schemas", Path(name), partial(_load_schema, event_type, name))
     if config.signing.master_key_file:
         key_file = master_key_file(config, Path())
         yield _Opening("signing.master_key_file", key_file.path, key_file.read)
@@ -129,6 +130,30 @@ def _read_if_there(path: Path, config: Config) -> None:
     except SecretMissing:
         return
     key_source(config, secret)
+
+
+def _make_fetch(config: Config) -> None:
+    from daemon.process.issuer import key_set_fetch
+
+    key_set_fetch(config)
+
+
+def _load_authorities(egress: EgressConfig) -> None:
+    from daemon.egress.tls import client_context
+
+    client_context(egress.ca_file)
+
+
+def _read_proxy_credentials(egress: EgressConfig) -> None:
+    from daemon.process.outgoing_proxy import proxy_credentials
+
+    proxy_credentials(egress)
+
+
+def _load_schema(event_type: str, name: str) -> None:
+    from daemon.schemas import load_schemas
+
+    load_schemas({event_type: name})
 
 
 def _raise(error: Exception) -> None:

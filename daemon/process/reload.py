@@ -4,13 +4,14 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 
+from daemon.config.config_error import ConfigError
 from daemon.config.load import Loaded
 from daemon.config.model import Config
-from daemon.config.problems import ConfigError
 from daemon.config.state import state_directory
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.process.application import Application
-from daemon.process.master_key import MasterKeyError, master_key_file, refuse_other_master_keys
+from daemon.process.master_key import refuse_other_master_keys
+from daemon.process.master_key_file import MasterKeyError, master_key_file
 from daemon.process.named_files import contents, file_problems
 from daemon.process.systemd import notify
 from daemon.schemas import SchemaError, load_schemas

@@ -15,7 +15,8 @@ from daemon.config.secret_file import SecretFileError
 from daemon.process.application import Application
 from daemon.process.readiness import Readiness
 from daemon.process.settings import OfConfig, api_settings, token_rules
-from daemon.process.startup import Prepared, StartError
+from daemon.process.startup import Prepared
+from daemon.process.state import StartError
 from daemon.process.token_keys import key_source
 from daemon.store.history import History
 from daemon.store.observation import Observer

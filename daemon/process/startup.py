@@ -9,20 +9,16 @@ from daemon.config.database_url import with_password
 from daemon.config.load import ConfigError, Loaded
 from daemon.config.model import Config
 from daemon.config.secret_file import SecretFileError, read_password
-from daemon.config.state import StateError, make_state_directory, state_directory
 from daemon.process.child import Child
-from daemon.process.master_key import MasterKeyFile, master_key_file
+from daemon.process.master_key_file import MasterKeyFile, master_key_file
 from daemon.process.named_files import file_problems
-from daemon.process.token_keys import read_token_key
+from daemon.process.state import StartError, prepare_state
+from daemon.process.token_secret import read_token_key
 from daemon.store.database import OWN_CONNECTIONS
 from daemon.store.embedded import Embedded, EmbeddedError
 
 _USUAL_CONNECTIONS = 100
 _OTHER_CONNECTIONS = 20  # commands, people, and those that Postgres keeps for superusers
-
-
-class StartError(Exception):
-    """The daemon cannot start; the text names the fault and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +62,6 @@ def prepared(loaded: Loaded, child: Child | None = None) -> Iterator[Prepared]:
         yield Prepared(loaded, state, url, master_key_file(config, state), token_key, embedded, child)
 
 
-def prepare_state(config: Config) -> Path:
-    """Return the state directory, made if it was missing. Error: `StartError`."""
-    try:
-        return make_state_directory(state_directory(config.state.directory))
-    except StateError as error:
-        raise StartError(str(error)) from error
-
-
 @contextmanager
 def database_url(config: Config, state: Path) -> Iterator[str]:
     """Give the URL of the Postgres to use, for as long as the block lasts. Error: `StartError`."""
@@ -110,16 +98,3 @@ def _server_settings(config: Config) -> dict[str, str]:
     each = config.database.pool_size + OWN_CONNECTIONS
     needed = config.daemon.processes * each + _OTHER_CONNECTIONS
     return {"max_connections": str(needed)} if needed > _USUAL_CONNECTIONS else {}
-
-
-def token_secret(config: Config, state: Path) -> bytes:
-    """Return the secret that signs HS256 tokens. Error: `StartError` where another issuer signs."""
-    if "HS256" not in config.auth.algorithms or config.auth.public_key_file or config.auth.jwks_url:
-        raise StartError(
-            "tokens are signed by another issuer here: get one from it, or set auth.algorithms to"
-            ' ["HS256"] and auth.secret_file'
-        )
-    try:
-        return read_token_key(config, state)
-    except SecretFileError as error:
-        raise StartError(str(error)) from error

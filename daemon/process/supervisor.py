@@ -20,8 +20,8 @@ import trio
 from trio.socket import SocketType
 
 from api.listeners import Listeners
+from daemon.config.config_error import ConfigError
 from daemon.config.load import Loaded
-from daemon.config.problems import ConfigError
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.process.child import Child
 from daemon.process.main import Running, listen

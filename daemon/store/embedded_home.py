@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.explained_error import ExplainedError
 from daemon.store.embedded_binaries import find_installation, open_copy
 from daemon.store.embedded_locks import LockTimeout
 
@@ -24,7 +25,7 @@ SUN_PATH = 107
 """Bytes that a Unix socket's path may have (`sun_path` of unix(7), less its final NUL)."""
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(ExplainedError):
     """The embedded Postgres cannot be used; the text says what to do."""
 
 

@@ -3,8 +3,10 @@
 import asyncpg
 from asyncpg.exceptions import OutdatedSchemaCacheError, TargetServerAttributeNotMatched
 
+from daemon.explained_error import ExplainedError
 
-class DatabaseUnavailable(Exception):
+
+class DatabaseUnavailable(ExplainedError):
     """Postgres cannot be reached, went away, or cannot serve now. What was under way may have been committed.
 
     `reconnect` tells that connections opened earlier may be dead or lead to the wrong server.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from daemon.explained_error import ExplainedError
 from daemon.store.database import Connection
 from daemon.store.filter_checks import FilterProblems, check_filters
 from daemon.store.sessions import SETTINGS
@@ -26,7 +27,7 @@ FUNCTIONS = 0
 """The row of `hookd.migration` that holds the checksum of the functions."""
 
 
-class MigrationError(Exception):
+class MigrationError(ExplainedError):
     """The schema is not, and cannot be brought to, what this code needs; the text says what to do."""
 
 

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 # What `run` imports when it is called, and nothing of the tests: the daemons may be another checkout's.
-import daemon.process.main  # noqa: F401
+import daemon.cli.run  # noqa: F401
 from daemon.cli.main import main
 
 LARGEST = 256 * 1024

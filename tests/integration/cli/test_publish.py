@@ -12,8 +12,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+import trio
 
+from daemon.cli.database import command_database
+from daemon.cli.failure import CommandError, explained
 from daemon.cli.main import invoke
+from daemon.config.model import Config
+from daemon.store.failure import RetryTransaction
 from tests.support.postgres import with_database
 
 ORG = "018f6d1e-6a00-7000-8000-000000000001"
@@ -105,6 +110,17 @@ def test_after_migrate_events_can_be_published(unmigrated: Hookd) -> None:
     assert "run 'hookd migrate'" in before.err
     assert unmigrated("migrate").code == 0
     assert unmigrated.publish("--type", "match.proposed").code == 0
+
+
+def test_a_lost_race_says_to_run_it_again(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def lose() -> None:
+        async with command_database(Config(), postgres_url, "publish"):
+            raise RetryTransaction("deadlock")
+
+    with pytest.raises((CommandError, BaseExceptionGroup)) as caught:
+        trio.run(lose)
+    assert explained(caught.value) == 1
+    assert "run this again (deadlock)" in capsys.readouterr().err
 
 
 def test_one_event_by_options(hookd: Hookd) -> None:

@@ -1,5 +1,7 @@
 """Reading the issuer's key set over the network, and a daemon that checks tokens by it."""
 
+# Covers daemon.process.token_keys.
+
 import gzip
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +17,7 @@ from daemon.config.sections.auth import AuthConfig
 from daemon.config.sections.egress import EgressConfig
 from daemon.process import issuer
 from daemon.process.issuer import MAX_KEY_SET, key_set_fetch
-from daemon.process.token_keys import read_token_key
+from daemon.process.token_secret import read_token_key
 from tests.support.daemon import Daemon, refused, running
 from tests.support.egress_harness import open_sockets, unused_port
 from tests.support.issuer import EC, ED, RSA, http_answer, jwk, key_server, key_set, token

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
-from daemon.process.master_key import MasterKeyError, MasterKeyFile, settle_master_keys
+from daemon.process.master_key import settle_master_keys
+from daemon.process.master_key_file import MasterKeyError, MasterKeyFile
 from daemon.signing.vault import Vault
 from daemon.store.database import Database, open_database
 from tests.support.postgres import Session

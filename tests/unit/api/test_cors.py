@@ -5,8 +5,8 @@ from werkzeug.datastructures import Headers
 
 from api.cors import cross_origin_fields
 from daemon.config.checks import cors_origin
+from daemon.config.config_error import ConfigError
 from daemon.config.load import load
-from daemon.config.problems import ConfigError
 
 APP = "https://app.example.com"
 PREFLIGHT = Headers({"Origin": APP, "Access-Control-Request-Method": "PATCH"})

@@ -1,15 +1,16 @@
+# Covers daemon.explained_error.
+
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
 from daemon.cli import main, run
 from daemon.cli.failure import CommandError, UsageError, explained
-from daemon.config.load import ConfigError
-from daemon.process.startup import StartError
-from daemon.store.failure import DatabaseUnavailable, RetryTransaction
+from daemon.config.config_error import ConfigError
+from daemon.process.state import StartError
+from daemon.store.failure import DatabaseUnavailable
 from tests.support.forked import HOOKD
 
 
@@ -33,11 +34,6 @@ def test_each_end_has_its_code_and_words(
     assert capsys.readouterr().err == said * 2
 
 
-def test_a_lost_race_says_to_run_it_again(capsys: pytest.CaptureFixture[str]) -> None:
-    assert explained(RetryTransaction("deadlock")) == 1
-    assert "run this again (deadlock)" in capsys.readouterr().err
-
-
 def test_what_nobody_foresaw_is_not_explained_away(capsys: pytest.CaptureFixture[str]) -> None:
     assert explained(ExceptionGroup("both", [CommandError("known"), ZeroDivisionError()])) is None
     assert capsys.readouterr().err == ""
@@ -47,7 +43,7 @@ def test_an_unforeseen_error_comes_out_of_main(monkeypatch: pytest.MonkeyPatch) 
     def fail(args: object) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(main.COMMANDS, "run", SimpleNamespace(run=fail, add_parser=run.add_parser))
+    monkeypatch.setattr(run, "run", fail)
     with pytest.raises(ZeroDivisionError):
         main.invoke(["run"])
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.cli.check_config import add_parser, as_json, as_toml, run
+from daemon.cli.check_config import as_json, as_toml, run
+from daemon.cli.parsers.check_config import add_parser
 from daemon.config import sections
 from daemon.config.load import all_keys, load
 from daemon.config.masking import mask_url
