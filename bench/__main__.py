@@ -20,6 +20,7 @@ ALL = (
     "drain_tls",
     "profile",
     "publish",
+    "single",
     "latency",
     "hanging",
     "neighbours",
@@ -31,6 +32,7 @@ ALL = (
     "queue_drain",
     "queue_sizes",
     "plans",
+    "statements",
     "held_xmin",
 )
 AFTERWARDS = ("chart", "summary")

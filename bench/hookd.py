@@ -29,7 +29,10 @@ SHIPPED = ("daemon.cli",)
 
 
 class Hookd:
-    """A running daemon. `ready_at`: when it said so, by the monotonic clock."""
+    """A running daemon. `ready_at`: when it said so, by the monotonic clock.
+
+    `checkout`: another hookd than this one, with a `.venv` of its own.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Hookd:
         database_url: str,
         settings: Mapping[str, object] | None = None,
         program: tuple[str, ...] = SHIPPED,
+        checkout: Path | None = None,
     ) -> None:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._state = state
@@ -48,7 +52,12 @@ class Hookd:
             **(settings or {}),
         }
         options = [word for key, value in given.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-        self.process = spawn([sys.executable, "-m", *program, "run", *options], self.log)
+        command = [sys.executable, "-m", *program]
+        environ = {}
+        if checkout is not None:
+            command = [str(checkout / ".venv" / "bin" / "hookd")]
+            environ = {"PYTHONPATH": str(checkout)}
+        self.process = spawn([*command, "run", *options], self.log, environ=environ)
         line = first_line(self.process, self.log)
         self.ready_at = time.monotonic()
         self.address = "http://" + line.split("http://")[1].split()[0].rstrip("/")
@@ -94,9 +103,10 @@ def hookd(
     database_url: str,
     settings: Mapping[str, object] | None = None,
     program: tuple[str, ...] = SHIPPED,
+    checkout: Path | None = None,
 ) -> Iterator[Hookd]:
     """Run the daemon for the block."""
-    running = Hookd(state, database_url, settings, program)
+    running = Hookd(state, database_url, settings, program, checkout)
     try:
         yield running
     finally:
