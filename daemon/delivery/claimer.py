@@ -8,6 +8,7 @@ import trio
 
 from daemon.delivery.auto_reset_event import AutoResetEvent
 from daemon.delivery.claims import Claims
+from daemon.delivery.governor import Governor
 from daemon.delivery.run_forever import Pauses, run_forever
 from daemon.model import Outcome
 from daemon.progress import Progress
@@ -30,6 +31,7 @@ class Claimer:
 
     database: Database
     claims: Claims
+    governor: Governor
     results: trio.MemorySendChannel[Result]
     wake: AutoResetEvent
     progress: Progress
@@ -46,13 +48,14 @@ class Claimer:
         claims.next_look = math.inf
         if not senders.capacity.free_slots:
             await senders.freed.wait(MAX_WAIT)
-        if not (senders.wants_work() and senders.capacity.free_slots):
+        if self.governor.claims_yield or not (senders.wants_work() and senders.capacity.free_slots):
             await trio.sleep(GATHER)
             return 0.0
         self.progress.begin()
         while claims.in_doubt:
             await self._give_back(claims.in_doubt[0])
             del claims.in_doubt[0]  # a router may have added more meanwhile
+        self.governor.note_claim()
         claimed = await self.database.run(claims.claim)
         self.progress.done()
         wait = MAX_WAIT if claimed.next_due is None else min(MAX_WAIT, claimed.next_due)

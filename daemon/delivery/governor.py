@@ -15,6 +15,9 @@ REST_PART = 0.5
 """Seconds of rest for each second that a round took; claims and results, which follow it, go on meanwhile."""
 MAX_REST = 0.02
 """Seconds of rest, however long a round took: it may have waited for a lock."""
+SLICES_WINDOW, CLAIM_INTERVAL = 0.25, 0.1
+"""Seconds after a slice of a fan-out for which more are expected, and between two claims meanwhile: they want
+the same hosts, one after the other, and the sooner all is queued the less everybody waits."""
 MAX_HEAD_START = 0.012
 """Seconds for which bulk work waits for an event that was announced: one is on its way after 3 to 8 ms."""
 ROUND_TIME, ROUND_TIME_ALONE = 0.007, 0.03
@@ -39,6 +42,7 @@ class Governor:
         self._announced_at = self._head_start_until = -math.inf
         self._no_head_start_before = -math.inf
         self._rest_until = -math.inf
+        self._slices_until = self._claimed_at = -math.inf
         self.round_events = (MIN_ROUND_EVENTS + MAX_ROUND_EVENTS) // 2
 
     def note_single(self) -> None:
@@ -67,6 +71,19 @@ class Governor:
             time = ROUND_TIME if self.single_events_come else ROUND_TIME_ALONE
             fitting = min(self.round_events * 1.25, events * time / max(seconds, 1e-6), MAX_ROUND_EVENTS)
             self.round_events = int(max(MIN_ROUND_EVENTS, self.round_events / 2, fitting))
+
+    def note_slice(self) -> None:
+        """A slice of a fan-out was routed, which is not its last."""
+        self._slices_until = self._clock() + SLICES_WINDOW
+
+    def note_claim(self) -> None:
+        """A claim out of a backlog begins."""
+        self._claimed_at = self._clock()
+
+    @property
+    def claims_yield(self) -> bool:
+        """Whether claims leave hosts and processors to the slices of a fan-out just now."""
+        return self._clock() < min(self._slices_until, self._claimed_at + CLAIM_INTERVAL)
 
     @property
     def single_events_come(self) -> bool:

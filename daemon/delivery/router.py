@@ -203,6 +203,8 @@ class Router:
         self.progress.done()
         if not done.cut:
             self.governor.note_single()
+        elif done.events == 1:
+            self.governor.note_slice()
         if self.state.end_round(done, trio.current_time()):
             self.other_wake.set(news=False)
         # A burst is often one transaction in many rounds, and its last one goes on.

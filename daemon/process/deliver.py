@@ -83,7 +83,7 @@ async def deliver(
         metrics=application.metrics,
         progress=way.recording,
     )
-    claimer = Claimer(own.claims, claims, give, wakeups.claimable, way.claiming)
+    claimer = Claimer(own.claims, claims, governor, give, wakeups.claimable, way.claiming)
     way.recording.backends, way.claiming.backends = own.results.backends, own.claims.backends
     way.routing.backends, way.bulk_routing.backends = own.routing.backends, own.bulk_routing.backends
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.delivery.governor import (
+    CLAIM_INTERVAL,
     FEW_REQUESTS,
     MAX_CLAIM,
     MAX_HEAD_START,
@@ -16,6 +17,7 @@ from daemon.delivery.governor import (
     ROUND_TIME,
     ROUND_TIME_ALONE,
     SINGLE_EVENTS_WINDOW,
+    SLICES_WINDOW,
     SMALL_CLAIM,
     Governor,
 )
@@ -148,3 +150,17 @@ def test_a_round_of_fewer_events_says_nothing_of_the_time(governor: Governor) ->
     before = governor.round_events
     governor.note_round(1, 0.0, 10.0)
     assert governor.round_events == before
+
+
+def test_claims_yield_to_slices_for_a_while_at_a_time(governor: Governor, clock: Clock) -> None:
+    governor.note_slice()
+    yields = [governor.claims_yield]  # none has been for long
+    governor.note_claim()
+    yields.append(governor.claims_yield)
+    clock.now += CLAIM_INTERVAL * 1.01
+    yields.append(governor.claims_yield)
+    governor.note_claim()
+    clock.now += SLICES_WINDOW
+    governor.note_claim()
+    yields.append(governor.claims_yield)  # routing has come to a halt
+    assert yields == [False, True, False, False]
