@@ -2,6 +2,8 @@
 # make test   every test, in parallel
 # make faults the tests that kill, cut and flood the daemon, at full size and one at a time (about 8 minutes);
 #             ARGS="--schedules 300 --seed 1": so many random schedules of faults instead, from that seed on
+# make histories  2,000 random histories of the queue against a model, and broken SQL that they must find (an hour;
+#             ARGS="-k agree": the former alone)
 # make check  format, lint, types, imports, docs, units
 # make docs   the documentation as a site, in build/docs, with all links checked (the first time it installs Sphinx)
 # make contract  linters, generated clients in Python, TypeScript and Go, and Schemathesis against a whole hookd, over its
@@ -16,7 +18,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup run test faults contract interop check docs release bench lock clean
+.PHONY: help setup run test faults histories contract interop check docs release bench lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -37,6 +39,9 @@ ifneq (,$(findstring --seed,$(ARGS))$(findstring --schedules,$(ARGS)))
 else
 	@HOOKD_FAULTS=full $(BIN)/python -m pytest -n 0 -s tests/faults $(ARGS)
 endif
+
+histories: setup
+	@HOOKD_HISTORIES=2000 $(BIN)/python -m pytest -n 0 -s tests/integration/store/test_queue_state_machine.py $(ARGS)
 
 contract: setup
 	@tools/setup_contract.sh

@@ -55,8 +55,24 @@ async def prepare(session: Runs, *, types: Sequence[str] = ()) -> None:
     await session.execute("update hookd.publishing set types = $1", list(types))
 
 
+BREAK_FUNCTION = """
+create or replace function hookd.break_function(p_name text, p_part text, p_broken text) returns void
+language plpgsql as $$
+declare
+    v_text text := pg_get_functiondef(('hookd.' || p_name)::regproc);
+begin
+    if strpos(v_text, p_part) = 0 then
+        raise exception '% has no such part any more: %', p_name, p_part;
+    end if;
+    execute replace(v_text, p_part, p_broken);
+end $$;
+"""
+"""Puts something wrong in the place of a part of a function."""
+
+
 async def load_naive(session: Runs, name: str) -> None:
     """Put a broken variant from `naive/` in the place of the functions it names."""
+    await session.execute(BREAK_FUNCTION)
     await session.execute((NAIVE / f"{name}.sql").read_text(encoding="utf-8"))
 
 

@@ -1,270 +1,373 @@
-"""What the queue should hold, kept in memory beside it, and what must be true of its tables."""
+"""What the queue owes, in plain Python: a model that is told what happened, and objects to what cannot be."""
 
-from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from daemon.store.results import Held
+from daemon.store.queue import Claimed
+from daemon.store.results import Held, Result
 
-FOREVER = datetime.max.replace(tzinfo=UTC)
-SLACK = timedelta(milliseconds=1)
-"""Moments of the token bucket are rounded to microseconds."""
-
+ROUNDED = timedelta(microseconds=10)
 Pair = tuple[UUID, UUID]
 """An event and a subscription."""
 
 
-@dataclass
-class Subscription:
-    id: UUID
-    org: UUID
-    host: int
-    patterns: tuple[str, ...]
-    active: bool = True
+@dataclass(frozen=True)
+class Filter:
+    """A filter as its owner writes it, and what it says of an event's data."""
 
-    def wants(self, org: UUID, type_: str) -> bool:
-        """Whether an event is for this subscription."""
-        return self.org == org and any(
-            pattern in ("*", type_) or (pattern.endswith(".*") and type_.startswith(pattern[:-1]))
-            for pattern in self.patterns
-        )
+    text: str
+    passes: Callable[[Any], bool]
 
-
-@dataclass
-class Event:
-    id: UUID
-    org: UUID
-    type: str
-    must: set[UUID]
-    may: set[UUID]
-    unrepresentable: bool = False
+    def __repr__(self) -> str:
+        return self.text
 
 
 @dataclass
 class Bucket:
-    """A second token bucket, so that the host's own cannot hide a fault."""
+    """A second token bucket, so that the queue's own cannot hide a fault."""
 
     rate: float
     burst: float
     tokens: float
     at: datetime
 
+    def take(self, count: int, now: datetime) -> None:
+        """Take tokens for as many requests."""
+        self.refill(now)
+        self.tokens -= count
+
     def refill(self, now: datetime) -> None:
-        self.tokens = min(self.burst, self.tokens + self.rate * (now - self.at).total_seconds())
+        """Let time go on."""
+        elapsed = max(0.0, (now - self.at).total_seconds())
+        self.tokens = min(self.burst, self.tokens + self.rate * elapsed)
         self.at = now
 
 
 @dataclass
+class Subscription:
+    """`planted`: its filter fails whatever it looks at; `blocked`: that was found out."""
+
+    id: UUID
+    org: UUID
+    host: int
+    url: str
+    patterns: tuple[str, ...]
+    filter: Filter | None
+    ordered: bool
+    rate_limit: float | None
+    schedule: tuple[float, ...] | None
+    secrets: list[tuple[str, datetime | None]]
+    active: bool = True
+    revision: int = 1
+    planted: bool = False
+    blocked: bool = False
+    hold_until: datetime | None = None
+    bucket: Bucket | None = None
+    failure_count: int = 0
+    failing_since: datetime | None = None
+    may_catch_up: bool = False
+    """Since something of it failed, its receiver may be back: what failed may go ahead of its time."""
+
+    def concerns(self, event: "Event") -> str | None:
+        """Return what becomes of an event for this subscription: owed, a reason for never, or None."""
+        if not self.active or self.org != event.org or not covers(self.patterns, event.type):
+            return None
+        if event.unrepresentable:
+            return "unrepresentable"
+        if self.planted or self.blocked:
+            return "filter_failed"
+        return "owed" if self.filter is None or self.filter.passes(event.data) else None
+
+
+@dataclass
+class Event:
+    """`number`: its place among those published one after another, None if its transaction lasted."""
+
+    id: UUID
+    org: UUID
+    type: str
+    data: Any
+    body: str | None
+    after: datetime | None
+    number: int | None
+    must: set[UUID] = field(default_factory=set)
+    """Subscriptions that have wanted it from the beginning on."""
+
+    @property
+    def unrepresentable(self) -> bool:
+        """Whether no body can be made of it."""
+        return self.body is None
+
+    @property
+    def at(self) -> datetime:
+        """The moment that its id carries."""
+        return datetime.fromtimestamp((self.id.int >> 80) / 1000, UTC)
+
+
+@dataclass
+class Delivery:
+    """`rank`: the place that it must keep in its subscription's strict order, if any."""
+
+    id: UUID
+    event: UUID
+    subscription: UUID
+    due: datetime
+    replay: UUID | None
+    rank: int | None = None
+    attempts: int = 0
+    failures: int = 0
+    has_failed: bool = False
+
+
+@dataclass
 class Lease:
+    """What one token holds. `daemon`: whose it is, None once that has died."""
+
     token: UUID
+    daemon: int | None
     until: datetime
     left: dict[UUID, Held]
 
 
 @dataclass
+class Replay:
+    """`events`: those that it may send; `made`: those that it has made deliveries of."""
+
+    id: UUID
+    subscription: UUID
+    total: int
+    events: set[UUID]
+    made: set[UUID] = field(default_factory=set)
+    cancelled: bool = False
+
+
+@dataclass
 class Model:
+    """All of it. `pairs`: what routing has settled, whatever became of it; `ended`: deliveries and how."""
+
     subscriptions: dict[UUID, Subscription] = field(default_factory=dict)
+    events: dict[UUID, Event] = field(default_factory=dict)
     inbox: dict[UUID, Event] = field(default_factory=dict)
-    owed: dict[UUID, Pair] = field(default_factory=dict)
-    """Delivery to pair."""
-    done: set[Pair] = field(default_factory=set)
+    owed: dict[UUID, Delivery] = field(default_factory=dict)
+    ended: dict[UUID, tuple[Delivery, str]] = field(default_factory=dict)
+    pairs: set[Pair] = field(default_factory=set)
     leases: dict[UUID, Lease] = field(default_factory=dict)
-    dead: list[Held] = field(default_factory=list)
+    late: list[Held] = field(default_factory=list)
     """Results that are still to come although their lease has ended."""
     buckets: dict[int, Bucket] = field(default_factory=dict)
+    replays: dict[UUID, Replay] = field(default_factory=dict)
 
-    def published(self, event_id: UUID, org: UUID, type_: str, *, unrepresentable: bool) -> None:
-        wanted = {one.id for one in self.subscriptions.values() if one.active and one.wants(org, type_)}
-        self.inbox[event_id] = Event(event_id, org, type_, set(wanted), set(wanted), unrepresentable)
+    # -- subscriptions and events -------------------------------------------------------------------------
 
-    def activated(self, subscription: Subscription) -> None:
-        subscription.active = True
+    def published(self, event: Event) -> None:
+        """An event was committed."""
+        event.must = {one.id for one in self.subscriptions.values() if one.concerns(event)}
+        self.events[event.id] = self.inbox[event.id] = event
+
+    def changed(self, one: Subscription) -> None:
+        """What a subscription wants is another thing now."""
         for event in self.inbox.values():
-            if subscription.wants(event.org, event.type):
-                event.may.add(subscription.id)
+            if not one.concerns(event):
+                event.must.discard(one.id)
 
-    def moved(self, subscription: Subscription, host: int) -> None:
-        subscription.host = host
+    def written_anew(self, one: Subscription) -> None:
+        """Its interests were written once more, whatever stood there."""
+        one.planted = False
+        self.changed(one)
 
-    def removed(self, subscription: Subscription) -> None:
-        self.deactivated(subscription)
+    def switched(self, one: Subscription, active: bool) -> None:
+        """It was paused or resumed, by whomever."""
+        one.active = active
+        if active:
+            one.failure_count, one.failing_since, one.hold_until = 0, None, None
+        self.written_anew(one)
+
+    def removed(self, one: Subscription) -> None:
+        """A subscription is gone with all that it was owed."""
         for event in self.inbox.values():
-            event.may.discard(subscription.id)
-        del self.subscriptions[subscription.id]
-        self.owed = {one: pair for one, pair in self.owed.items() if pair[1] != subscription.id}
+            event.must.discard(one.id)
+        del self.subscriptions[one.id]
+        self.owed = {id_: each for id_, each in self.owed.items() if each.subscription != one.id}
+        self.ended = {id_: each for id_, each in self.ended.items() if each[0].subscription != one.id}
+        self.pairs = {pair for pair in self.pairs if pair[1] != one.id}
+        self.replays = {id_: each for id_, each in self.replays.items() if each.subscription != one.id}
         for lease in self.leases.values():
-            gone = [one for one, held in lease.left.items() if held.subscription_id == subscription.id]
-            self.dead.extend(lease.left.pop(one) for one in gone)
+            for delivery_id in [id_ for id_, held in lease.left.items() if held.subscription_id == one.id]:
+                self.late.append(lease.left.pop(delivery_id))
         self.leases = {token: lease for token, lease in self.leases.items() if lease.left}
 
-    def deactivated(self, subscription: Subscription) -> None:
-        subscription.active = False
-        for event in self.inbox.values():
-            event.must.discard(subscription.id)
+    # -- deliveries ---------------------------------------------------------------------------------------
 
-    def routed(self, inbox: set[UUID], deliveries: dict[UUID, Pair], never: set[Pair]) -> None:
-        """Check what a route made: `inbox` is what is left, `never` what an unrepresentable event owed."""
-        pairs = list(deliveries.values())
-        assert len(pairs) == len(set(pairs)), "one event is owed to one subscription twice"
-        new = {pair for delivery, pair in deliveries.items() if delivery not in self.owed}
-        assert set(self.owed) <= set(deliveries), "routing lost a delivery"
-        new_never = never - self.done
-        for event_id, subscription in new | new_never:
-            event = self.inbox[event_id]
-            assert (event_id, subscription) not in self.done, "delivered twice"
-            assert subscription in event.may, "routed to a subscription that does not want it"
-            assert ((event_id, subscription) in new_never) == event.unrepresentable
-        self.owed.update(deliveries)
-        self.done |= new_never
-        assert inbox <= set(self.inbox)
-        have = set(self.owed.values()) | self.done
+    def leased(self) -> dict[UUID, UUID]:
+        """Return the token that holds each delivery that one holds."""
+        return {id_: token for token, lease in self.leases.items() for id_ in lease.left}
+
+    def made(self, rows: Iterable[Mapping[str, Any]]) -> list[Delivery]:
+        """Return the deliveries among `rows` that were not there before, and note them."""
+        new = []
+        for row in rows:
+            if row["id"] not in self.owed:
+                assert row["id"] not in self.ended, "a delivery that has ended is owed again"
+                assert (row["attempt"], row["failures"], row["lease"]) == (0, 0, None) or row["lease"]
+                one = Delivery(
+                    row["id"], row["event_id"], row["subscription_id"], row["due"], row["replay_id"]
+                )
+                new.append(one)
+                self.owed[one.id] = one
+        return new
+
+    def routed(self, inbox: set[UUID], new: list[Delivery], never: Iterable[tuple[UUID, UUID, str]]) -> None:
+        """Check what a round made: `inbox` is what is left, `never` what ended without having been owed."""
+        outcomes = [((one.event, one.subscription), "owed") for one in new]
+        outcomes += [((event, subscription), reason) for event, subscription, reason in never]
+        for (event_id, subscription_id), outcome in outcomes:
+            event, one = self.inbox[event_id], self.subscriptions[subscription_id]
+            assert (event_id, subscription_id) not in self.pairs, "routed to a subscription twice"
+            self.pairs.add((event_id, subscription_id))
+            assert one.concerns(event) == outcome, f"{one.concerns(event)} was to become {outcome}"
+        for delivery in new:
+            event, one = self.inbox[delivery.event], self.subscriptions[delivery.subscription]
+            assert event.after is None or delivery.due >= event.after, "due before its time"
+            delivery.rank = event.number if one.ordered and event.after is None else None
+        assert inbox <= set(self.inbox), "what was routed is in the inbox again"
         for event_id in set(self.inbox) - inbox:
             event = self.inbox.pop(event_id)
-            lost = {one for one in event.must if (event_id, one) not in have}
-            assert not lost, f"the event left the inbox without {len(lost)} of its deliveries"
+            lost = {one for one in event.must if (event_id, one) not in self.pairs}
+            assert not lost, f"{event} left the inbox without {[self.subscriptions[one] for one in lost]}"
 
-    def claimed(self, got: list[Held], now: datetime, lease: float) -> None:
-        for held in got:
-            assert self.owed[held.delivery_id] == (held.event_id, held.subscription_id)
-            assert not any(held.delivery_id in one.left for one in self.leases.values()), "leased twice"
-            assert self.subscriptions[held.subscription_id].active, "a paused subscription was served"
-            assert self.subscriptions[held.subscription_id].host == held.host_id
-            bucket = self.buckets[held.host_id]
-            bucket.refill(now)
-            bucket.tokens -= 1
-            assert bucket.tokens > -1e-3, "more requests than rate x time + burst"
-            own = self.leases.setdefault(held.token, Lease(held.token, now + timedelta(seconds=lease), {}))
+    def claimed(self, got: Iterable[Claimed], daemon: int | None, now: datetime, lease: float) -> None:
+        """Check what a claim gave to a daemon (None: to one that has died)."""
+        for held in sorted(got, key=lambda one: one.delivery_id):
+            one, delivery = self.subscriptions[held.subscription_id], self.owed[held.delivery_id]
+            event = self.events[delivery.event]
+            assert (held.event_id, held.event_type, held.org_id) == (event.id, event.type, one.org)
+            assert (delivery.event, delivery.subscription) == (held.event_id, held.subscription_id)
+            assert held.delivery_id not in self.leased(), "leased twice"
+            assert one.active, "a paused subscription was served"
+            assert one.host == held.host_id, "claimed from a host that it has left"
+            assert one.revision == held.revision
+            assert one.hold_until is None or now >= one.hold_until, "sent to before Retry-After has passed"
+            ahead = delivery.due > now
+            assert not ahead or (delivery.has_failed and one.may_catch_up and not one.ordered), (
+                "sent too early"
+            )
+            delivery.attempts += 1
+            assert (held.attempt, held.failures) == (delivery.attempts, delivery.failures - ahead)
+            if one.ordered:
+                self._check_order(delivery)
+            self._take_tokens(one, now)
+            own = self.leases.setdefault(
+                held.token, Lease(held.token, daemon, now + timedelta(seconds=lease), {})
+            )
             own.left[held.delivery_id] = held
 
+    def found(self, got: Iterable[Held], daemon: int, now: datetime, lease: float) -> None:
+        """Note what a claim leased, a moment ago, whose answer was lost."""
+        for held in sorted(got, key=lambda one: one.delivery_id):
+            delivery = self.owed[held.delivery_id]
+            assert (delivery.event, delivery.subscription) == (held.event_id, held.subscription_id)
+            assert held.delivery_id not in self.leased(), "leased twice"
+            delivery.attempts += 1
+            self._take_tokens(self.subscriptions[held.subscription_id], now)
+            end = now + timedelta(seconds=lease)
+            own = self.leases.setdefault(held.token, Lease(held.token, daemon, end, {}))
+            own.left[held.delivery_id] = held
 
-OBSERVED_HOSTS = """
-select h.id, h.owner, h.rate, h.burst, h.max_in_flight, h.in_flight, h.circuit_failures >= 5 as open,
-    h.blocked_until,
-    nullif(h.ready_at, 'infinity') as ready_at, nullif(h.probe_at, 'infinity') as probe_at,
-    h.ready_floor = 'infinity' as no_ready_floor, h.probe_floor = 'infinity' as no_probe_floor,
-    nullif(nullif(h.ready_floor, 'infinity'), '-infinity') as ready_floor,
-    nullif(nullif(h.probe_floor, 'infinity'), '-infinity') as probe_floor,
-    nullif(h.blocked_until, '-infinity') as blocked, h.tokens, h.refilled_at,
-    (select count(*) from hookd.delivery d where d.host_id = h.id and d.lease is not null) as leased
-from hookd.host h
-"""
-OBSERVED_LANES = """
-select l.subscription_id, l.host_id, l.org_id, s.org_id as owner, l.active, l.proven, l.in_flight,
-    l.window_size, nullif(l.due, 'infinity') as due, l.floor <= coalesce(x.first, 'infinity') as floor_holds,
-    nullif(l.hold_until, '-infinity') as hold, x.first, x.leased, s.is_active,
-    exists (select from hookd.delivery d where d.subscription_id = l.subscription_id and d.lease is null
-        and d.failed_at between l.catch_up_from and l.catch_up_to) as catches_up,
-    l.due = 'infinity' or h.owner is null
-        or case when l.proven then h.ready_floor else h.probe_floor end <= l.due as host_floor_holds,
-    l.due = 'infinity' or h.owner is not null
-        or case when l.proven then o.ready_floor else o.probe_floor end <= l.due as share_floor_holds,
-    h.owner is not null or l.due = 'infinity' or case when l.proven then o.ready_at else o.probe_at end
-        <= greatest(l.due, hookd.clock()) as share_wakes
-from hookd.lane l
-join hookd.host h on h.id = l.host_id
-join hookd.host_share o on o.host_id = l.host_id and o.org_id = l.org_id
-join hookd.subscription s on s.id = l.subscription_id
-cross join lateral (select min(d.due) filter (where d.lease is null) as first,
-        count(*) filter (where d.lease is not null) as leased
-    from hookd.delivery d where d.subscription_id = l.subscription_id) x
-"""
-OBSERVED_SHARES = """
-select s.host_id, s.org_id, s.lanes, s.in_flight,
-    h.owner is not null or s.ready_at = 'infinity' or h.ready_floor <= s.ready_at as ready_floor_holds,
-    h.owner is not null or s.probe_at = 'infinity' or h.probe_floor <= s.probe_at as probe_floor_holds,
-    h.owner is not null or (s.ready_at > hookd.clock() or x.ready <= hookd.clock())
-        and (s.probe_at > hookd.clock() or x.probe <= hookd.clock()) as has_work
-from hookd.host_share s join hookd.host h on h.id = s.host_id
-cross join lateral (select min(l.due) filter (where l.proven) as ready,
-        min(l.due) filter (where not l.proven) as probe
-    from hookd.lane l where l.host_id = s.host_id and l.org_id = s.org_id) x
-"""
+    def _check_order(self, delivery: Delivery) -> None:
+        if delivery.rank is None:
+            return
+        for other in self.owed.values():
+            if other.subscription == delivery.subscription and other.rank is not None:
+                assert other.rank >= delivery.rank, "an event has overtaken another in strict order"
 
+    def _take_tokens(self, one: Subscription, now: datetime) -> None:
+        bucket = self.buckets[one.host]
+        bucket.take(1, now)
+        assert bucket.tokens > -1e-3, "more requests to a host than rate x time + burst"
+        if one.bucket is not None:
+            one.bucket.take(1, now)
+            assert one.bucket.tokens > -1e-3, "more requests to a subscription than its rate allows"
 
-def check_tables(hosts: list[Any], lanes: list[Any], shares: list[Any], now: datetime) -> None:
-    """Check counters, floors and that nothing sleeps longer than it must."""
-    check_shares(hosts, lanes, shares)
-    for lane in lanes:
-        assert lane["in_flight"] == lane["leased"], "lane.in_flight has drifted from the leases"
-        assert lane["floor_holds"], "a delivery is due below its lane's floor"
-        assert lane["host_floor_holds"], "a lane is due below its host's floor"
-        assert lane["share_floor_holds"], "a lane is due below its organisation's floor"
-        assert lane["share_wakes"], "an organisation sleeps though a lane of it could go"
-        assert lane["active"] == lane["is_active"]
-        room = lane["active"] and lane["in_flight"] < lane["window_size"]
-        if not room or lane["first"] is None:
-            assert lane["due"] is None or (room and lane["due"] <= now), (
-                "a lane that may not go wakes its host"
-            )
-        if room and lane["first"] is not None:
-            first = now if lane["catches_up"] else lane["first"]
-            latest = max(one for one in (first, lane["hold"], now) if one is not None)
-            assert lane["due"] is not None and lane["due"] <= latest, "a lane sleeps though it could go"
-            assert lane["hold"] is None or lane["due"] >= lane["hold"], "a lane does not heed Retry-After"
-    for host in hosts:
-        assert host["in_flight"] == host["leased"], "host.in_flight has drifted from the leases"
-        for proven, at in ((True, host["ready_at"]), (False, host["probe_at"])):
-            work = earliest_work(host, lanes, proven, now)
-            if work is not None:
-                assert at is not None, "a host sleeps for ever with work"
-                assert at <= max(work, now) + SLACK, "a host sleeps longer than its work waits"
-        if host["open"]:
-            assert host["ready_at"] is None, "an open circuit lets proven lanes through"
-            if host["blocked"] is not None and host["probe_at"] is not None:
-                assert host["probe_at"] >= host["blocked"]
-        if host["in_flight"] >= host["max_in_flight"]:
-            assert (host["ready_at"], host["probe_at"]) == (None, None), "a full host costs claims"
+    def recorded(self, results: list[Result], now: datetime) -> None:
+        """Results counted, in this order."""
+        for result in results:
+            delivery, one = self.owed[result.delivery_id], self.subscriptions[result.subscription_id]
+            ahead = delivery.due > now
+            replay = self.replays.get(delivery.replay) if delivery.replay else None
+            match result.outcome:
+                case "succeeded" | "given_up":
+                    self.end(delivery.id, result.reason or "succeeded")
+                case _ if replay is not None and replay.cancelled:
+                    self.end(delivery.id, "cancelled")
+                case "retry":
+                    delivery.has_failed = True
+                    delivery.failures += not ahead
+                    if not ahead and not one.ordered:
+                        delivery.due = now + timedelta(seconds=result.delay or 0.0)
+                case _:
+                    delivery.attempts -= result.outcome == "unsent"
+                    if not one.ordered:
+                        delivery.due = now
+            if result.hold is not None:
+                until = now + timedelta(seconds=result.hold)
+                one.hold_until = until if one.hold_until is None else max(until, one.hold_until)
+            one.may_catch_up = one.may_catch_up or result.outcome == "succeeded"
+            if result.host_failed is False:
+                self._reached(result.host_id)
+        for subscription_id in {result.subscription_id for result in results}:
+            of_one = [result for result in results if result.subscription_id == subscription_id]
+            self._count_failures(self.subscriptions[subscription_id], of_one, now)
 
+    def _reached(self, host: int) -> None:
+        for one in self.subscriptions.values():
+            if one.host == host:
+                one.may_catch_up = True
+                if one.ordered:
+                    one.hold_until = None
 
-def check_shares(hosts: list[Any], lanes: list[Any], shares: list[Any]) -> None:
-    """Check what is known of the organisations at each host."""
-    assert all(lane["org_id"] == lane["owner"] for lane in lanes)
-    there = Counter((lane["host_id"], lane["org_id"]) for lane in lanes)
-    assert {(one["host_id"], one["org_id"]): one["lanes"] for one in shares} == there
-    for host in hosts:
-        orgs = [org for at, org in there if at == host["id"]]
-        assert host["owner"] == (orgs[0] if len(orgs) == 1 else None), "the host's owner is not"
-        for one in shares:
-            if one["host_id"] == host["id"] and host["owner"] is None:
-                assert one["in_flight"] == under_way(host, lanes, one["org_id"]), (
-                    "a share's in_flight has drifted"
-                )
-                assert one["has_work"] is not False, "an organisation has its turn without work"
-                assert one["ready_floor_holds"] and one["probe_floor_holds"], (
-                    "a share is due below the host's floor"
-                )
+    def _count_failures(self, one: Subscription, results: list[Result], now: datetime) -> None:
+        last = max((n for n, each in enumerate(results) if each.outcome == "succeeded"), default=None)
+        tail = results if last is None else results[last + 1 :]
+        failed = sum(each.outcome in ("retry", "given_up") for each in tail)
+        gone = any(each.reason == "gone" for each in results)
+        failing = bool(failed) and last is None and one.failing_since is not None
+        since = one.failing_since
+        one.failure_count = failed + (one.failure_count if last is None else 0)
+        if last is not None:
+            one.failing_since = now if failed else None
+        elif failed and one.failing_since is None:
+            one.failing_since = now
+        one_too_long = failing and since is not None and since <= now - self.disable_after
+        if one.active and (gone or one_too_long):
+            one.active = False
+            one.revision += 1
+            self.written_anew(one)
 
+    disable_after: timedelta = timedelta(seconds=600)
 
-def under_way(host: Any, lanes: list[Any], org: UUID) -> int:
-    """Return how many requests of an organisation's lanes at a host are under way."""
-    return sum(one["in_flight"] for one in lanes if (one["host_id"], one["org_id"]) == (host["id"], org))
+    def end(self, delivery_id: UUID, how: str) -> None:
+        """A delivery is not owed any more."""
+        self.ended[delivery_id] = (self.owed.pop(delivery_id), how)
+
+    def observed(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Check that just what is owed is there, leased by whom it should be, and due when it should be."""
+        there = {row["id"]: row for row in rows}
+        assert set(there) == set(self.owed), "what is owed is not what should be"
+        leased = self.leased()
+        for id_, row in there.items():
+            one = self.owed[id_]
+            assert row["lease"] == leased.get(id_)
+            assert (row["attempt"], row["failures"]) == (one.attempts, one.failures)
+            assert row["due"] <= one.due + ROUNDED, "due later than it was"
+            one.due = row["due"]
 
 
-def earliest_work(host: Any, lanes: list[Any], proven: bool, now: datetime) -> datetime | None:
-    """Return when a claim of that kind could take something from the host if nothing else happens."""
-    if host["in_flight"] >= host["max_in_flight"] or (host["open"] and (proven or host["in_flight"] > 0)):
-        return None
-    moments = [
-        max(one for one in (now if lane["catches_up"] else lane["first"], lane["hold"]) if one is not None)
-        for lane in lanes
-        if lane["host_id"] == host["id"]
-        and (lane["proven"] == proven or host["open"])
-        and lane["active"]
-        and lane["first"] is not None
-        and lane["in_flight"] < lane["window_size"]
-        # an organisation that shares a host has no more under way than is free
-        and (
-            host["owner"]
-            or under_way(host, lanes, lane["org_id"]) < host["max_in_flight"] - host["in_flight"]
-        )
-    ]
-    if not moments:
-        return None
-    elapsed = max(0.0, (now - host["refilled_at"]).total_seconds())
-    tokens = min(host["burst"], host["tokens"] + host["rate"] * elapsed)
-    moment: datetime = max(min(moments), now + timedelta(seconds=max(0.0, 1 - tokens) / host["rate"]))
-    if host["open"] and host["blocked"] is not None:
-        moment = max(moment, host["blocked"])
-    return moment
+def covers(patterns: Iterable[str], type_: str) -> bool:
+    """Return whether one of the patterns is for a type."""
+    return any(
+        pattern in ("*", type_) or (pattern.endswith(".*") and type_.startswith(pattern[:-1]))
+        for pattern in patterns
+    )
