@@ -116,14 +116,38 @@ def as_nobody(function: Callable[[], str]) -> str:
     return text
 
 
-@pytest.fixture
-def state() -> Iterator[Path]:
-    """A state directory, not yet made."""
+@contextmanager
+def state_directory() -> Iterator[Path]:
+    """Give the path of a state directory, not yet made."""
     with reachable_directory() as directory:
         yield directory / "state"
         if runs(directory / "state"):  # because its last user was killed
             with embedded(directory / "state"):
                 pass
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A state directory, not yet made."""
+    with state_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def made_once() -> Iterator[Path]:
+    """A state directory whose server was made, and is stopped."""
+    with state_directory() as directory:
+        with embedded(directory):
+            pass
+        yield directory
+
+
+@pytest.fixture
+def made(made_once: Path) -> Iterator[Path]:
+    """A copy of it: to make a server takes longer than what most tests do with it."""
+    with state_directory() as directory:
+        subprocess.run(["/bin/cp", "-a", made_once, directory], check=True)
+        yield directory
 
 
 def test_keeps_what_was_written_and_stops_when_left(state: Path) -> None:
@@ -152,9 +176,9 @@ def test_only_its_account_can_enter_its_directories(state: Path) -> None:
         assert all(entry.stat().st_uid == os.geteuid() for entry in place.iterdir() if entry.is_file())
 
 
-def test_server_is_out_of_reach_of_the_terminal(state: Path) -> None:
-    with embedded(state):
-        assert os.getsid(server_process(state)) != os.getsid(0)
+def test_server_is_out_of_reach_of_the_terminal(made: Path) -> None:
+    with embedded(made):
+        assert os.getsid(server_process(made)) != os.getsid(0)
 
 
 @pytest.mark.parametrize("name", ["d" * 120, "a space, a 'quote', a \"double\" one and ümlauts"])
@@ -180,18 +204,18 @@ def test_deep_path_does_not_trust_a_recorded_directory_of_others(state: Path) ->
         assert record.read_text() != str(open_to_all)
 
 
-def test_last_user_stops_the_server(state: Path) -> None:
-    with user_process(state) as first, user_process(state) as second:
+def test_last_user_stops_the_server(made: Path) -> None:
+    with user_process(made) as first, user_process(made) as second:
         url = said(first)
         assert said(second) == url
-        server = server_process(state)
+        server = server_process(made)
         leave(first)
         assert query(url, "select 1") == 1
-        with embedded(state) as third:
+        with embedded(made) as third:
             assert third == url
-        assert server_process(state) == server
+        assert server_process(made) == server
         leave(second)
-        assert not runs(state)
+        assert not runs(made)
 
 
 def test_many_processes_start_at_once(state: Path) -> None:
@@ -204,45 +228,45 @@ def test_many_processes_start_at_once(state: Path) -> None:
         assert len({said(process) for process in (a, b, c, d)}) == 1
 
 
-def test_next_process_adopts_the_server_of_a_killed_one(state: Path) -> None:
-    with user_process(state) as killed:
+def test_next_process_adopts_the_server_of_a_killed_one(made: Path) -> None:
+    with user_process(made) as killed:
         url = said(killed)
         killed.kill()
     assert query(url, "select 1") == 1
-    server = server_process(state)
-    with embedded(state) as adopted:
+    server = server_process(made)
+    with embedded(made) as adopted:
         assert adopted == url
-        assert server_process(state) == server
-    assert not runs(state)
+        assert server_process(made) == server
+    assert not runs(made)
 
 
-def test_starts_again_after_the_server_was_killed(state: Path) -> None:
-    running = Embedded(state)
+def test_starts_again_after_the_server_was_killed(made: Path) -> None:
+    running = Embedded(made)
     try:
         query(running.url, "create table kept (n int)")
-        killed = server_process(state)
+        killed = server_process(made)
         os.kill(killed, signal.SIGKILL)
         wait_for_end(killed)
         running.ensure()
-        assert server_process(state) != killed
+        assert server_process(made) != killed
         assert query(running.url, "select count(*) from kept") == 0
-        again = server_process(state)
+        again = server_process(made)
         running.ensure()
-        assert server_process(state) == again
+        assert server_process(made) == again
     finally:
         running.close()
-    assert not runs(state)
+    assert not runs(made)
 
 
-def test_process_number_of_a_killed_server_may_belong_to_another_program(state: Path) -> None:
-    with embedded(state):
-        status = (state / "postgres" / "data" / "postmaster.pid").read_text()
-    owner = (state / "postgres" / "data").stat()
+def test_process_number_of_a_killed_server_may_belong_to_another_program(made: Path) -> None:
+    with embedded(made):
+        status = (made / "postgres" / "data" / "postmaster.pid").read_text()
+    owner = (made / "postgres" / "data").stat()
     with subprocess.Popen(["/bin/sleep", "60"], user=owner.st_uid) as other:
-        stale = state / "postgres" / "data" / "postmaster.pid"
+        stale = made / "postgres" / "data" / "postmaster.pid"
         stale.write_text(f"{other.pid}\n" + status.split("\n", 1)[1])
         os.chown(stale, owner.st_uid, owner.st_gid)
-        with embedded(state) as url:
+        with embedded(made) as url:
             assert query(url, "select 1") == 1
         other.kill()
 
@@ -256,26 +280,26 @@ def test_half_made_data_directory_is_replaced(state: Path) -> None:
     assert not leftover.exists()
 
 
-def test_large_log_is_put_aside(state: Path) -> None:
-    with embedded(state):
-        log = state / "postgres" / "server.log"
+def test_large_log_is_put_aside(made: Path) -> None:
+    with embedded(made):
+        log = made / "postgres" / "server.log"
         log.write_text("x" * 2_000_000)
-    with embedded(state):
+    with embedded(made):
         assert log.stat().st_size < 10_000
         assert log.with_suffix(".log.1").stat().st_size >= 2_000_000
 
 
-def test_statements_do_not_fill_the_log(state: Path) -> None:
-    with embedded(state) as url:
+def test_statements_do_not_fill_the_log(made: Path) -> None:
+    with embedded(made) as url:
         with pytest.raises(asyncpg.UndefinedTableError):
             query(url, "select secret from nowhere")
-        assert "nowhere" not in (state / "postgres" / "server.log").read_text()
+        assert "nowhere" not in (made / "postgres" / "server.log").read_text()
 
 
-def test_failed_start_says_what_the_server_said(state: Path) -> None:
-    with pytest.raises(EmbeddedError, match="no_such_setting"), embedded(state, {"no_such_setting": "1"}):
+def test_failed_start_says_what_the_server_said(made: Path) -> None:
+    with pytest.raises(EmbeddedError, match="no_such_setting"), embedded(made, {"no_such_setting": "1"}):
         pass
-    with embedded(state) as url:
+    with embedded(made) as url:
         assert query(url, "select 1") == 1
 
 
@@ -318,12 +342,12 @@ if os.geteuid() == 0:
         with pytest.raises(EmbeddedError, match="sudo -u nobody"), embedded(state):
             pass
 
-    def test_user_who_does_not_own_the_state_is_told(state: Path) -> None:
+    def test_user_who_does_not_own_the_state_is_told(made: Path) -> None:
         def use() -> str:
-            with embedded(state):
+            with embedded(made):
                 return "was let in"
 
-        with embedded(state):
+        with embedded(made):
             assert "sudo -u root" in as_nobody(use)
 
     def test_closed_state_directory_stays_closed(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,11 +362,11 @@ if os.geteuid() == 0:
         with embedded(moved) as url:
             assert query(url, "select count(*) from kept") == 0
 
-    def test_state_directory_closed_later_is_not_mistaken_for_an_empty_one(state: Path) -> None:
-        with embedded(state):
+    def test_state_directory_closed_later_is_not_mistaken_for_an_empty_one(made: Path) -> None:
+        with embedded(made):
             pass
-        state.chmod(0o700)
-        with pytest.raises(EmbeddedError, match=r"chmod o\+x"), embedded(state):
+        made.chmod(0o700)
+        with pytest.raises(EmbeddedError, match=r"chmod o\+x"), embedded(made):
             pass
 
     def test_wheel_below_a_closed_directory_is_copied(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
