@@ -1,2 +1,2 @@
 -- Broken: a lane whose subscription is paused is due as if it were not.
-select hookd.break_function('settle_lanes', 'when not x.active or x.in_flight', 'when x.in_flight');
+select hookd.break_function('settle_lanes', 'when not settled.active or settled.in_flight', 'when settled.in_flight');
