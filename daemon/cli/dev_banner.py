@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
+from daemon.cli.dev_tally import Counts, Missing
 from daemon.cli.screen import Screen, Style
-from daemon.cli.tally import Counts, Missing
 from daemon.config.durations import format_duration
 from daemon.process.version import VERSION
 from daemon.store.embedded_binaries import find_installation

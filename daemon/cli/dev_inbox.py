@@ -8,9 +8,9 @@ from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from daemon.cli.dev_tally import Tally
 from daemon.cli.receiver import Request
 from daemon.cli.screen import Screen, Verb, elapsed
-from daemon.cli.tally import Tally
 from daemon.config.durations import format_duration
 from daemon.signing.canonical import parse
 

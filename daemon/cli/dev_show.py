@@ -12,12 +12,12 @@ from daemon.cli.addresses import client_url
 from daemon.cli.dev_banner import durations, show_examples, show_facts, show_summary
 from daemon.cli.dev_client import Client
 from daemon.cli.dev_inbox import FLAKY, FLAKY_FAILURES, INBOX, Inbox
+from daemon.cli.dev_tally import Tally
 from daemon.cli.failure import FAILED, INTERRUPTED, OK, CommandError, complain
 from daemon.cli.parsers.dev import TRICKLED
 from daemon.cli.receiver import serve_receiver
 from daemon.cli.sample import sample_events
 from daemon.cli.screen import Screen, Verb
-from daemon.cli.tally import Tally
 from daemon.cli.token import mint
 from daemon.model import Role
 from daemon.process.main import Running, run_daemon

@@ -2,8 +2,8 @@ import io
 import shlex
 
 from daemon.cli.dev_banner import show_examples, show_summary
+from daemon.cli.dev_tally import Counts, Missing
 from daemon.cli.screen import Screen
-from daemon.cli.tally import Counts, Missing
 from daemon.uuid7 import uuid7
 
 

@@ -5,9 +5,9 @@ from uuid import UUID
 import pytest
 
 from daemon.cli.dev_inbox import FLAKY, INBOX, Inbox
+from daemon.cli.dev_tally import Tally
 from daemon.cli.receiver import Request
 from daemon.cli.screen import Screen
-from daemon.cli.tally import Tally
 from daemon.signing.canonical import BigInteger, event_body
 from daemon.signing.secrets import generate_secret, parse_secret
 from daemon.signing.standard import HeaderSettings, Message, attempt_headers, stamp

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from daemon.cli.tally import Missing, Tally
+from daemon.cli.dev_tally import Missing, Tally
 
 EVENTS = st.sampled_from(["a", "b", "c"])
 PATHS = st.sampled_from(["/inbox", "/flaky"])
